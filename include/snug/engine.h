@@ -1,0 +1,93 @@
+/* snug/engine.h: the trial contract. An engine turns a config into a measurement. */
+#ifndef SNUG_ENGINE_H
+#define SNUG_ENGINE_H
+
+#include "snug/machine.h"
+#include "snug/model.h"
+#include "snug/trial.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct snug_engine;
+
+/* What a trial may cost and how sure it must be. */
+struct snug_effort {
+    int blocks_min, blocks_max;  /* timed blocks per phase; min >= 1, max <= SNUG_BLOCKS_MAX */
+    double spread_frac;          /* stop adding blocks when MAD / median of each phase is below */
+    double phase_s;              /* and stop after so many timed seconds per phase anyway */
+    double deadline_s;           /* whole trial, load included; then outcome timeout */
+    bool want_prefill, want_decode;
+};
+/* 3..16 blocks, 2 %, 4 s per phase, deadline 120 s, both phases. */
+void snug_effort_default(struct snug_effort *out);
+
+/* Progress inside a trial: "load", "warm-up", "prefill 2", "decode 1"; may be NULL. */
+typedef void (*snug_engine_progress_fn)(const char *phase, void *data);
+
+struct snug_engine_options {
+    const char *model_path;          /* GGUF */
+    const struct snug_machine *machine;
+    const struct snug_model *model;  /* for sizes that libllama does not state without loading */
+    struct snug_workload workload;
+    uint64_t memory_limit_bytes;     /* 0: none. See snug_engine_run */
+    bool allow_quality;              /* also tune knobs that change the answer (cache types) */
+    const volatile int *stop;        /* set by a signal handler: end the running trial; may be NULL */
+    snug_engine_progress_fn progress;
+    void *progress_data;
+};
+
+/* Start an engine by name ("llama"). Options are copied, what they point to is kept.
+ * Errors  SNUG_BAD_INPUT: the engine refuses the model (its own words are quoted). */
+snug_status snug_engine_open(const char *name, const struct snug_engine_options *options,
+                             struct snug_engine **out, struct snug_error *err) SNUG_CHECKED;
+void snug_engine_close(struct snug_engine *engine);
+/* The knob rows with bounds and defaults for this machine and model; borrowed. */
+const struct snug_space *snug_engine_space(const struct snug_engine *engine);
+/* Engine and version: "libllama 0.7.0, ggml 0.27.0". */
+const char *snug_engine_build(const struct snug_engine *engine);
+/* Bytes a config will need, stated without allocating (about 10 ms the first time, then cached).
+ * Errors  SNUG_INFEASIBLE: the engine refuses the config, with its reason. */
+snug_status snug_engine_estimate(struct snug_engine *engine, const struct snug_config *config,
+                                 struct snug_bytes *out, struct snug_error *err) SNUG_CHECKED;
+/* Run one trial. Returns SNUG_OK for every outcome of the trial; release out with
+ * snug_measurement_clear. The memory limit is held three ways: a config stated to need more is
+ * refused before it runs; the worker has RLIMIT_DATA at the limit plus slack, so that most
+ * allocations fail cleanly; and the parent kills it when its anonymous memory passes the limit.
+ * Errors  SNUG_INTERRUPTED when *stop was set; SNUG_IO when no worker can be started. */
+snug_status snug_engine_run(struct snug_engine *engine, const struct snug_config *config,
+                            const struct snug_effort *effort, struct snug_measurement *out,
+                            struct snug_error *err) SNUG_CHECKED;
+
+/* Every knob row with its widest bounds, for option parsing and help; what a machine and a model
+ * narrow them to is the engine's space. */
+const struct snug_space *snug_engine_rows(void);
+
+/* Ask a worker for ggml's devices (into machine) and, when speed is not NULL, for the measured
+ * speeds of this machine (about 15 s of both). Nothing of ggml runs in this process. */
+snug_status snug_engine_probe(struct snug_machine *machine, struct snug_machine_speed *speed,
+                              const volatile int *stop, struct snug_error *err) SNUG_CHECKED;
+
+/* The choice of llama.cpp's own --fit for this model and context, asked of the packaged
+ * llama-fit-params, in terms of this space; starts from the default.
+ * Errors  SNUG_NOT_FOUND: no such program; SNUG_CRASHED: it failed (its last line is quoted). */
+snug_status snug_engine_fit(const struct snug_space *space, const struct snug_workload *workload,
+                            const char *model_path, struct snug_config *out_config,
+                            struct snug_error *err) SNUG_CHECKED;
+/* Absolute path of a packaged llama.cpp program: $SNUG_TOOLS, the build's own, next to an installed
+ * snug, then PATH. */
+snug_status snug_engine_tool(const char *name, char *out, size_t cap, struct snug_error *err)
+    SNUG_CHECKED;
+
+/* The llama.cpp options that pin every tuned knob of a config, as argv words appended to
+ * `out` (malloc'ed strings, NULL at the end): "--threads" "2" .... Workload adds context, parallel. */
+snug_status snug_engine_flags(const struct snug_space *space, const struct snug_config *config,
+                              const struct snug_workload *workload, char ***out_words,
+                              struct snug_error *err) SNUG_CHECKED;
+void snug_engine_flags_free(char **words);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,109 @@
+/* snug/store.h: the history of every trial, in one SQLite file.
+ *
+ * STRICT tables, WAL, migrations by user_version. Two processes may write at once. A trial is in
+ * the store before the next begins; kill -9 or a power cut loses at most the running one: every
+ * transaction is synced to disk. One thread at a time may use a store; callbacks may call back into
+ * it. */
+#ifndef SNUG_STORE_H
+#define SNUG_STORE_H
+
+#include "snug/base.h"
+#include "snug/trial.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct snug_store;
+
+/* Caps on what is stored; a longer text is SNUG_BAD_INPUT. Each is tested at cap and cap + 1. */
+#define SNUG_STORE_TEXT_MAX 4096       /* names, paths, builds, roles: bytes without the NUL */
+#define SNUG_STORE_JSON_MAX (8u << 20) /* descriptions, options, results */
+#define SNUG_STORE_GAPS_MAX (1 << 20)  /* token gaps of a trial; the first so many are kept */
+
+/* path NULL: the default, $XDG_DATA_HOME/snug/history.db. Creates file and folder.
+ * Errors  SNUG_NEWER: made by a newer snug, and left as it is; SNUG_BUSY: locked for 20 s;
+ *         SNUG_IO: not writable, disk full, damaged, not a store. */
+snug_status snug_store_open(const char *path, struct snug_store **out, struct snug_error *err)
+    SNUG_CHECKED;
+void snug_store_close(struct snug_store *store);
+const char *snug_store_path(const struct snug_store *store);
+
+/* Rows that a task is made of; found again by their key, else inserted. The JSON texts are the full
+ * descriptions (probe, inspect) and are refreshed on each call. */
+snug_status snug_store_machine(struct snug_store *store, const char *fingerprint, const char *name,
+                               const char *json, int64_t *out_id, struct snug_error *err)
+    SNUG_CHECKED;
+snug_status snug_store_model(struct snug_store *store, const char *hash, const char *name,
+                             const char *path, const char *json, int64_t *out_id,
+                             struct snug_error *err) SNUG_CHECKED;
+/* load_level: "idle" for now. build: engine and version; speeds of other builds are other tasks. */
+snug_status snug_store_task(struct snug_store *store, int64_t machine_id, int64_t model_id,
+                            const struct snug_workload *workload, const char *build,
+                            const char *load_level, int64_t *out_id, struct snug_error *err)
+    SNUG_CHECKED;
+
+/* One tuning run on a task; trials belong to it. --resume finds the last unfinished one. */
+snug_status snug_store_session(struct snug_store *store, int64_t task_id, const char *kind,
+                               const char *options_json, int64_t *out_id, struct snug_error *err)
+    SNUG_CHECKED;
+/* The last unfinished session of this kind that no living process works on, or SNUG_NOT_FOUND.
+ * It belongs to this process from then on; *out_options malloc'ed. */
+snug_status snug_store_session_unfinished(struct snug_store *store, int64_t task_id,
+                                          const char *kind, int64_t *out_id, char **out_options,
+                                          struct snug_error *err) SNUG_CHECKED;
+/* Mark finished with a result (JSON, shown by report). */
+snug_status snug_store_session_finish(struct snug_store *store, int64_t session_id,
+                                      const char *result_json, struct snug_error *err) SNUG_CHECKED;
+
+/* Add a trial with its samples in one transaction. role: "default", "fit", "search", "confirm" or
+ * "bench"; session 0: none. space gives the names of both configs; the effective one is stored for
+ * trials that ended ok, since only they have read it back. */
+snug_status snug_store_trial_add(struct snug_store *store, int64_t task_id, int64_t session_id,
+                                 const char *role, const char *strategy,
+                                 const struct snug_space *space, const struct snug_config *config,
+                                 const struct snug_measurement *m, int64_t *out_id,
+                                 struct snug_error *err) SNUG_CHECKED;
+
+/* Called per trial in order of id; borrowed for the call; false stops. `config_json` and
+ * `effective_json` are as stored, so that rows of an older space can still be shown. */
+struct snug_trial_view {
+    int64_t id, task_id, session_id;
+    const char *role, *strategy, *config_json, *effective_json;
+    /* effective not filled; gaps only when asked, with the 24 bits of a float32 */
+    const struct snug_measurement *measurement;
+};
+typedef bool (*snug_trial_fn)(const struct snug_trial_view *view, void *data);
+
+struct snug_trial_filter {
+    int64_t task_id;    /* 0: any */
+    int64_t session_id; /* 0: any */
+    bool with_gaps;
+};
+snug_status snug_store_trials(struct snug_store *store, const struct snug_trial_filter *filter,
+                              snug_trial_fn fn, void *data, struct snug_error *err) SNUG_CHECKED;
+
+/* Tasks, newest first; strings borrowed for the call. */
+struct snug_task_view {
+    int64_t id;
+    const char *machine_fingerprint, *machine_name, *machine_json;
+    const char *model_hash, *model_name, *model_path, *model_json;
+    const char *build, *load_level;
+    struct snug_workload workload;
+    int64_t n_trials;
+    double last_unix_s;
+};
+typedef bool (*snug_task_fn)(const struct snug_task_view *view, void *data);
+/* model_hash NULL: all. */
+snug_status snug_store_tasks(struct snug_store *store, const char *model_hash, snug_task_fn fn,
+                             void *data, struct snug_error *err) SNUG_CHECKED;
+
+/* The last finished session's result of a task and kind: malloc'ed JSON, or SNUG_NOT_FOUND. */
+snug_status snug_store_result(struct snug_store *store, int64_t task_id, const char *kind,
+                              int64_t *out_session_id, char **out_json, struct snug_error *err)
+    SNUG_CHECKED;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,91 @@
+/* snug/tune.h: fronts of speed against memory, strategies (ask/tell), the pick.
+ *
+ * Points live in a plane: speed is maximised, bytes are minimised. Speed is handled as log(speed):
+ * a gain of 10 % counts the same on a slow and on a fast machine. */
+#ifndef SNUG_TUNE_H
+#define SNUG_TUNE_H
+
+#include "snug/stats.h"
+#include "snug/trial.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- fronts ---- */
+
+struct snug_point {
+    double speed;   /* > 0; a failed trial is no point */
+    uint64_t bytes; /* > 0 */
+};
+
+/* Indices of the points that nothing dominates, by bytes ascending (so speed ascending too); among
+ * equal points the first. Returns how many. out_index has room for n. O(n log n). */
+size_t snug_front_compute(const struct snug_point *points, size_t n, size_t *out_index);
+
+/* The region a hypervolume is measured in, fixed for a whole session. */
+struct snug_front_bounds {
+    double speed_ref;   /* points must be faster than this to count */
+    uint64_t bytes_ref; /* and need fewer bytes than this */
+};
+/* Area dominated within bounds, in log(speed) times bytes / bytes_ref; NAN when memory is out. */
+double snug_front_hypervolume(const struct snug_point *points, size_t n,
+                              const struct snug_front_bounds *bounds);
+
+/* ---- strategies ---- */
+
+/* Bytes a config needs, as the engine states them without running; false: it cannot run at all.
+ * Pure: the same config gives the same answer. Cached by its owner. */
+typedef bool (*snug_bytes_fn)(const struct snug_config *config, uint64_t *out_bytes, void *data);
+
+struct snug_problem {
+    const struct snug_space *space; /* rows with is_tuned false stay at `base` */
+    struct snug_config base;        /* values of rows that are not tuned */
+    struct snug_front_bounds bounds;
+    uint64_t bytes_limit; /* configs that need more are never asked; 0: no limit */
+    snug_bytes_fn bytes;
+    void *bytes_data;
+    uint64_t seed;
+    int n_trials; /* planned, the default and fit trials included */
+};
+
+struct snug_observation {
+    struct snug_config config;
+    enum snug_outcome outcome;
+    double speed;        /* median over blocks; > 0 when OK */
+    double log_speed_sd; /* standard error of log(speed), from the blocks' spread; 0: unknown */
+    uint64_t bytes;      /* stated; 0 when unknown */
+};
+
+struct snug_ask_info {
+    double expected_gain; /* expected hypervolume improvement over the current hypervolume; NAN */
+    double predicted_speed, predicted_log_sd; /* NAN when the strategy predicts nothing */
+    int n_candidates;
+};
+
+struct snug_strategy; /* one running strategy */
+
+/* One row per strategy: name for --strategy, one line of help. */
+struct snug_strategy_row {
+    const char *name, *help;
+};
+/* Ended by a row with name NULL. First row is the default, "snug". */
+const struct snug_strategy_row *snug_strategy_rows(void);
+
+/* problem is copied, its space and bytes_data are kept. Errors SNUG_BAD_INPUT: unknown name. */
+snug_status snug_strategy_new(const char *name, const struct snug_problem *problem,
+                              struct snug_strategy **out, struct snug_error *err) SNUG_CHECKED;
+void snug_strategy_free(struct snug_strategy *s);
+/* The next config to measure, never one that was told already. Same problem, same seed, same tells:
+ * same config, byte for byte. No clock, no I/O.
+ * Errors  SNUG_NOT_FOUND: nothing is left worth measuring (converged or exhausted). */
+snug_status snug_strategy_ask(struct snug_strategy *s, struct snug_config *out_config,
+                              struct snug_ask_info *out_info, struct snug_error *err) SNUG_CHECKED;
+/* Learn from a trial, asked or not (the default and fit trials are told too; failed ones also). */
+snug_status snug_strategy_tell(struct snug_strategy *s, const struct snug_observation *observation,
+                               struct snug_error *err) SNUG_CHECKED;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,92 @@
+/* snug/tune_loop.h: a whole tuning session: default, fit, search, confirmation. */
+#ifndef SNUG_TUNE_LOOP_H
+#define SNUG_TUNE_LOOP_H
+
+#include "snug/engine.h"
+#include "snug/stats.h"
+#include "snug/store.h"
+#include "snug/tune.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* One trial of the session, without its gaps. */
+struct snug_tune_trial {
+    int64_t id; /* in the store */
+    const char *role;
+    struct snug_config config;
+    struct snug_measurement measurement; /* gaps_s is NULL */
+    double speed;                        /* of the objective; 0 when not OK */
+    double hypervolume;                  /* of everything up to and with this one */
+    struct snug_ask_info ask;            /* what the strategy expected; zero for others */
+};
+
+/* Pick against another config, re-measured alternately. */
+struct snug_tune_confirm {
+    const char *against; /* "default" or "fit"; NULL: not done */
+    struct snug_interval ratio; /* pick / other; > 1 is faster */
+    int n_pairs;
+};
+
+struct snug_tune_result {
+    int64_t session_id;
+    struct snug_tune_trial *trials; /* confirm trials not included */
+    int n_trials;
+    int i_default, i_fit, i_best, i_pick; /* index, or -1. pick: the best that the check upheld */
+    struct snug_front_bounds bounds;
+    struct snug_tune_confirm confirm[2];
+    int n_confirm;
+    bool is_stopped;    /* by the user */
+    char end_reason[128]; /* "16 trials", "5 min", "nothing left that promises 1 %" */
+    char fit_note[256];   /* why there is no fit trial; "" else */
+    double elapsed_s;
+};
+void snug_tune_result_clear(struct snug_tune_result *result);
+
+enum snug_tune_event_kind { SNUG_TUNE_BEGIN, SNUG_TUNE_END, SNUG_TUNE_CONFIRM };
+
+/* Before and after each trial. */
+struct snug_tune_event {
+    enum snug_tune_event_kind kind;
+    const char *role;
+    const struct snug_config *config;
+    const struct snug_tune_trial *trial; /* END only */
+    int n_done, n_planned;               /* search trials */
+    double best_speed, default_speed;    /* 0: none yet */
+    double elapsed_s;
+};
+typedef void (*snug_tune_event_fn)(const struct snug_tune_event *event, void *data);
+
+struct snug_tune_options {
+    struct snug_engine *engine;
+    struct snug_store *store;
+    int64_t task_id;
+    const char *model_path;
+    struct snug_workload workload;
+    enum snug_objective objective;
+    uint64_t memory_limit_bytes; /* 0: none */
+    const struct snug_config *base; /* knobs fixed by hand, or NULL */
+    int n_trials;                /* search trials, besides default and fit */
+    double time_s;               /* 0: no limit */
+    const char *strategy;
+    uint64_t seed;
+    struct snug_effort effort;
+    int n_confirm_pairs;         /* 0: no confirmation */
+    bool is_resumed;
+    const volatile int *stop;
+    snug_tune_event_fn on_event;
+    void *event_data;
+};
+
+/* Run it. Every trial is stored before the next begins; with is_resumed the trials of the last
+ * unfinished session of this task are taken over first. Ends OK also when the user stopped it.
+ * Errors  SNUG_NOT_FOUND: nothing to resume; SNUG_INFEASIBLE: not even the default fits; SNUG_IO:
+ *         the store cannot be written (trials so far are in it). */
+snug_status snug_tune_run(const struct snug_tune_options *options, struct snug_tune_result *out,
+                          struct snug_error *err) SNUG_CHECKED;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

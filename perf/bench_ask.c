@@ -1,0 +1,115 @@
+/* Cost of the "snug" strategy's ask and tell with 100 past trials and 10 knobs, one thread.
+ *
+ * Usage  bench_ask [N_TRIALS [N_REPEATS]]   (default 100 and 60)
+ * Ask is repeated on the same state (it is a pure function of what was told); tell is timed over
+ * the last quarter of the trials, where it learns from 75 % to all of them. Past trials are random
+ * configs of a made-up CPU task, with one failure in ten so that the feasibility term is paid for.
+ * JSON on stdout. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/json.h"
+#include "tests/support/cpu_task.h"
+
+#define N_MAX 500
+
+static double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static void put_times(struct snug_json_writer *w, const char *key, const double *ms, size_t n)
+{
+    snug_json_begin_object(w, key);
+    snug_json_put_int(w, "n", (int64_t)n);
+    snug_json_put_number(w, "median_ms", snug_stats_median(ms, n));
+    snug_json_put_number(w, "mad_ms", snug_stats_mad(ms, n));
+    snug_json_put_number(w, "p95_ms", snug_stats_quantile(ms, n, 0.95));
+    snug_json_end(w);
+}
+
+/* Tell n random trials; the time of each tell goes to out_ms. */
+static snug_status tell_past(struct snug_strategy *s, struct cpu_task *task,
+                             const struct snug_problem *problem, int n, double *out_ms,
+                             struct snug_error *err)
+{
+    struct snug_strategy *source = NULL;
+    struct snug_rng rng;
+    snug_rng_init(&rng, 5);
+    snug_status status = snug_strategy_new("random", problem, &source, err);
+    for (int i = 0; status == SNUG_OK && i < n; i++) {
+        struct snug_config config;
+        status = snug_strategy_ask(source, &config, NULL, err);
+        if (status != SNUG_OK)
+            break;
+        struct snug_observation o = cpu_task_run(task, &config, &rng);
+        if (i % 10 == 9)
+            o = (struct snug_observation){.config = config, .outcome = SNUG_TRIAL_OOM};
+        status = snug_strategy_tell(source, &o, err);
+        double start = now_ms();
+        if (status == SNUG_OK)
+            status = snug_strategy_tell(s, &o, err);
+        out_ms[i] = now_ms() - start;
+    }
+    snug_strategy_free(source);
+    return status;
+}
+
+/* Time n_repeats asks; one before them warms up. */
+static snug_status time_asks(struct snug_strategy *s, int n_repeats, double *out_ms,
+                             struct snug_error *err)
+{
+    for (int i = -1; i < n_repeats; i++) {
+        struct snug_config config;
+        double start = now_ms();
+        snug_status status = snug_strategy_ask(s, &config, NULL, err);
+        if (status != SNUG_OK && status != SNUG_NOT_FOUND)
+            return status;
+        if (i >= 0)
+            out_ms[i] = now_ms() - start;
+    }
+    return SNUG_OK;
+}
+
+int main(int argc, char **argv)
+{
+    long n = argc > 1 ? strtol(argv[1], NULL, 10) : 100;
+    long n_repeats = argc > 2 ? strtol(argv[2], NULL, 10) : 60;
+    if (n < 8 || n > N_MAX || n_repeats < 1 || n_repeats > N_MAX) {
+        fprintf(stderr, "usage: bench_ask [N_TRIALS 8..%d [N_REPEATS 1..%d]]\n", N_MAX, N_MAX);
+        return 2;
+    }
+    struct cpu_task task;
+    struct snug_strategy *s = NULL;
+    struct snug_error err = {0};
+    double tell_ms[N_MAX], ask_ms[N_MAX];
+    cpu_task_init(&task, 1);
+    struct snug_problem problem = cpu_task_problem(&task, 1, (int)n + 1);
+    snug_status status = snug_strategy_new("snug", &problem, &s, &err);
+    if (status == SNUG_OK)
+        status = tell_past(s, &task, &problem, (int)n, tell_ms, &err);
+    if (status == SNUG_OK)
+        status = time_asks(s, (int)n_repeats, ask_ms, &err);
+    snug_strategy_free(s);
+    if (status != SNUG_OK) {
+        fprintf(stderr, "bench_ask: %s\n", err.text);
+        return 1;
+    }
+    struct snug_json_writer w = {0};
+    size_t late = (size_t)n * 3 / 4;
+    snug_json_begin_object(&w, NULL);
+    snug_json_put_int(&w, "n_past_trials", n);
+    snug_json_put_int(&w, "n_knobs", task.space.n);
+    put_times(&w, "ask", ask_ms, (size_t)n_repeats);
+    put_times(&w, "tell", tell_ms + late, (size_t)n - late);
+    snug_json_end(&w);
+    char *text = snug_json_finish(&w, true);
+    if (!text)
+        return 1;
+    puts(text);
+    free(text);
+    return 0;
+}

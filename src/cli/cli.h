@@ -1,0 +1,96 @@
+/* What the commands share: the option table, output helpers, exit status. Only this room prints and
+ * exits. Data goes to stdout, talk to stderr. */
+#ifndef SNUG_CLI_H
+#define SNUG_CLI_H
+
+#include <stdio.h>
+
+#include "base/buffer.h"
+#include "snug/base.h"
+#include "snug/trial.h"
+
+enum cli_exit { CLI_OK = 0, CLI_FAILED = 1, CLI_MISUSE = 2 };
+
+#define CLI_KNOBS_MAX 32
+#define CLI_LIST_MAX 16
+
+/* Every option of every command, filled by cli_parse. Zero and NULL mean: not given. */
+struct cli_args {
+    const char *operand; /* MODEL or PRESET */
+    char **rest;         /* after "--" */
+    int n_rest;
+    /* options */
+    bool json, help, resume, print, shape_only, allow_cache_types, measure, all, refresh, quiet;
+    const char *output;   /* -o */
+    const char *format;   /* --format md|csv|json|jsonl */
+    const char *store;
+    const char *strategy;
+    const char *objective;
+    const char *type;
+    const char *tool;
+    const char *disk;
+    uint64_t memory_bytes;
+    double time_s;
+    int64_t n_trials, seed, n_prompt, n_gen, n_depth, n_parallel, n_ctx, n_layer, repetitions;
+    bool has_seed, has_prompt, has_gen, has_depth;
+    /* knobs given by hand: name and text, possibly a comma list */
+    struct {
+        const char *name, *text;
+    } knobs[CLI_KNOBS_MAX];
+    int n_knobs;
+};
+
+/* One row per command; the order is the order of help. */
+struct cli_command {
+    const char *name;
+    const char *operands; /* "MODEL", "PRESET" or "" */
+    const char *summary;  /* one line */
+    const char *about;    /* some paragraphs for `snug COMMAND --help` */
+    const char *example;
+    unsigned bit;         /* its bit in the option rows */
+    int (*run)(const struct cli_args *args);
+    bool takes_knobs, takes_rest;
+};
+extern const struct cli_command cli_commands[]; /* ended by name NULL */
+
+/* Parse argv behind the command's name. On misuse prints what and what would be accepted, and
+ * returns false. */
+bool cli_parse(const struct cli_command *command, int argc, char **argv, struct cli_args *out);
+void cli_help(FILE *out);
+void cli_help_command(FILE *out, const struct cli_command *command);
+const struct cli_command *cli_find_command(const char *name);
+/* The known word nearest to text, or NULL when none is near. next(i) gives words, NULL at the end. */
+const char *cli_nearest(const char *text, const char *(*next)(int i));
+
+/* "snug: error: ..." on stderr; returns CLI_MISUSE for SNUG_BAD_INPUT and SNUG_NOT_FOUND of an
+ * operand, else CLI_FAILED. */
+int cli_fail(const struct snug_error *err);
+int cli_fail_text(enum cli_exit status, const char *format, ...) SNUG_PRINTF(2, 3);
+/* Talk: stderr, unless --quiet. */
+void cli_say(const char *format, ...) SNUG_PRINTF(1, 2);
+void cli_set_quiet(bool is_quiet);
+/* Write data to stdout; CLI_FAILED with a message when it cannot be written (full disk, closed). */
+int cli_put(const char *text);
+
+/* The live line: redrawn in place on a terminal, dropped elsewhere. */
+void cli_live(const char *format, ...) SNUG_PRINTF(1, 2);
+void cli_live_end(void);
+bool cli_is_terminal(void);
+
+/* Set by SIGINT and SIGTERM once cli_catch_signals was called; a second one ends at once. */
+extern volatile int cli_stop;
+void cli_catch_signals(void);
+
+int cmd_probe(const struct cli_args *args);
+int cmd_inspect(const struct cli_args *args);
+int cmd_synth(const struct cli_args *args);
+int cmd_bench(const struct cli_args *args);
+int cmd_tune(const struct cli_args *args);
+int cmd_front(const struct cli_args *args);
+int cmd_history(const struct cli_args *args);
+int cmd_export(const struct cli_args *args);
+int cmd_pick(const struct cli_args *args);
+int cmd_run(const struct cli_args *args);
+int cmd_report(const struct cli_args *args);
+
+#endif

@@ -1,0 +1,244 @@
+/* snug bench: configs measured well. Rows and names as llama-bench prints them, plus time to first
+ * token, time per token, load time, memory by kind, number of blocks and spread. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/task.h"
+#include "report/table.h"
+#include "snug/stats.h"
+#include "snug/units.h"
+
+#define CONFIGS_MAX 512
+
+static const struct cli_task_defaults DEFAULTS = {.n_prompt = 512, .n_gen = 128};
+
+/* ---- which configs: the grid of every comma list ---- */
+
+struct grid {
+    struct snug_config configs[CONFIGS_MAX];
+    int n;
+};
+
+static snug_status multiply(struct grid *grid, const struct snug_space *space, int row,
+                            const char *list, struct snug_error *err)
+{
+    int64_t values[CLI_LIST_MAX];
+    int n_values = 0;
+    for (const char *p = list; *p;) {
+        char word[64];
+        const size_t n = strcspn(p, ",");
+        if (n_values == CLI_LIST_MAX || n >= sizeof word)
+            return snug_fail(err, SNUG_BAD_INPUT, "%s: more than %d values, or one too long",
+                             space->knobs[row].name, CLI_LIST_MAX);
+        snprintf(word, sizeof word, "%.*s", (int)n, p);
+        const snug_status status =
+            snug_knob_parse(&space->knobs[row], word, &values[n_values++], err);
+        if (status != SNUG_OK)
+            return status;
+        p += n + (p[n] == ',');
+    }
+    if (n_values == 0 || grid->n * n_values > CONFIGS_MAX)
+        return snug_fail(err, SNUG_BAD_INPUT, "%s: a grid of 1 to %d configs, not %d",
+                         space->knobs[row].name, CONFIGS_MAX, grid->n * n_values);
+    const int before = grid->n;
+    for (int v = n_values - 1; v >= 0; v--) {
+        for (int i = 0; i < before; i++) {
+            struct snug_config *c = &grid->configs[v * before + i];
+            *c = grid->configs[i];
+            c->value[row] = values[v];
+        }
+    }
+    grid->n = before * n_values;
+    return SNUG_OK;
+}
+
+static snug_status make_grid(const struct cli_args *args, const struct snug_space *space,
+                             struct grid *grid, struct snug_error *err)
+{
+    snug_space_default(space, &grid->configs[0]);
+    grid->n = 1;
+    for (int i = 0; i < args->n_knobs; i++) {
+        const int row = snug_space_find(space, args->knobs[i].name);
+        const snug_status status = multiply(grid, space, row, args->knobs[i].text, err);
+        if (status != SNUG_OK)
+            return status;
+    }
+    return SNUG_OK;
+}
+
+/* ---- the table ---- */
+
+static const char *const COLUMNS[] = {"model",   "size_bytes", "params", "backend", "config",
+                                      "test",    "t/s",        "+-",     "n",       "ttft_s",
+                                      "tpot_p50_s", "tpot_p95_s", "load_s", "weights_MiB", "cache_MiB",
+                                      "compute_MiB", "rss_peak_MiB", "notes"};
+
+static void make_columns(struct snug_table *table)
+{
+    for (size_t i = 0; i < sizeof COLUMNS / sizeof *COLUMNS; i++) {
+        const bool is_text = i == 0 || i == 3 || i == 4 || i == 5 || i == 17;
+        snug_table_column(table, COLUMNS[i], is_text ? SNUG_COLUMN_TEXT : SNUG_COLUMN_NUMBER);
+    }
+}
+
+static void notes_text(const struct snug_measurement *m, char *out, size_t cap)
+{
+    size_t n = 0;
+    out[0] = '\0';
+    if (m->outcome != SNUG_TRIAL_OK) {
+        snprintf(out, cap, "%s: %s", snug_outcome_name(m->outcome), m->reason);
+        return;
+    }
+    for (int bit = 0; bit < SNUG_N_WARNINGS && n < cap; bit++) {
+        if (m->warnings & (1u << bit))
+            n += (size_t)snprintf(out + n, cap - n, "%s%s", n ? ", " : "",
+                                  snug_warning_name((enum snug_warning_bit)bit));
+    }
+}
+
+static void number_or_empty(struct snug_table *table, double value, int decimals)
+{
+    if (value > 0.0 && isfinite(value))
+        snug_table_cell_number(table, value, decimals);
+    else
+        snug_table_cell_empty(table);
+}
+
+/* llama-bench's names: pp512, tg128, tg128 @ d4096; parallel sequences are added as " x 4". */
+static void test_name(const struct snug_workload *w, bool is_prefill, char *out, size_t cap)
+{
+    int n = snprintf(out, cap, "%s%lld", is_prefill ? "pp" : "tg",
+                     (long long)(is_prefill ? w->n_prompt : w->n_gen));
+    if (w->n_depth > 0)
+        n += snprintf(out + n, cap - (size_t)n, " @ d%lld", (long long)w->n_depth);
+    if (w->n_parallel > 1)
+        snprintf(out + n, cap - (size_t)n, " x %lld", (long long)w->n_parallel);
+}
+
+static void put_row(struct snug_table *table, const struct cli_task *task,
+                    const struct snug_config *config, const struct snug_measurement *m,
+                    bool is_prefill)
+{
+    const struct snug_space *space = snug_engine_space(task->engine);
+    const double *blocks = is_prefill ? m->prefill_block_tps : m->decode_block_tps;
+    const int n = is_prefill ? m->n_prefill_blocks : m->n_decode_blocks;
+    char text[512], test[64];
+    snug_table_cell_text(table, cli_base_name(task->model.path));
+    snug_table_cell_number(table, (double)task->model.bytes_tensors, 0);
+    snug_table_cell_number(table, (double)task->model.n_params, 0);
+    snug_table_cell_text(table, m->bytes.device > 0 ? "GPU" : "CPU");
+    snug_table_cell_text(table, snug_config_text(space, config, true, text, sizeof text));
+    test_name(&task->workload, is_prefill, test, sizeof test);
+    snug_table_cell_text(table, test);
+    number_or_empty(table, is_prefill ? m->prefill_tps : m->decode_tps, 2);
+    if (n > 0)
+        snug_table_cell_number(table, snug_stats_mad(blocks, (size_t)n), 2);
+    else
+        snug_table_cell_empty(table);
+    snug_table_cell_number(table, n, 0);
+    number_or_empty(table, is_prefill ? m->ttft_s : 0.0, 4);
+    number_or_empty(table, is_prefill ? 0.0 : m->tpot_p50_s, 5);
+    number_or_empty(table, is_prefill ? 0.0 : m->tpot_p95_s, 5);
+    number_or_empty(table, m->load_s, 3);
+    const double mib = 1 << 20;
+    snug_table_cell_number(table, (double)m->bytes.weights / mib, 1);
+    snug_table_cell_number(table, (double)m->bytes.cache / mib, 1);
+    snug_table_cell_number(table, (double)m->bytes.compute / mib, 1);
+    number_or_empty(table, (double)m->bytes.rss_peak / mib, 1);
+    notes_text(m, text, sizeof text);
+    snug_table_cell_text(table, text);
+    snug_table_row_end(table);
+}
+
+static void on_progress(const char *phase, void *data)
+{
+    (void)data;
+    cli_live("%s ...", phase);
+}
+
+static void warn(const struct snug_measurement *m)
+{
+    for (int bit = 0; bit < SNUG_N_WARNINGS; bit++) {
+        if (m->warnings & (1u << bit))
+            cli_say("warning: %s: %s", snug_warning_name((enum snug_warning_bit)bit),
+                    snug_warning_meaning((enum snug_warning_bit)bit));
+    }
+}
+
+static struct snug_effort bench_effort(const struct cli_args *args)
+{
+    struct snug_effort effort;
+    snug_effort_default(&effort);
+    effort.phase_s = 10.0;
+    effort.deadline_s = 3600.0;
+    if (args->repetitions)
+        effort.blocks_min = effort.blocks_max = (int)args->repetitions;
+    return effort;
+}
+
+static snug_status run_all(const struct cli_args *args, struct cli_task *task,
+                           const struct grid *grid, struct snug_table *table, int *n_failed,
+                           struct snug_error *err)
+{
+    const struct snug_space *space = snug_engine_space(task->engine);
+    const struct snug_effort effort = bench_effort(args);
+    snug_status status = SNUG_OK;
+    for (int i = 0; i < grid->n && status == SNUG_OK && !cli_stop; i++) {
+        struct snug_measurement m = {0};
+        int64_t id = 0;
+        status = snug_engine_run(task->engine, &grid->configs[i], &effort, &m, err);
+        if (status == SNUG_OK)
+            status = snug_store_trial_add(task->store, task->id, 0, "bench", "", space,
+                                          &grid->configs[i], &m, &id, err);
+        if (status == SNUG_OK) {
+            cli_live_end();
+            warn(&m);
+            *n_failed += m.outcome != SNUG_TRIAL_OK;
+            if (task->workload.n_prompt > 0)
+                put_row(table, task, &grid->configs[i], &m, true);
+            if (task->workload.n_gen > 0)
+                put_row(table, task, &grid->configs[i], &m, false);
+        }
+        snug_measurement_clear(&m);
+    }
+    return status == SNUG_INTERRUPTED ? SNUG_OK : status;
+}
+
+int cmd_bench(const struct cli_args *args)
+{
+    struct cli_task task = {0};
+    struct snug_error err = {0};
+    struct snug_table table = {0};
+    struct snug_buffer out = {0};
+    int n_failed = 0;
+    cli_catch_signals();
+    struct grid *grid = calloc(1, sizeof *grid);
+    snug_status status = grid ? cli_task_open_model(args, &task, &err)
+                              : snug_fail(&err, SNUG_NO_MEMORY, "no memory for a grid");
+    if (status == SNUG_OK) {
+        cli_task_workload(args, &DEFAULTS, &task);
+        status = cli_task_open_engine(args, &task, on_progress, NULL, &err);
+    }
+    if (status == SNUG_OK)
+        status = make_grid(args, snug_engine_space(task.engine), grid, &err);
+    if (status == SNUG_OK)
+        status = cli_task_open_store(args, &task, &err);
+    if (status == SNUG_OK) {
+        make_columns(&table);
+        status = run_all(args, &task, grid, &table, &n_failed, &err);
+    }
+    int result = status == SNUG_OK ? CLI_OK : cli_fail(&err);
+    if (status == SNUG_OK) {
+        snug_table_render(&table, cli_table_format(args), &out);
+        result = cli_put(snug_buffer_text(&out));
+    }
+    if (result == CLI_OK && (n_failed > 0 || cli_stop))
+        result = CLI_FAILED;
+    snug_buffer_clear(&out);
+    snug_table_clear(&table);
+    free(grid);
+    cli_task_close(&task);
+    return result;
+}

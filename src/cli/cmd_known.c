@@ -1,0 +1,240 @@
+/* snug front, history and export: what is known, as table, CSV, JSON or JSON lines. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "cli/known.h"
+#include "cli/known_json.h"
+#include "cli/task.h"
+#include "snug/units.h"
+
+static void trial_columns(struct snug_table *table)
+{
+    static const struct {
+        const char *name;
+        enum snug_column_kind kind;
+    } columns[] = {
+        {"trial", SNUG_COLUMN_NUMBER},      {"role", SNUG_COLUMN_TEXT},
+        {"outcome", SNUG_COLUMN_TEXT},      {"memory_MiB", SNUG_COLUMN_NUMBER},
+        {"pp t/s", SNUG_COLUMN_NUMBER},     {"tg t/s", SNUG_COLUMN_NUMBER},
+        {"ttft_s", SNUG_COLUMN_NUMBER},     {"tpot_p95_s", SNUG_COLUMN_NUMBER},
+        {"request_s", SNUG_COLUMN_NUMBER},  {"front", SNUG_COLUMN_TEXT},
+        {"config", SNUG_COLUMN_TEXT},       {"notes", SNUG_COLUMN_TEXT},
+    };
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+        snug_table_column(table, columns[i].name, columns[i].kind);
+}
+
+static void number_or_empty(struct snug_table *table, double value, int decimals)
+{
+    if (value > 0.0)
+        snug_table_cell_number(table, value, decimals);
+    else
+        snug_table_cell_empty(table);
+}
+
+static void trial_row(const struct known *k, const struct known_trial *trial,
+                      struct snug_table *table)
+{
+    const struct snug_measurement *m = &trial->measurement;
+    char notes[512] = "";
+    size_t n = 0;
+    if (m->outcome != SNUG_TRIAL_OK)
+        snprintf(notes, sizeof notes, "%s", m->reason);
+    for (int bit = 0; bit < SNUG_N_WARNINGS && m->outcome == SNUG_TRIAL_OK; bit++) {
+        if (m->warnings & (1u << bit))
+            n += (size_t)snprintf(notes + n, sizeof notes - n, "%s%s", n ? ", " : "",
+                                  snug_warning_name((enum snug_warning_bit)bit));
+    }
+    snug_table_cell_number(table, (double)trial->id, 0);
+    snug_table_cell_text(table, trial->role);
+    snug_table_cell_text(table, snug_outcome_name(m->outcome));
+    number_or_empty(table, (double)trial->bytes / (1 << 20), 1);
+    number_or_empty(table, m->prefill_tps, 2);
+    number_or_empty(table, m->decode_tps, 2);
+    number_or_empty(table, m->ttft_s, 4);
+    number_or_empty(table, m->tpot_p95_s, 5);
+    number_or_empty(table, m->outcome == SNUG_TRIAL_OK
+                               ? snug_measurement_request_s(m, &k->workload)
+                               : 0.0,
+                    4);
+    snug_table_cell_text(table, trial->on_front ? "*" : "");
+    snug_table_cell_text(table, trial->config_text);
+    snug_table_cell_text(table, notes);
+    snug_table_row_end(table);
+}
+
+enum snug_table_format cli_table_format(const struct cli_args *args)
+{
+    const int found = args->format ? snug_table_format_from_name(args->format) : -1;
+    return found >= 0 ? (enum snug_table_format)found : args->json ? SNUG_TABLE_JSON : SNUG_TABLE_MD;
+}
+
+static int put_trials(const struct cli_args *args, const struct known *k, bool only_front)
+{
+    struct snug_table table = {0};
+    struct snug_buffer out = {0};
+    const enum snug_table_format format = cli_table_format(args);
+    trial_columns(&table);
+    for (int i = 0; i < k->n_trials; i++) {
+        if (!only_front || k->trials[i].on_front)
+            trial_row(k, &k->trials[i], &table);
+    }
+    if (format == SNUG_TABLE_MD)
+        cli_say("%s on %s, %s; prompt %lld, output %lld, depth %lld, %lld at once, context %lld",
+                k->model_name, k->machine_name, k->build, (long long)k->workload.n_prompt,
+                (long long)k->workload.n_gen, (long long)k->workload.n_depth,
+                (long long)k->workload.n_parallel, (long long)k->workload.n_ctx);
+    snug_table_render(&table, format, &out);
+    const int code = cli_put(snug_buffer_text(&out));
+    snug_buffer_clear(&out);
+    snug_table_clear(&table);
+    return code;
+}
+
+/* Open the store and one task of it, do the work, close. */
+static int with_known(const struct cli_args *args,
+                      int (*work)(const struct cli_args *args, const struct known *k))
+{
+    struct snug_error err = {0};
+    struct snug_store *store = NULL;
+    struct known known = {.task_id = 0};
+    int code = CLI_OK;
+    if (snug_store_open(args->store, &store, &err) != SNUG_OK ||
+        known_open(args, store, &known, &err) != SNUG_OK)
+        code = cli_fail(&err);
+    else
+        code = work(args, &known);
+    known_close(&known);
+    snug_store_close(store);
+    return code;
+}
+
+static int work_front(const struct cli_args *args, const struct known *k)
+{
+    return put_trials(args, k, !args->all);
+}
+
+int cmd_front(const struct cli_args *args)
+{
+    return with_known(args, work_front);
+}
+
+/* ---- history: tasks, or the trials of one ---- */
+
+static bool task_row(const struct snug_task_view *view, void *data)
+{
+    struct snug_table *table = data;
+    snug_table_cell_number(table, (double)view->id, 0);
+    snug_table_cell_text(table, view->model_name);
+    snug_table_cell_text(table, view->machine_name);
+    snug_table_cell_text(table, view->build);
+    snug_table_cell_number(table, (double)view->workload.n_prompt, 0);
+    snug_table_cell_number(table, (double)view->workload.n_gen, 0);
+    snug_table_cell_number(table, (double)view->workload.n_ctx, 0);
+    snug_table_cell_number(table, (double)view->workload.n_parallel, 0);
+    snug_table_cell_number(table, (double)view->n_trials, 0);
+    snug_table_row_end(table);
+    return true;
+}
+
+static int work_history(const struct cli_args *args, const struct known *k)
+{
+    return put_trials(args, k, false);
+}
+
+int cmd_history(const struct cli_args *args)
+{
+    static const char *const columns[] = {"task",   "model", "machine",  "build", "prompt",
+                                          "output", "context", "parallel", "trials"};
+    if (args->operand)
+        return with_known(args, work_history);
+    struct snug_error err = {0};
+    struct snug_store *store = NULL;
+    struct snug_table table = {0};
+    struct snug_buffer out = {0};
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+        snug_table_column(&table, columns[i],
+                          i >= 1 && i <= 3 ? SNUG_COLUMN_TEXT : SNUG_COLUMN_NUMBER);
+    snug_status status = snug_store_open(args->store, &store, &err);
+    if (status == SNUG_OK)
+        status = snug_store_tasks(store, NULL, task_row, &table, &err);
+    int code = status == SNUG_OK ? CLI_OK : cli_fail(&err);
+    if (status == SNUG_OK) {
+        snug_table_render(&table, cli_table_format(args), &out);
+        code = cli_put(snug_buffer_text(&out));
+        if (table.n_cells == 0)
+            cli_say("nothing is known yet; start with: snug tune model.gguf");
+        else
+            cli_say("\nnext: snug history MODEL, or snug front MODEL");
+    }
+    snug_buffer_clear(&out);
+    snug_table_clear(&table);
+    snug_store_close(store);
+    return code;
+}
+
+/* ---- export ---- */
+
+static int work_export(const struct cli_args *args, const struct known *k)
+{
+    struct snug_buffer out = {0};
+    struct snug_error err = {0};
+    int code = CLI_OK;
+    const bool is_csv = args->format && strcmp(args->format, "csv") == 0;
+    const bool is_md = args->format && strcmp(args->format, "md") == 0;
+    if (is_csv || is_md) {
+        struct snug_table table = {0};
+        trial_columns(&table);
+        for (int i = 0; i < k->n_trials; i++)
+            trial_row(k, &k->trials[i], &table);
+        snug_table_render(&table, is_csv ? SNUG_TABLE_CSV : SNUG_TABLE_MD, &out);
+        snug_table_clear(&table);
+    } else {
+        known_export(k, args->json || (args->format && strcmp(args->format, "json") == 0), &out);
+    }
+    if (out.is_failed)
+        code = cli_fail_text(CLI_FAILED, "no memory for the export");
+    else if (args->output && snug_file_write(args->output, out.data, out.len, &err) != SNUG_OK)
+        code = cli_fail(&err);
+    else if (args->output)
+        cli_say("%s: %d trials", args->output, k->n_trials);
+    else
+        code = cli_put(snug_buffer_text(&out));
+    snug_buffer_clear(&out);
+    return code;
+}
+
+int cmd_export(const struct cli_args *args)
+{
+    return with_known(args, work_export);
+}
+
+/* ---- report ---- */
+
+static int work_report(const struct cli_args *args, const struct known *k)
+{
+    const char *path = args->output ? args->output : "snug-report.html";
+    struct snug_error err = {0};
+    char *json = known_report_json(k), *html = NULL;
+    size_t n = 0;
+    int code = CLI_OK;
+    if (!json)
+        code = cli_fail_text(CLI_FAILED, "no memory for the report");
+    else if (snug_report_html(json, strlen(json), &html, &n, &err) != SNUG_OK)
+        code = cli_fail(&err);
+    else if (strcmp(path, "-") == 0)
+        code = cli_put(html);
+    else if (snug_file_write(path, html, n, &err) != SNUG_OK)
+        code = cli_fail(&err);
+    else
+        cli_say("%s: %d trials of %s on %s", path, k->n_trials, k->model_name, k->machine_name);
+    free(json);
+    free(html);
+    return code;
+}
+
+int cmd_report(const struct cli_args *args)
+{
+    return with_known(args, work_report);
+}

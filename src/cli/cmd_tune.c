@@ -1,0 +1,350 @@
+/* snug tune: the search, seen by a person. Talk on stderr while it runs; the answer on stdout. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/process.h"
+#include "cli/cli.h"
+#include "cli/task.h"
+#include "report/table.h"
+#include "snug/tune_loop.h"
+#include "snug/units.h"
+#include "trial/trial_json.h"
+
+static const int N_TRIALS_DEFAULT = 16;
+static const int N_CONFIRM_PAIRS = 6;
+static const double TRIAL_LIMIT_S = 120.0;
+
+struct screen {
+    const struct snug_space *space;
+    enum snug_objective objective;
+    struct snug_tune_event last;
+    double time_s;
+    char phase[64];
+};
+
+/* Requests per second read badly: a request's seconds are what a person waits. */
+static const char *speed_text(enum snug_objective objective, double speed, char out[64])
+{
+    char text[SNUG_UNIT_TEXT_MAX];
+    if (speed <= 0.0)
+        snprintf(out, 64, "-");
+    else if (objective == SNUG_OBJECTIVE_REQUEST)
+        snprintf(out, 64, "%s per request", snug_seconds_text(1.0 / speed, text));
+    else
+        snprintf(out, 64, "%s tokens/s", snug_rate_text(speed, text));
+    return out;
+}
+
+static void left_text(const struct screen *s, char out[64])
+{
+    const struct snug_tune_event *e = &s->last;
+    char text[SNUG_UNIT_TEXT_MAX];
+    double left = 0.0;
+    if (e->n_done > 0)
+        left = e->elapsed_s / (e->n_done + 2) * (e->n_planned - e->n_done);
+    if (s->time_s > 0.0 && s->time_s - e->elapsed_s < left)
+        left = fmax(s->time_s - e->elapsed_s, 0.0);
+    out[0] = '\0';
+    if (left > 0.0)
+        snprintf(out, 64, ", about %s left", snug_seconds_text(left, text));
+}
+
+static void draw(struct screen *s)
+{
+    char best[64], left[64];
+    left_text(s, left);
+    if (s->last.kind == SNUG_TUNE_CONFIRM)
+        cli_live("check %d of %d: %s", s->last.n_done + 1, s->last.n_planned, s->phase);
+    else
+        cli_live("trial %d of %d, best %s%s: %s", s->last.n_done + 1, s->last.n_planned,
+                 speed_text(s->objective, s->last.best_speed, best), left, s->phase);
+}
+
+static void on_phase(const char *phase, void *data)
+{
+    struct screen *s = data;
+    snprintf(s->phase, sizeof s->phase, "%s", phase);
+    draw(s);
+}
+
+static void on_event(const struct snug_tune_event *event, void *data)
+{
+    struct screen *s = data;
+    char config[512], speed[64], bytes[SNUG_UNIT_TEXT_MAX], label[64];
+    s->last = *event;
+    s->phase[0] = '\0';
+    if (event->kind != SNUG_TUNE_END) {
+        draw(s);
+        return;
+    }
+    const struct snug_tune_trial *trial = event->trial;
+    if (strcmp(event->role, "search") == 0)
+        snprintf(label, sizeof label, "%3d/%d", event->n_done, event->n_planned);
+    else
+        snprintf(label, sizeof label, "%-6s", event->role);
+    snug_config_text(s->space, event->config, true, config, sizeof config);
+    if (trial->measurement.outcome == SNUG_TRIAL_OK)
+        cli_say("%-7s %-22s %9s  %s%s", label, speed_text(s->objective, trial->speed, speed),
+                snug_bytes_text(snug_bytes_stated(&trial->measurement.bytes), bytes), config,
+                trial->speed >= event->best_speed && event->default_speed > 0.0 &&
+                        trial->speed > event->default_speed
+                    ? "  (best)"
+                    : "");
+    else
+        cli_say("%-7s %-22s %9s  %s  (%s)", label,
+                snug_outcome_name(trial->measurement.outcome), "", config,
+                trial->measurement.reason);
+}
+
+/* ---- the answer ---- */
+
+static void put_front(const struct snug_tune_result *r, const struct screen *s,
+                      struct snug_buffer *out)
+{
+    struct snug_point *points = calloc((size_t)r->n_trials + 1, sizeof *points);
+    size_t *owner = calloc((size_t)r->n_trials + 1, sizeof *owner);
+    size_t *index = calloc((size_t)r->n_trials + 1, sizeof *index);
+    size_t n = 0;
+    for (int i = 0; points && owner && index && i < r->n_trials; i++) {
+        if (r->trials[i].speed <= 0.0)
+            continue;
+        owner[n] = (size_t)i;
+        points[n++] = (struct snug_point){r->trials[i].speed,
+                                          snug_bytes_stated(&r->trials[i].measurement.bytes)};
+    }
+    const size_t n_front = n ? snug_front_compute(points, n, index) : 0;
+    struct snug_table table = {0};
+    snug_table_column(&table, "memory", SNUG_COLUMN_TEXT);
+    snug_table_column(&table, "pp t/s", SNUG_COLUMN_NUMBER);
+    snug_table_column(&table, "tg t/s", SNUG_COLUMN_NUMBER);
+    snug_table_column(&table, "ttft s", SNUG_COLUMN_NUMBER);
+    snug_table_column(&table, "speed", SNUG_COLUMN_TEXT);
+    snug_table_column(&table, "config", SNUG_COLUMN_TEXT);
+    for (size_t i = 0; i < n_front; i++) {
+        const struct snug_tune_trial *trial = &r->trials[owner[index[i]]];
+        char text[512];
+        snug_table_cell_text(&table, snug_bytes_text(points[index[i]].bytes, text));
+        snug_table_cell_number(&table, trial->measurement.prefill_tps, 1);
+        snug_table_cell_number(&table, trial->measurement.decode_tps, 1);
+        snug_table_cell_number(&table, trial->measurement.ttft_s, 3);
+        snug_table_cell_text(&table, speed_text(s->objective, trial->speed, text));
+        snug_table_cell_text(&table,
+                             snug_config_text(s->space, &trial->config, true, text, sizeof text));
+        snug_table_row_end(&table);
+    }
+    snug_table_render(&table, SNUG_TABLE_MD, out);
+    snug_table_clear(&table);
+    free(points);
+    free(owner);
+    free(index);
+}
+
+/* Words first, number second, why third. */
+static void put_verdict(const struct snug_tune_result *r, const struct screen *s,
+                        struct snug_buffer *out)
+{
+    char a[64], b[64];
+    if (r->i_best < 0) {
+        snug_buffer_puts(out, "No config ran. The reasons stand above; a smaller context or model, "
+                              "or more --memory, may help.\n");
+        return;
+    }
+    if (r->i_best == r->i_default || r->n_confirm == 0)
+        snug_buffer_printf(out, "%s\n",
+                           r->i_best == r->i_default
+                               ? "llama.cpp's default is already the fastest config that was tried."
+                               : "Not checked against the default: these are first measurements.");
+    for (int i = 0; i < r->n_confirm; i++) {
+        const struct snug_tune_confirm *c = &r->confirm[i];
+        const char *name = strcmp(c->against, "fit") == 0 ? "llama.cpp's --fit choice"
+                                                          : "llama.cpp's default";
+        if (c->ratio.lo > 1.0)
+            snug_buffer_printf(out, "%.2fx faster than %s (95 %% interval %.2f to %.2f, %d pairs measured alternately).\n",
+                               c->ratio.mid, name, c->ratio.lo, c->ratio.hi, c->n_pairs);
+        else
+            snug_buffer_printf(out,
+                               "No gain shown over %s: ratio %.2f, the 95 %% interval %.2f to %.2f includes 1 "
+                               "or lies below (%d pairs). It stays the pick.\n",
+                               name, c->ratio.mid, c->ratio.lo, c->ratio.hi, c->n_pairs);
+    }
+    const struct snug_tune_trial *pick = &r->trials[r->i_pick];
+    snug_buffer_printf(out, "Pick: %s%s%s.\n", speed_text(s->objective, pick->speed, a),
+                       r->i_default >= 0 ? "; default " : "",
+                       r->i_default >= 0 ? speed_text(s->objective, r->trials[r->i_default].speed, b) : "");
+}
+
+static void put_command(const struct cli_task *task, const struct snug_tune_result *r,
+                        struct snug_buffer *out)
+{
+    char **words = NULL;
+    if (r->i_pick < 0 || snug_engine_flags(snug_engine_space(task->engine),
+                                           &r->trials[r->i_pick].config, &task->workload, &words,
+                                           NULL) != SNUG_OK)
+        return;
+    char *line = cli_command_line("llama-server", task->model.path, words);
+    snug_buffer_printf(out, "\n  %s\n", line ? line : "");
+    free(line);
+    snug_engine_flags_free(words);
+}
+
+static void put_answer(const struct cli_args *args, const struct cli_task *task,
+                       const struct snug_tune_result *r, const struct screen *s,
+                       struct snug_buffer *out)
+{
+    char took[SNUG_UNIT_TEXT_MAX];
+    if (args->json) {
+        char *json = cli_tune_json(task, r, s->objective);
+        snug_buffer_printf(out, "%s\n", json ? json : "null");
+        free(json);
+        return;
+    }
+    snug_buffer_printf(out, "\nFront of %d trials, in %s (%s):\n\n", r->n_trials,
+                       snug_seconds_text(r->elapsed_s, took), r->end_reason);
+    put_front(r, s, out);
+    snug_buffer_puts(out, "\n");
+    put_verdict(r, s, out);
+    put_command(task, r, out);
+    if (r->fit_note[0])
+        snug_buffer_printf(out, "\nThe --fit choice was not measured: %s\n", r->fit_note);
+}
+
+static void put_trials_json(struct snug_json_writer *w, const struct snug_space *space,
+                            const struct snug_tune_result *r)
+{
+    snug_json_begin_array(w, "trials");
+    for (int i = 0; i < r->n_trials; i++) {
+        snug_json_begin_object(w, NULL);
+        snug_json_put_int(w, "id", r->trials[i].id);
+        snug_json_put_string(w, "role", r->trials[i].role);
+        snug_config_to_json(w, "config", space, &r->trials[i].config);
+        snug_json_put_number(w, "speed", r->trials[i].speed);
+        snug_json_put_number(w, "hypervolume", r->trials[i].hypervolume);
+        snug_measurement_to_json(w, "measurement", &r->trials[i].measurement);
+        snug_json_end(w);
+    }
+    snug_json_end(w);
+}
+
+char *cli_tune_json(const struct cli_task *task, const struct snug_tune_result *r,
+                    enum snug_objective objective)
+{
+    const struct snug_space *space = snug_engine_space(task->engine);
+    struct snug_json_writer w = {0};
+    char **words = NULL;
+    snug_json_begin_object(&w, NULL);
+    snug_json_put_string(&w, "objective", snug_objective_name(objective));
+    snug_json_put_int(&w, "session", r->session_id);
+    snug_json_put_string(&w, "end_reason", r->end_reason);
+    snug_json_put_bool(&w, "is_stopped", r->is_stopped);
+    snug_json_put_number(&w, "elapsed_s", r->elapsed_s);
+    put_trials_json(&w, space, r);
+    snug_json_begin_array(&w, "confirm");
+    for (int i = 0; i < r->n_confirm; i++) {
+        snug_json_begin_object(&w, NULL);
+        snug_json_put_string(&w, "against", r->confirm[i].against);
+        snug_json_put_number(&w, "lo", r->confirm[i].ratio.lo);
+        snug_json_put_number(&w, "mid", r->confirm[i].ratio.mid);
+        snug_json_put_number(&w, "hi", r->confirm[i].ratio.hi);
+        snug_json_put_int(&w, "n_pairs", r->confirm[i].n_pairs);
+        snug_json_end(&w);
+    }
+    snug_json_end(&w);
+    if (r->i_pick >= 0 && snug_engine_flags(space, &r->trials[r->i_pick].config, &task->workload,
+                                            &words, NULL) == SNUG_OK) {
+        char *line = cli_command_line("llama-server", task->model.path, words);
+        snug_json_put_int(&w, "pick_trial", r->trials[r->i_pick].id);
+        snug_json_put_string(&w, "command", line);
+        free(line);
+        snug_engine_flags_free(words);
+    }
+    snug_json_end(&w);
+    return snug_json_finish(&w, true);
+}
+
+/* ---- the run ---- */
+
+static void say_task(const struct cli_args *args, const struct cli_task *task,
+                     const struct snug_tune_options *o)
+{
+    char size[SNUG_UNIT_TEXT_MAX], limit[SNUG_UNIT_TEXT_MAX];
+    cli_say("%s, %s on %s (%d threads usable); memory %s%s; context %lld; prompt %lld, output %lld",
+            cli_base_name(task->model.path), snug_bytes_text(task->model.bytes_tensors, size),
+            task->machine.cpu_name, task->machine.n_threads_usable,
+            o->memory_limit_bytes ? snug_bytes_text(o->memory_limit_bytes, limit) : "unlimited",
+            args->memory_bytes ? "" : " (free now, less a reserve)", (long long)task->workload.n_ctx,
+            (long long)task->workload.n_prompt, (long long)task->workload.n_gen);
+}
+
+static snug_status tune(const struct cli_args *args, struct cli_task *task, struct screen *screen,
+                        struct snug_tune_result *result, struct snug_error *err)
+{
+    struct snug_config base;
+    snug_status status = cli_task_config(args, screen->space, &base, err);
+    if (status != SNUG_OK)
+        return status;
+    struct snug_tune_options options = {
+        .engine = task->engine,
+        .store = task->store,
+        .task_id = task->id,
+        .model_path = task->model.path,
+        .workload = task->workload,
+        .objective = screen->objective,
+        .memory_limit_bytes = task->memory_limit_bytes,
+        .base = &base,
+        .n_trials = args->n_trials ? (int)args->n_trials : N_TRIALS_DEFAULT,
+        .time_s = args->time_s,
+        .strategy = args->strategy ? args->strategy : "snug",
+        .seed = args->has_seed ? (uint64_t)args->seed : 1,
+        .n_confirm_pairs = N_CONFIRM_PAIRS,
+        .is_resumed = args->resume,
+        .stop = &cli_stop,
+        .on_event = on_event,
+        .event_data = screen,
+    };
+    snug_effort_default(&options.effort);
+    options.effort.blocks_max = 8;
+    options.effort.phase_s = 2.0;
+    options.effort.deadline_s = TRIAL_LIMIT_S;
+    say_task(args, task, &options);
+    return snug_tune_run(&options, result, err);
+}
+
+int cmd_tune(const struct cli_args *args)
+{
+    struct cli_task task = {0};
+    struct snug_error err = {0};
+    struct snug_tune_result result = {.i_default = -1, .i_fit = -1, .i_best = -1, .i_pick = -1};
+    struct screen screen = {.objective = cli_objective(args), .time_s = args->time_s};
+    struct snug_buffer out = {0};
+    cli_catch_signals();
+    snug_status status = cli_task_open_model(args, &task, &err);
+    if (status == SNUG_OK) {
+        cli_task_workload(args, &cli_tune_defaults, &task);
+        status = cli_task_open_engine(args, &task, on_phase, &screen, &err);
+    }
+    if (status == SNUG_OK) {
+        screen.space = snug_engine_space(task.engine);
+        status = cli_task_open_store(args, &task, &err);
+    }
+    if (status == SNUG_OK)
+        status = tune(args, &task, &screen, &result, &err);
+    int code = status == SNUG_OK ? CLI_OK : cli_fail(&err);
+    if (status == SNUG_OK) {
+        cli_live_end();
+        put_answer(args, &task, &result, &screen, &out);
+        code = cli_put(snug_buffer_text(&out));
+        if (result.is_stopped)
+            cli_say("\nstopped; every finished trial is kept. Go on with: snug tune %s --resume",
+                    args->operand);
+        else if (result.i_pick >= 0)
+            cli_say("\nnext: snug run %s, or snug report %s -o report.html", args->operand,
+                    args->operand);
+        if (code == CLI_OK && (result.is_stopped || result.i_pick < 0))
+            code = CLI_FAILED;
+    }
+    snug_buffer_clear(&out);
+    snug_tune_result_clear(&result);
+    cli_task_close(&task);
+    return code;
+}

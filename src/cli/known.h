@@ -1,0 +1,41 @@
+/* What the store knows of one task, for front, history, export, report: read without an engine. */
+#ifndef SNUG_CLI_KNOWN_H
+#define SNUG_CLI_KNOWN_H
+
+#include "base/arena.h"
+#include "base/json.h"
+#include "cli/cli.h"
+#include "report/table.h"
+#include "snug/store.h"
+
+struct known_trial {
+    int64_t id, session_id;
+    const char *role, *strategy, *config_json, *effective_json;
+    char *config_text; /* what differs from the task's default trial */
+    struct snug_measurement measurement; /* gaps_s NULL */
+    double speed, speed_lo, speed_hi;    /* of the objective; 0 when not OK */
+    uint64_t bytes;
+    bool on_front;
+};
+
+struct known {
+    struct snug_arena arena; /* holds every string */
+    int64_t task_id;
+    struct snug_workload workload;
+    const char *machine_json, *machine_name, *model_json, *model_name, *model_path, *build;
+    enum snug_objective objective;
+    struct known_trial *trials;
+    int n_trials;
+    char *result_json; /* last finished tuning, or NULL */
+    int64_t result_session_id;
+};
+
+/* The newest task that has trials, of the model named (file or hash of it), or of all. Speeds and
+ * front by objective: the one given, else that of the last tuning. Front: one point per config
+ * (its median over trials), failed trials left out. */
+snug_status known_open(const struct cli_args *args, struct snug_store *store, struct known *out,
+                       struct snug_error *err) SNUG_CHECKED;
+void known_close(struct known *known);
+const struct known_trial *known_find(const struct known *known, int64_t id);
+
+#endif

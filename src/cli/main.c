@@ -1,0 +1,121 @@
+/* snug: the program. One row per command; everything else is in the library. */
+#include <string.h>
+
+#include "cli/cli.h"
+#include "engine/worker.h"
+#include "engine/probe_worker.h"
+
+const struct cli_command cli_commands[] = {
+    {"probe", "", "what this machine is and what is free now",
+     "Reads cores, caches, limits of containers, memory, pressure and devices, and says where each\n"
+     "fact comes from. With --measure it also times memory and matrix products.",
+     "snug probe --measure", 1, cmd_probe, false, false},
+    {"inspect", "MODEL", "what a model is: architecture, tensors, sizes",
+     "MODEL is a GGUF file (any part of a split one) or a preset such as llama3-8b or\n"
+     "qwen3-0.6b:q4_0. Reads headers only.",
+     "snug inspect qwen3-0.6b:q4_0", 2, cmd_inspect, false, false},
+    {"synth", "PRESET", "write a model of real shape with random weights",
+     "For trying a machine before a download: same tensors, types and vocabulary size as the real\n"
+     "model, random weights from a seed. It answers nonsense, as fast as the real one.",
+     "snug synth qwen3-0.6b --type q4_0 -o q.gguf", 4, cmd_synth, false, false},
+    {"bench", "MODEL", "measure configs well",
+     "Warm-up until speed settles, then timed blocks until their spread is small. Rows and names as\n"
+     "llama-bench prints them, and the columns it lacks. Speeds are medians; +- is the MAD.",
+     "snug bench model.gguf --n-threads 1,2 --flash-attn on,off", 8, cmd_bench, true, false},
+    {"tune", "MODEL", "find the fastest config that fits the memory allowed",
+     "Measures llama.cpp's default and its --fit choice, then tries other configs one at a time,\n"
+     "learning from each. At the end the pick and the default are measured again, alternately, and\n"
+     "the gain is printed with its interval. Every trial is kept; Ctrl-C keeps what is known.\n"
+     "Context and everything else that changes the answer is left alone.",
+     "snug tune model.gguf --memory 2GiB --trials 16", 16, cmd_tune, true, false},
+    {"front", "[MODEL]", "the known configs that nothing beats in both speed and memory",
+     "Of the last task of this model, or of the last task of all.", "snug front model.gguf", 32,
+     cmd_front, false, false},
+    {"history", "[MODEL]", "every task and trial that is known", "Newest tasks last.",
+     "snug history", 64, cmd_history, false, false},
+    {"export", "[MODEL]", "every trial with its machine, model and raw blocks",
+     "One JSON object or CSV row per trial; front, history and report are made from the same data.",
+     "snug export model.gguf --format csv -o trials.csv", 128, cmd_export, false, false},
+    {"pick", "MODEL", "the best known safe config under the memory given or free now",
+     "Looks only at what was measured on this machine; measures nothing.",
+     "snug pick model.gguf --memory 2GiB", 256, cmd_pick, false, false},
+    {"run", "MODEL", "pick, then start llama-server or llama-cli with it",
+     "What follows -- goes to the program unchanged.",
+     "snug run model.gguf -- --port 8080", 512, cmd_run, false, true},
+    {"report", "[MODEL]", "one self-contained HTML page of a task",
+     "Machine, model, every trial, the front, the progress, and the pick against the default.",
+     "snug report model.gguf -o report.html", 1024, cmd_report, false, false},
+    {NULL, NULL, NULL, NULL, NULL, 0, NULL, false, false},
+};
+
+const struct cli_command *cli_find_command(const char *name)
+{
+    for (const struct cli_command *c = cli_commands; c->name; c++) {
+        if (strcmp(c->name, name) == 0)
+            return c;
+    }
+    return NULL;
+}
+
+void cli_help(FILE *out)
+{
+    fputs("snug fits a language model to the machine you have.\n\n"
+          "Usage: snug COMMAND [options]\n\nCommands:\n",
+          out);
+    for (const struct cli_command *c = cli_commands; c->name; c++)
+        fprintf(out, "  %-8s %-9s %s\n", c->name, c->operands, c->summary);
+    fputs("\nsnug COMMAND --help tells more; snug --version prints the version.\n"
+          "Exit status: 0 done, 1 failed, 2 misuse.\n\nStart with:\n  snug tune model.gguf\n",
+          out);
+}
+
+static const char *next_command(int i)
+{
+    return cli_commands[i].name;
+}
+
+static int unknown_command(const char *name)
+{
+    const char *near = cli_nearest(name, next_command);
+    if (near)
+        return cli_fail_text(CLI_MISUSE, "no command '%s'; did you mean '%s'?", name, near);
+    return cli_fail_text(CLI_MISUSE, "no command '%s'; see snug --help", name);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "__worker") == 0)
+        return snug__worker_main();
+    if (argc == 2 && strcmp(argv[1], "__probe") == 0)
+        return snug__probe_main();
+    if (argc < 2) {
+        cli_help(stderr);
+        return CLI_MISUSE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        (strcmp(argv[1], "help") == 0 && argc == 2)) {
+        cli_help(stdout);
+        return CLI_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("snug %s\n", snug_version());
+        return CLI_OK;
+    }
+    const char *name = strcmp(argv[1], "help") == 0 ? argv[2] : argv[1];
+    const struct cli_command *command = cli_find_command(name);
+    if (!command)
+        return unknown_command(name);
+    struct cli_args args;
+    if (name == argv[2]) {
+        cli_help_command(stdout, command);
+        return CLI_OK;
+    }
+    if (!cli_parse(command, argc - 2, argv + 2, &args))
+        return CLI_MISUSE;
+    if (args.help) {
+        cli_help_command(stdout, command);
+        return CLI_OK;
+    }
+    cli_set_quiet(args.quiet);
+    return command->run(&args);
+}

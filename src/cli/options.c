@@ -1,0 +1,322 @@
+/* snug:long one row per option: the table is the manual */
+/* The option table. A row gives parsing, --help and the error texts; a bit mask says which commands
+ * take it. Knob rows of the engine become options of the commands that measure. */
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "snug/engine.h"
+#include "snug/units.h"
+
+enum { PROBE = 1, INSPECT = 2, SYNTH = 4, BENCH = 8, TUNE = 16, FRONT = 32, HISTORY = 64,
+       EXPORT = 128, PICK = 256, RUN = 512, REPORT = 1024,
+       TASK = BENCH | TUNE | PICK | RUN,
+       STORED = BENCH | TUNE | FRONT | HISTORY | EXPORT | PICK | RUN | REPORT,
+       ALL = 2047 };
+
+enum kind { FLAG, TEXT, CHOICE, BYTES, SECONDS, INT };
+
+struct option {
+    const char *name;  /* without "--" */
+    char letter;       /* or 0 */
+    enum kind kind;
+    size_t at;         /* in struct cli_args */
+    size_t at_has;     /* of the bool that says it was given, or 0 */
+    const char *value; /* metavar; CHOICE: "a|b|c" */
+    unsigned commands;
+    int64_t min, max;
+    const char *help;
+};
+
+#define AT(field) offsetof(struct cli_args, field)
+
+static const struct option OPTIONS[] = {
+    {"memory", 0, BYTES, AT(memory_bytes), 0, "SIZE", TUNE | PICK | RUN | BENCH, 0, 0,
+     "memory the model may use, such as 2GiB (default: what is free now, less a reserve)"},
+    {"trials", 0, INT, AT(n_trials), 0, "N", TUNE, 1, 10000,
+     "configs to try besides llama.cpp's default and its --fit choice (default 16)"},
+    {"time", 0, SECONDS, AT(time_s), 0, "TIME", TUNE, 0, 0,
+     "stop searching after this, such as 5m (default: no limit)"},
+    {"objective", 0, CHOICE, AT(objective), 0, "decode|prefill|request", TUNE | FRONT | PICK | RUN | REPORT, 0,
+     0, "what to make fast: tokens out, tokens in, or a whole request (default request)"},
+    {"strategy", 0, CHOICE, AT(strategy), 0, "snug|sobol|random", TUNE, 0, 0,
+     "how to choose the next config (default snug)"},
+    {"resume", 0, FLAG, AT(resume), 0, NULL, TUNE, 0, 0,
+     "go on with the last tuning of this model that did not finish"},
+    {"allow-cache-types", 0, FLAG, AT(allow_cache_types), 0, NULL, TUNE, 0, 0,
+     "also try quantised caches, which change the answer a little"},
+    {"prompt", 'p', INT, AT(n_prompt), AT(has_prompt), "N", TASK, 0, 1 << 20,
+     "tokens of prompt that are timed (default 512)"},
+    {"gen", 'n', INT, AT(n_gen), AT(has_gen), "N", TASK, 0, 1 << 20,
+     "tokens generated that are timed (default 128; tune: 32)"},
+    {"depth", 'd', INT, AT(n_depth), AT(has_depth), "N", TASK, 0, 1 << 24,
+     "tokens already in the cache before both (default 0)"},
+    {"parallel", 0, INT, AT(n_parallel), 0, "N", TASK, 1, 256, "sequences at once (default 1)"},
+    {"context", 'c', INT, AT(n_ctx), 0, "N", TASK, 1, 1 << 28,
+     "context every sequence must have (default: 4096, or what the model was trained for; bench: "
+     "what the test needs)"},
+    {"repetitions", 'r', INT, AT(repetitions), 0, "N", BENCH, 1, SNUG_BLOCKS_MAX,
+     "exactly so many timed blocks (default: 3 to 16, until the spread is under 2 %)"},
+    {"seed", 0, INT, AT(seed), AT(has_seed), "N", TUNE | SYNTH, 0, INT64_MAX,
+     "seed of everything random (default 1)"},
+    {"type", 0, TEXT, AT(type), 0, "TYPE", SYNTH, 0, 0, "tensor type: q4_0, q8_0, f16, q4_k ..."},
+    {"shape-only", 0, FLAG, AT(shape_only), 0, NULL, SYNTH, 0, 0,
+     "a sparse file with headers and no weights, a few kB on disk"},
+    {"layers", 0, INT, AT(n_layer), 0, "N", SYNTH, 1, 1024, "cut the model to so many layers"},
+    {"output", 'o', TEXT, AT(output), 0, "FILE", SYNTH | REPORT | EXPORT, 0, 0, "where to write"},
+    {"format", 0, CHOICE, AT(format), 0, "md|csv|json|jsonl", BENCH | FRONT | HISTORY | EXPORT, 0, 0,
+     "form of the table (default md; export: jsonl)"},
+    {"measure", 0, FLAG, AT(measure), 0, NULL, PROBE, 0, 0,
+     "also measure memory bandwidth and matrix speed (about 15 s, kept for next time)"},
+    {"refresh", 0, FLAG, AT(refresh), 0, NULL, PROBE, 0, 0, "measure again although it is known"},
+    {"disk", 0, TEXT, AT(disk), 0, "FILE", PROBE, 0, 0,
+     "also measure how fast this file is read from its disk"},
+    {"tool", 0, CHOICE, AT(tool), 0, "llama-server|llama-cli", RUN | PICK, 0, 0,
+     "program the config is for (default llama-server)"},
+    {"print", 0, FLAG, AT(print), 0, NULL, RUN, 0, 0, "only show the command line"},
+    {"all", 0, FLAG, AT(all), 0, NULL, FRONT | HISTORY | EXPORT | REPORT, 0, 0,
+     "every trial, also those that no front has"},
+    {"store", 0, TEXT, AT(store), 0, "FILE", STORED, 0, 0,
+     "history file (default: snug/history.db in the XDG data folder)"},
+    {"json", 0, FLAG, AT(json), 0, NULL, ALL & ~(SYNTH | REPORT), 0, 0, "print JSON"},
+    {"quiet", 'q', FLAG, AT(quiet), 0, NULL, ALL, 0, 0, "no talk on stderr but errors"},
+    {"help", 'h', FLAG, AT(help), 0, NULL, ALL, 0, 0, "this help"},
+};
+
+enum { N_OPTIONS = sizeof OPTIONS / sizeof *OPTIONS };
+
+/* ---- finding ---- */
+
+static const struct option *find_option(const struct cli_command *command, const char *name,
+                                        size_t n, char letter)
+{
+    for (int i = 0; i < N_OPTIONS; i++) {
+        const struct option *o = &OPTIONS[i];
+        if (!(o->commands & command->bit))
+            continue;
+        if (letter ? o->letter == letter : strlen(o->name) == n && strncmp(o->name, name, n) == 0)
+            return o;
+    }
+    return NULL;
+}
+
+/* Knobs answer to their own name with dashes and to llama.cpp's flag. */
+static const char *find_knob(const char *name, size_t n)
+{
+    const struct snug_space *rows = snug_engine_rows();
+    char dashed[64];
+    for (int i = 0; i < rows->n; i++) {
+        const struct snug_knob *knob = &rows->knobs[i];
+        snprintf(dashed, sizeof dashed, "%s", knob->name);
+        for (char *p = dashed; *p; p++)
+            *p = *p == '_' ? '-' : *p;
+        const char *flag = knob->flag + 2;
+        const size_t n_flag = strcspn(flag, " ");
+        if ((strlen(dashed) == n && strncmp(dashed, name, n) == 0) ||
+            (n_flag == n && strncmp(flag, name, n) == 0))
+            return knob->name;
+    }
+    return NULL;
+}
+
+static const struct cli_command *nearest_for;
+
+static const char *next_option(int i)
+{
+    int seen = 0;
+    for (int k = 0; k < N_OPTIONS; k++) {
+        if ((OPTIONS[k].commands & nearest_for->bit) && seen++ == i)
+            return OPTIONS[k].name;
+    }
+    return NULL;
+}
+
+/* ---- values ---- */
+
+static bool is_choice(const char *choices, const char *text)
+{
+    const size_t n = strlen(text);
+    for (const char *p = choices; n > 0 && *p;) {
+        const size_t len = strcspn(p, "|");
+        if (len == n && strncmp(p, text, n) == 0)
+            return true;
+        p += len + (p[len] == '|');
+    }
+    return false;
+}
+
+static bool take_value(const struct option *o, const char *text, struct cli_args *out)
+{
+    char *base = (char *)out;
+    struct snug_error err = {0};
+    snug_status status = SNUG_OK;
+    char name[64];
+    snprintf(name, sizeof name, "--%s", o->name);
+    switch (o->kind) {
+    case FLAG:
+        *(bool *)(base + o->at) = true;
+        break;
+    case TEXT:
+        *(const char **)(base + o->at) = text;
+        break;
+    case CHOICE:
+        if (!is_choice(o->value, text))
+            status = snug_fail(&err, SNUG_BAD_INPUT, "'%s' is none of %s", text, o->value);
+        *(const char **)(base + o->at) = text;
+        break;
+    case BYTES:
+        status = snug_bytes_parse(text, (uint64_t *)(base + o->at), &err);
+        break;
+    case SECONDS:
+        status = snug_seconds_parse(text, (double *)(base + o->at), &err);
+        break;
+    case INT:
+        status = snug_int_parse(name, text, o->min, o->max, (int64_t *)(base + o->at), &err);
+        break;
+    }
+    if (status != SNUG_OK) {
+        cli_fail_text(CLI_MISUSE, o->kind == INT ? "%s%s" : "%s: %s", o->kind == INT ? "" : name,
+                      err.text);
+        return false;
+    }
+    if (o->at_has)
+        *(bool *)(base + o->at_has) = true;
+    return true;
+}
+
+static bool unknown_option(const struct cli_command *command, const char *word)
+{
+    nearest_for = command;
+    const char *near = cli_nearest(word + strspn(word, "-"), next_option);
+    if (near)
+        cli_fail_text(CLI_MISUSE, "snug %s has no option '%s'; did you mean --%s?", command->name,
+                      word, near);
+    else
+        cli_fail_text(CLI_MISUSE, "snug %s has no option '%s'; see snug %s --help", command->name,
+                      word, command->name);
+    return false;
+}
+
+static bool take_knob(const char *name, const char *text, struct cli_args *out)
+{
+    if (out->n_knobs == CLI_KNOBS_MAX) {
+        cli_fail_text(CLI_MISUSE, "more than %d knobs", CLI_KNOBS_MAX);
+        return false;
+    }
+    out->knobs[out->n_knobs].name = name;
+    out->knobs[out->n_knobs++].text = text;
+    return true;
+}
+
+/* One option word at argv[i]; returns how many words it took, 0 on misuse. */
+static int take_option(const struct cli_command *command, int argc, char **argv, int i,
+                       struct cli_args *out)
+{
+    const char *word = argv[i];
+    const bool is_long = word[1] == '-';
+    const char *name = word + (is_long ? 2 : 1);
+    const size_t n = is_long ? strcspn(name, "=") : 1;
+    const char *inline_value = is_long ? (name[n] == '=' ? name + n + 1 : NULL)
+                                       : (name[1] ? name + 1 : NULL);
+    const struct option *o = find_option(command, name, n, is_long ? 0 : name[0]);
+    const char *knob = !o && is_long && command->takes_knobs ? find_knob(name, n) : NULL;
+    if (!o && !knob)
+        return unknown_option(command, word);
+    if (o && o->kind == FLAG) {
+        if (inline_value) {
+            cli_fail_text(CLI_MISUSE, "--%s takes no value", o->name);
+            return 0;
+        }
+        return take_value(o, NULL, out);
+    }
+    const char *value = inline_value ? inline_value : i + 1 < argc ? argv[i + 1] : NULL;
+    if (!value) {
+        cli_fail_text(CLI_MISUSE, "%s needs a value%s%s", word, o ? ": " : "", o ? o->value : "");
+        return 0;
+    }
+    const bool is_taken = o ? take_value(o, value, out) : take_knob(knob, value, out);
+    return is_taken ? (inline_value ? 1 : 2) : 0;
+}
+
+bool cli_parse(const struct cli_command *command, int argc, char **argv, struct cli_args *out)
+{
+    *out = (struct cli_args){0};
+    for (int i = 0; i < argc;) {
+        if (strcmp(argv[i], "--") == 0 && command->takes_rest) {
+            out->rest = argv + i + 1;
+            out->n_rest = argc - i - 1;
+            break;
+        }
+        if (argv[i][0] == '-' && argv[i][1]) {
+            const int took = take_option(command, argc, argv, i, out);
+            if (took == 0)
+                return false;
+            i += took;
+            continue;
+        }
+        if (!command->operands[0] || out->operand) {
+            cli_fail_text(CLI_MISUSE, "snug %s does not know what to do with '%s'", command->name,
+                          argv[i]);
+            return false;
+        }
+        out->operand = argv[i++];
+    }
+    if (!out->help && !out->operand && command->operands[0] && command->operands[0] != '[') {
+        cli_fail_text(CLI_MISUSE, "snug %s needs %s; see snug %s --help", command->name,
+                      command->operands, command->name);
+        return false;
+    }
+    return true;
+}
+
+/* ---- help ---- */
+
+static void help_option(FILE *out, const struct option *o)
+{
+    char left[96];
+    const int n = o->letter ? snprintf(left, sizeof left, "-%c, --%s", o->letter, o->name)
+                            : snprintf(left, sizeof left, "    --%s", o->name);
+    if (o->value)
+        snprintf(left + n, sizeof left - (size_t)n, " %s", o->value);
+    if (strlen(left) > 28)
+        fprintf(out, "  %s\n  %-28s  %s\n", left, "", o->help);
+    else
+        fprintf(out, "  %-28s  %s\n", left, o->help);
+}
+
+static void help_knobs(FILE *out)
+{
+    const struct snug_space *rows = snug_engine_rows();
+    fputs("\nKnobs (also under llama.cpp's names; a comma list measures every combination):\n", out);
+    for (int i = 0; i < rows->n; i++) {
+        const struct snug_knob *knob = &rows->knobs[i];
+        char left[96];
+        snprintf(left, sizeof left, "--%s", knob->name);
+        for (char *p = left; *p; p++)
+            *p = *p == '_' ? '-' : *p;
+        fprintf(out, "      %-24s  %s", left, knob->help);
+        if (knob->kind == SNUG_KNOB_ENUM) {
+            fputs(": ", out);
+            for (int v = 0; v < knob->n_values; v++)
+                fprintf(out, "%s%s", v ? ", " : "", knob->values[v]);
+        } else if (knob->kind == SNUG_KNOB_BOOL) {
+            fputs(": on, off", out);
+        }
+        fputc('\n', out);
+    }
+}
+
+void cli_help_command(FILE *out, const struct cli_command *command)
+{
+    fprintf(out, "snug %s: %s\n\nUsage: snug %s %s%s[options]%s\n\n%s\n\nOptions:\n", command->name,
+            command->summary, command->name, command->operands, command->operands[0] ? " " : "",
+            command->takes_rest ? " [-- extra flags]" : "", command->about);
+    for (int i = 0; i < N_OPTIONS; i++) {
+        if (OPTIONS[i].commands & command->bit)
+            help_option(out, &OPTIONS[i]);
+    }
+    if (command->takes_knobs)
+        help_knobs(out);
+    fprintf(out, "\nExample:\n  %s\n", command->example);
+}

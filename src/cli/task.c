@@ -1,0 +1,201 @@
+/* Opening a task: what is run, where, under which limits. */
+#include "cli/task.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "machine/machine_json.h"
+#include "model/model_json.h"
+#include "snug/units.h"
+
+const struct cli_task_defaults cli_tune_defaults = {.n_prompt = 512, .n_gen = 32, .n_ctx = 4096};
+
+uint64_t cli_reserve_bytes(uint64_t available_bytes)
+{
+    const uint64_t low = 256ull << 20, high = 2ull << 30, part = available_bytes / 16;
+    return part < low ? low : part > high ? high : part;
+}
+
+const char *cli_base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+enum snug_objective cli_objective(const struct cli_args *args)
+{
+    const int found = args->objective ? snug_objective_from_name(args->objective) : -1;
+    return found < 0 ? SNUG_OBJECTIVE_REQUEST : (enum snug_objective)found;
+}
+
+/* What may be used: the limit that was given, else what is free now less a reserve. */
+static uint64_t memory_limit(const struct cli_args *args, const struct snug_machine *machine)
+{
+    if (args->memory_bytes)
+        return args->memory_bytes;
+    if (!machine->available_bytes.is_known)
+        return 0;
+    const uint64_t available = (uint64_t)machine->available_bytes.value;
+    const uint64_t reserve = cli_reserve_bytes(available);
+    return available > reserve ? available - reserve : 1;
+}
+
+snug_status cli_task_open_model(const struct cli_args *args, struct cli_task *task,
+                                struct snug_error *err)
+{
+    snug_status status = snug_machine_probe("", &task->machine, err);
+    if (status == SNUG_OK)
+        status = snug_model_open(args->operand, &task->model, err);
+    if (status != SNUG_OK)
+        return status;
+    if (task->model.is_preset)
+        return snug_fail(err, SNUG_BAD_INPUT,
+                         "%s is a preset, not a file; make one of its shape: snug synth %s --type "
+                         "q4_0 -o %s.gguf",
+                         args->operand, args->operand, args->operand);
+    /* The worker and llama-server may be started elsewhere: only an absolute path is safe. */
+    char absolute[PATH_MAX];
+    if (realpath(task->model.path, absolute))
+        snprintf(task->model.path, sizeof task->model.path, "%s", absolute);
+    task->memory_limit_bytes = memory_limit(args, &task->machine);
+    return SNUG_OK;
+}
+
+void cli_task_workload(const struct cli_args *args, const struct cli_task_defaults *defaults,
+                       struct cli_task *task)
+{
+    struct snug_workload *w = &task->workload;
+    w->n_prompt = args->has_prompt ? args->n_prompt : defaults->n_prompt;
+    w->n_gen = args->has_gen ? args->n_gen : defaults->n_gen;
+    w->n_depth = args->n_depth;
+    w->n_parallel = args->n_parallel ? args->n_parallel : 1;
+    const int64_t need = w->n_depth + (w->n_prompt > w->n_gen ? w->n_prompt : w->n_gen);
+    const int64_t trained = task->model.n_ctx_train;
+    if (args->n_ctx) {
+        w->n_ctx = args->n_ctx;
+        return;
+    }
+    w->n_ctx = defaults->n_ctx;
+    if (trained > 0 && w->n_ctx > trained)
+        w->n_ctx = trained;
+    if (w->n_ctx < need)
+        w->n_ctx = need;
+}
+
+snug_status cli_task_open_engine(const struct cli_args *args, struct cli_task *task,
+                                 snug_engine_progress_fn progress, void *progress_data,
+                                 struct snug_error *err)
+{
+    const struct snug_engine_options options = {
+        .model_path = task->model.path,
+        .machine = &task->machine,
+        .model = &task->model,
+        .workload = task->workload,
+        .memory_limit_bytes = task->memory_limit_bytes,
+        .allow_quality = args->allow_cache_types,
+        .stop = &cli_stop,
+        .progress = progress,
+        .progress_data = progress_data,
+    };
+    return snug_engine_open("llama", &options, &task->engine, err);
+}
+
+char *cli_machine_json(const struct snug_machine *machine)
+{
+    struct snug_json_writer w = {0};
+    snug_machine_to_json(&w, NULL, machine);
+    return snug_json_finish(&w, false);
+}
+
+char *cli_model_json(const struct snug_model *model)
+{
+    struct snug_json_writer w = {0};
+    snug_model_to_json(&w, NULL, model, false);
+    return snug_json_finish(&w, false);
+}
+
+snug_status cli_task_open_store(const struct cli_args *args, struct cli_task *task,
+                                struct snug_error *err)
+{
+    char *machine = cli_machine_json(&task->machine), *model = cli_model_json(&task->model);
+    snug_status status = machine && model
+                             ? snug_store_open(args->store, &task->store, err)
+                             : snug_fail(err, SNUG_NO_MEMORY, "no memory for a task");
+    if (status == SNUG_OK)
+        status = snug_store_machine(task->store, task->machine.fingerprint, task->machine.cpu_name,
+                                    machine, &task->machine_id, err);
+    if (status == SNUG_OK)
+        status = snug_store_model(task->store, task->model.hash, cli_base_name(task->model.path),
+                                  task->model.path, model, &task->model_id, err);
+    if (status == SNUG_OK)
+        status = snug_store_task(task->store, task->machine_id, task->model_id, &task->workload,
+                                 snug_engine_build(task->engine), "idle", &task->id, err);
+    free(machine);
+    free(model);
+    return status;
+}
+
+void cli_task_close(struct cli_task *task)
+{
+    snug_engine_close(task->engine);
+    snug_store_close(task->store);
+    snug_model_clear(&task->model);
+    *task = (struct cli_task){0};
+}
+
+snug_status cli_task_config(const struct cli_args *args, const struct snug_space *space,
+                            struct snug_config *config, struct snug_error *err)
+{
+    snug_space_default(space, config);
+    for (int i = 0; i < args->n_knobs; i++) {
+        const int row = snug_space_find(space, args->knobs[i].name);
+        const snug_status status =
+            row < 0 ? snug_fail(err, SNUG_BAD_INPUT, "no knob '%s'", args->knobs[i].name)
+                    : snug_knob_parse(&space->knobs[row], args->knobs[i].text, &config->value[row],
+                                      err);
+        if (status != SNUG_OK)
+            return status;
+    }
+    return SNUG_OK;
+}
+
+/* ---- command lines ---- */
+
+static bool needs_quotes(const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "_-./:=+,@%";
+    return word[0] == '\0' || word[strspn(word, plain)] != '\0';
+}
+
+static void put_word(struct snug_buffer *out, const char *word)
+{
+    if (out->len > 0)
+        snug_buffer_puts(out, " ");
+    if (!needs_quotes(word)) {
+        snug_buffer_puts(out, word);
+        return;
+    }
+    snug_buffer_puts(out, "'");
+    for (const char *p = word; *p; p++) {
+        if (*p == '\'')
+            snug_buffer_puts(out, "'\\''");
+        else
+            snug_buffer_append(out, p, 1);
+    }
+    snug_buffer_puts(out, "'");
+}
+
+char *cli_command_line(const char *tool, const char *model_path, char *const *words)
+{
+    struct snug_buffer out = {0};
+    put_word(&out, tool);
+    put_word(&out, "--model");
+    put_word(&out, model_path);
+    for (char *const *w = words; w && *w; w++)
+        put_word(&out, *w);
+    return snug_buffer_take(&out);
+}
+
+_Static_assert(sizeof(((struct snug_model *)0)->path) >= PATH_MAX, "paths fit");

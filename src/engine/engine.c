@@ -1,0 +1,96 @@
+/* The engines, one row each, and what does not depend on which one runs. */
+#include "engine/engine_row.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct snug__engine_row *const ENGINES[] = {&snug__engine_llama};
+
+struct snug_engine {
+    const struct snug__engine_row *row;
+    void *state;
+};
+
+void snug_effort_default(struct snug_effort *out)
+{
+    *out = (struct snug_effort){.blocks_min = 3,
+                                .blocks_max = 16,
+                                .spread_frac = 0.02,
+                                .phase_s = 4.0,
+                                .deadline_s = 120.0,
+                                .want_prefill = true,
+                                .want_decode = true};
+}
+
+static snug_status check_workload(const struct snug_workload *w, struct snug_error *err)
+{
+    if (w->n_parallel < 1 || w->n_prompt < 0 || w->n_gen < 0 || w->n_depth < 0 || w->n_ctx < 1)
+        return snug_fail(err, SNUG_BAD_INPUT, "a workload needs at least one sequence, and no "
+                                              "negative lengths");
+    const int64_t longest = w->n_prompt > w->n_gen ? w->n_prompt : w->n_gen;
+    if (w->n_depth + longest > w->n_ctx)
+        return snug_fail(err, SNUG_BAD_INPUT,
+                         "a context of %lld tokens does not hold depth %lld and %lld more: give "
+                         "--context %lld or shorten the workload",
+                         (long long)w->n_ctx, (long long)w->n_depth, (long long)longest,
+                         (long long)(w->n_depth + longest));
+    return SNUG_OK;
+}
+
+snug_status snug_engine_open(const char *name, const struct snug_engine_options *options,
+                             struct snug_engine **out, struct snug_error *err)
+{
+    const struct snug__engine_row *row = NULL;
+    for (size_t i = 0; i < sizeof ENGINES / sizeof *ENGINES; i++) {
+        if (strcmp(ENGINES[i]->name, name) == 0)
+            row = ENGINES[i];
+    }
+    if (!row)
+        return snug_fail(err, SNUG_BAD_INPUT, "no engine '%s'; there is: llama", name);
+    snug_status status = check_workload(&options->workload, err);
+    if (status != SNUG_OK)
+        return status;
+    struct snug_engine *engine = calloc(1, sizeof *engine);
+    if (!engine)
+        return snug_fail(err, SNUG_NO_MEMORY, "no memory for an engine");
+    engine->row = row;
+    status = row->open(options, &engine->state, err);
+    if (status != SNUG_OK) {
+        free(engine);
+        return status;
+    }
+    *out = engine;
+    return SNUG_OK;
+}
+
+void snug_engine_close(struct snug_engine *engine)
+{
+    if (!engine)
+        return;
+    engine->row->close(engine->state);
+    free(engine);
+}
+
+const struct snug_space *snug_engine_space(const struct snug_engine *engine)
+{
+    return engine->row->space(engine->state);
+}
+
+const char *snug_engine_build(const struct snug_engine *engine)
+{
+    return engine->row->build(engine->state);
+}
+
+snug_status snug_engine_estimate(struct snug_engine *engine, const struct snug_config *config,
+                                 struct snug_bytes *out, struct snug_error *err)
+{
+    return engine->row->estimate(engine->state, config, out, err);
+}
+
+snug_status snug_engine_run(struct snug_engine *engine, const struct snug_config *config,
+                            const struct snug_effort *effort, struct snug_measurement *out,
+                            struct snug_error *err)
+{
+    return engine->row->run(engine->state, config, effort, out, err);
+}

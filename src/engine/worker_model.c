@@ -1,0 +1,251 @@
+/* Models and contexts inside the worker: load, reuse, unload, and the dry run that states bytes. */
+#include "engine/worker.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/process.h"
+
+/* ---- thread pools: declared by ggml, defined in the CPU backend that is loaded at run time ---- */
+
+typedef struct ggml_threadpool *(*threadpool_new_fn)(struct ggml_threadpool_params *params);
+typedef void (*threadpool_free_fn)(struct ggml_threadpool *pool);
+
+static void *cpu_proc(const char *name)
+{
+    ggml_backend_dev_t cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+    return cpu ? ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(cpu), name) : NULL;
+}
+
+/* Hex digits, most significant first, "0x" allowed; as llama.cpp's --cpu-mask. */
+static void fill_mask(const char *hex, bool mask[GGML_MAX_N_THREADS])
+{
+    const char *digits = strncmp(hex, "0x", 2) == 0 ? hex + 2 : hex;
+    const size_t n = strlen(digits);
+    for (size_t i = 0; i < n && i * 4 < GGML_MAX_N_THREADS; i++) {
+        const char c = digits[n - 1 - i];
+        const int value = isdigit((unsigned char)c) ? c - '0' : (tolower(c) - 'a' + 10) & 15;
+        for (size_t bit = 0; bit < 4; bit++)
+            mask[i * 4 + bit] = (value >> bit) & 1;
+    }
+}
+
+static struct ggml_threadpool *make_pool(const struct snug__settings *s, int n_threads)
+{
+    const threadpool_new_fn make = (threadpool_new_fn)cpu_proc("ggml_threadpool_new");
+    if (!make)
+        return NULL;
+    struct ggml_threadpool_params params;
+    ggml_threadpool_params_init(&params, n_threads);
+    params.poll = (uint32_t)s->poll;
+    params.prio = (enum ggml_sched_priority)s->priority;
+    if (s->cpu_mask[0])
+        fill_mask(s->cpu_mask, params.cpumask);
+    return make(&params);
+}
+
+static void free_pool(void **pool)
+{
+    const threadpool_free_fn release = (threadpool_free_fn)cpu_proc("ggml_threadpool_free");
+    if (*pool && release)
+        release(*pool);
+    *pool = NULL;
+}
+
+/* ---- load and unload ---- */
+
+static void drop_context(struct snug__worker *w)
+{
+    if (w->context) {
+        llama_detach_threadpool(w->context);
+        llama_free(w->context);
+    }
+    w->context = NULL;
+    free_pool(&w->threadpool);
+    free_pool(&w->threadpool_batch);
+}
+
+void snug__worker_unload(struct snug__worker *w)
+{
+    drop_context(w);
+    if (w->model)
+        llama_model_free(w->model);
+    w->model = NULL;
+}
+
+/* libllama says only NULL; its log tells an allocation from a refusal. */
+static enum snug_outcome outcome_of_log(void)
+{
+    static const char *const words[] = {"alloc", "memory", "mmap failed", "mlock", "bad_alloc"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        if (strstr(snug__llama_log.last_error, words[i]))
+            return SNUG_TRIAL_OOM;
+    }
+    return SNUG_TRIAL_REFUSED;
+}
+
+static snug_status load_model(struct snug__worker *w, const struct snug__settings *s,
+                              enum snug_outcome *out_outcome, struct snug_error *err)
+{
+    ggml_backend_dev_t devices[SNUG_DEVICES_MAX + 1];
+    const struct llama_model_params params = snug__model_params(s, devices);
+    snug__worker_phase(w, "load", 0);
+    if (s->numa != GGML_NUMA_STRATEGY_DISABLED)
+        llama_numa_init(s->numa);
+    snug__llama_log_reset_model();
+    const double start = snug_clock_s();
+    w->model = llama_model_load_from_file(w->model_path, params);
+    w->load_s = snug_clock_s() - start;
+    if (w->model)
+        return SNUG_OK;
+    *out_outcome = outcome_of_log();
+    return snug_fail(err, SNUG_UNSUPPORTED, "libllama did not load the model: %s",
+                     snug__llama_log.last_error[0] ? snug__llama_log.last_error : "no reason given");
+}
+
+static snug_status make_context(struct snug__worker *w, const struct snug__settings *s,
+                                const struct snug_workload *workload,
+                                enum snug_outcome *out_outcome, struct snug_error *err)
+{
+    snug__worker_phase(w, "context", 0);
+    snug__llama_log_reset_context();
+    snug__llama_log.is_flash_attn_on = s->flash_attn != LLAMA_FLASH_ATTN_TYPE_DISABLED;
+    w->context = llama_init_from_model(w->model, snug__context_params(s, workload));
+    if (!w->context) {
+        *out_outcome = outcome_of_log();
+        return snug_fail(err, SNUG_UNSUPPORTED, "libllama made no context: %s",
+                         snug__llama_log.last_error[0] ? snug__llama_log.last_error
+                                                       : "no reason given");
+    }
+    w->threadpool = make_pool(s, s->n_threads);
+    if (s->n_threads_batch != s->n_threads)
+        w->threadpool_batch = make_pool(s, s->n_threads_batch);
+    if (w->threadpool)
+        llama_attach_threadpool(w->context, w->threadpool, w->threadpool_batch);
+    w->bytes = snug__llama_log.bytes;
+    w->is_flash_attn_on = snug__llama_log.is_flash_attn_on;
+    return SNUG_OK;
+}
+
+snug_status snug__worker_prepare(struct snug__worker *w, const struct snug__settings *settings,
+                                 const struct snug_workload *workload,
+                                 enum snug_outcome *out_outcome, struct snug_error *err)
+{
+    *out_outcome = SNUG_TRIAL_OK;
+    if (w->dry_model)
+        llama_model_free(w->dry_model);
+    w->dry_model = NULL;
+    w->load_s = 0.0;
+    const bool same_model = w->model && snug__settings_same_load(settings, &w->settings);
+    const bool same_context = same_model && w->context &&
+                              snug__settings_same_context(settings, &w->settings) &&
+                              memcmp(workload, &w->workload, sizeof *workload) == 0;
+    if (same_context)
+        return SNUG_OK;
+    drop_context(w);
+    snug_status status = SNUG_OK;
+    if (!same_model) {
+        snug__worker_unload(w);
+        status = load_model(w, settings, out_outcome, err);
+    }
+    if (status == SNUG_OK)
+        status = make_context(w, settings, workload, out_outcome, err);
+    if (status != SNUG_OK) {
+        drop_context(w);
+        return status;
+    }
+    w->settings = *settings;
+    w->workload = *workload;
+    return SNUG_OK;
+}
+
+/* ---- dry run ---- */
+
+/* Whether some extra buffer type (repacked, AMX) of the CPU would take the tied embedding for its
+ * matrix product. The question is put to the device as libllama's loader puts it: with a weight
+ * that lies in an empty buffer of that type. */
+static bool is_tied_repacked(const struct snug__worker *w)
+{
+    ggml_backend_dev_t cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+    const ggml_backend_dev_get_extra_bufts_t get =
+        (ggml_backend_dev_get_extra_bufts_t)cpu_proc("ggml_backend_dev_get_extra_bufts");
+    ggml_backend_buffer_type_t *types = get ? get(cpu) : NULL;
+    bool is_taken = false;
+    for (; types && *types && !is_taken; types++) {
+        struct ggml_init_params init = {.mem_size = 8 * ggml_tensor_overhead(), .no_alloc = true};
+        struct ggml_context *ctx = ggml_init(init);
+        if (!ctx)
+            return false;
+        struct ggml_tensor *weight =
+            ggml_new_tensor_2d(ctx, (enum ggml_type)w->tied_type, w->tied_ne0, w->tied_ne1);
+        struct ggml_tensor *input = ggml_new_tensor_2d(ctx, GGML_TYPE_F32, w->tied_ne0, 512);
+        struct ggml_tensor *product = ggml_mul_mat(ctx, weight, input);
+        weight->buffer = ggml_backend_buft_alloc_buffer(*types, 0);
+        is_taken = weight->buffer && ggml_backend_dev_supports_op(cpu, product);
+        ggml_backend_buffer_free(weight->buffer);
+        ggml_free(ctx);
+    }
+    return is_taken;
+}
+
+/* A tied output is stored a second time when it goes to another buffer than the embedding. */
+static uint64_t tied_copy_bytes(const struct snug__worker *w, const struct snug__settings *s)
+{
+    if (w->tied_ne0 <= 0)
+        return 0;
+    const bool is_offloaded = s->n_gpu_layers < 0 || s->n_gpu_layers > llama_model_n_layer(w->dry_model);
+    const bool has_gpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_GPU) != NULL;
+    if ((has_gpu && is_offloaded) || (s->use_repack && is_tied_repacked(w)))
+        return ggml_row_size((enum ggml_type)w->tied_type, w->tied_ne0) * (uint64_t)w->tied_ne1;
+    return 0;
+}
+
+static snug_status load_dry(struct snug__worker *w, const struct snug__settings *s,
+                            struct snug_error *err)
+{
+    if (w->dry_model && snug__settings_same_load(s, &w->dry_settings))
+        return SNUG_OK;
+    if (w->dry_model)
+        llama_model_free(w->dry_model);
+    ggml_backend_dev_t devices[SNUG_DEVICES_MAX + 1];
+    struct llama_model_params params = snug__model_params(s, devices);
+    params.no_alloc = true;
+    params.load_mode = LLAMA_LOAD_MODE_NONE; /* a dry run maps nothing */
+    snug__llama_log_reset_model();
+    w->dry_model = llama_model_load_from_file(w->model_path, params);
+    if (!w->dry_model)
+        return snug_fail(err, SNUG_UNSUPPORTED, "libllama does not take this model: %s",
+                         snug__llama_log.last_error[0] ? snug__llama_log.last_error
+                                                       : "no reason given");
+    w->dry_settings = *s;
+    return SNUG_OK;
+}
+
+snug_status snug__worker_estimate(struct snug__worker *w, const struct snug__settings *settings,
+                                  const struct snug_workload *workload, struct snug_bytes *out,
+                                  struct snug_error *err)
+{
+    const snug_status status = load_dry(w, settings, err);
+    if (status != SNUG_OK)
+        return status;
+    const struct snug__llama_log saved = snug__llama_log;
+    snug__llama_log_reset_context();
+    snug__llama_log.bytes.device = 0;
+    snug__llama_log.is_flash_attn_on = settings->flash_attn != LLAMA_FLASH_ATTN_TYPE_DISABLED;
+    struct llama_context *context =
+        llama_init_from_model(w->dry_model, snug__context_params(settings, workload));
+    struct snug_bytes bytes = snug__llama_log.bytes;
+    const bool is_flash_attn_on = snug__llama_log.is_flash_attn_on;
+    char reason[SNUG_REASON_MAX];
+    snprintf(reason, sizeof reason, "%s", snug__llama_log.last_error);
+    snug__llama_log = saved;
+    if (!context)
+        return snug_fail(err, SNUG_INFEASIBLE, "libllama refuses this config: %s",
+                         reason[0] ? reason : "no reason given");
+    llama_free(context);
+    bytes.weights = llama_model_size(w->dry_model) + tied_copy_bytes(w, settings);
+    w->is_flash_attn_on = is_flash_attn_on;
+    *out = bytes;
+    return SNUG_OK;
+}

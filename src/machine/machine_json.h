@@ -1,0 +1,18 @@
+/* A machine and its speeds as JSON; read back by `snug report` and the probe worker's parent. */
+#ifndef SNUG_MACHINE_JSON_H
+#define SNUG_MACHINE_JSON_H
+
+#include "base/json.h"
+#include "snug/machine.h"
+
+void snug_machine_to_json(struct snug_json_writer *w, const char *key,
+                          const struct snug_machine *machine);
+snug_status snug_machine_from_json(const struct snug_json_node *node, struct snug_machine *out,
+                                   struct snug_error *err) SNUG_CHECKED;
+void snug_machine_speed_to_json(struct snug_json_writer *w, const char *key,
+                                const struct snug_machine_speed *speed);
+snug_status snug_machine_speed_from_json(const struct snug_json_node *node,
+                                         struct snug_machine_speed *out,
+                                         struct snug_error *err) SNUG_CHECKED;
+
+#endif

@@ -1,0 +1,20 @@
+/* Sections of the report page; snug/report.h says what they are made from. */
+#ifndef SNUG_REPORT_HTML_H
+#define SNUG_REPORT_HTML_H
+
+#include "report/html_doc.h"
+#include "report/html_text.h"
+
+/* Inline style and script, whole elements' contents. */
+extern const char *const snug__html_style;
+extern const char *const snug__html_script;
+
+/* What came out, in words, with its interval, the command line and the key figures. */
+void snug__html_verdict(struct snug_buffer *out, const struct snug__report *report);
+/* Figures of pick, default and fit side by side, each with its formula. */
+void snug__html_figures(struct snug_buffer *out, const struct snug__report *report);
+void snug__html_machine(struct snug_buffer *out, const struct snug__report *report);
+void snug__html_model(struct snug_buffer *out, const struct snug__report *report);
+void snug__html_trials(struct snug_buffer *out, const struct snug__report *report);
+
+#endif

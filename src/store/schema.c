@@ -1,0 +1,184 @@
+/* The tables, and how a file gets them.
+ *
+ * PRAGMA user_version counts the migrations a file has seen. A migration is never edited once it
+ * was released; a change is a new row. All missing ones run in one exclusive transaction which
+ * reads the version again after it has the lock, so two processes that start at once do it once. */
+#include <stdio.h>
+
+#include "store/store_internal.h"
+
+/* Text columns hold "" for nothing. Times are Unix seconds. Bytes and counts are INTEGER. */
+static const char *const MIGRATIONS[] = {
+    "CREATE TABLE machines("
+    "  id INTEGER PRIMARY KEY,"
+    "  fingerprint TEXT NOT NULL UNIQUE,"
+    "  name TEXT NOT NULL,"
+    "  json TEXT NOT NULL,"
+    "  seen_unix_s REAL NOT NULL"
+    ") STRICT;"
+    "CREATE TABLE models("
+    "  id INTEGER PRIMARY KEY,"
+    "  hash TEXT NOT NULL UNIQUE,"
+    "  name TEXT NOT NULL,"
+    "  path TEXT NOT NULL,"
+    "  json TEXT NOT NULL,"
+    "  seen_unix_s REAL NOT NULL"
+    ") STRICT;"
+    "CREATE TABLE tasks("
+    "  id INTEGER PRIMARY KEY,"
+    "  machine_id INTEGER NOT NULL REFERENCES machines(id),"
+    "  model_id INTEGER NOT NULL REFERENCES models(id),"
+    "  build TEXT NOT NULL,"
+    "  load_level TEXT NOT NULL,"
+    "  n_prompt INTEGER NOT NULL,"
+    "  n_gen INTEGER NOT NULL,"
+    "  n_depth INTEGER NOT NULL,"
+    "  n_parallel INTEGER NOT NULL,"
+    "  n_ctx INTEGER NOT NULL,"
+    "  seen_unix_s REAL NOT NULL,"
+    "  UNIQUE(machine_id, model_id, build, load_level, n_prompt, n_gen, n_depth, n_parallel, n_ctx)"
+    ") STRICT;"
+    "CREATE INDEX tasks_of_model ON tasks(model_id);"
+    "CREATE TABLE sessions("
+    "  id INTEGER PRIMARY KEY,"
+    "  task_id INTEGER NOT NULL REFERENCES tasks(id),"
+    "  kind TEXT NOT NULL,"
+    "  options_json TEXT NOT NULL,"
+    "  result_json TEXT NOT NULL DEFAULT '',"
+    "  owner TEXT NOT NULL," /* the process that works on it; see owner.c */
+    "  started_unix_s REAL NOT NULL,"
+    "  finished_unix_s REAL" /* NULL: not finished */
+    ") STRICT;"
+    "CREATE INDEX sessions_of_task ON sessions(task_id, kind);"
+    "CREATE TABLE trials("
+    "  id INTEGER PRIMARY KEY,"
+    "  task_id INTEGER NOT NULL REFERENCES tasks(id),"
+    "  session_id INTEGER REFERENCES sessions(id)," /* NULL: none */
+    "  role TEXT NOT NULL,"
+    "  strategy TEXT NOT NULL,"
+    "  config_json TEXT NOT NULL,"
+    "  effective_json TEXT NOT NULL," /* {} when the trial did not get so far */
+    "  outcome TEXT NOT NULL,"
+    "  reason TEXT NOT NULL,"
+    "  build TEXT NOT NULL,"
+    "  started_unix_s REAL NOT NULL,"
+    "  prefill_tps REAL NOT NULL,"
+    "  decode_tps REAL NOT NULL,"
+    "  ttft_s REAL NOT NULL,"
+    "  tpot_p50_s REAL NOT NULL,"
+    "  tpot_p95_s REAL NOT NULL,"
+    "  load_s REAL NOT NULL,"
+    "  wall_s REAL NOT NULL,"
+    "  warmup_prefill_tps REAL NOT NULL,"
+    "  warmup_decode_tps REAL NOT NULL,"
+    "  weights_bytes INTEGER NOT NULL,"
+    "  cache_bytes INTEGER NOT NULL,"
+    "  compute_bytes INTEGER NOT NULL,"
+    "  device_bytes INTEGER NOT NULL,"
+    "  rss_peak_bytes INTEGER NOT NULL,"
+    "  rss_base_bytes INTEGER NOT NULL"
+    ") STRICT;"
+    "CREATE INDEX trials_of_task ON trials(task_id);"
+    "CREATE INDEX trials_of_session ON trials(session_id);"
+    "CREATE TABLE conditions("
+    "  trial_id INTEGER PRIMARY KEY REFERENCES trials(id) ON DELETE CASCADE,"
+    "  warnings TEXT NOT NULL," /* names between spaces: they outlive the order of the bits */
+    "  throttled_s REAL NOT NULL,"
+    "  other_load_frac REAL NOT NULL,"
+    "  load_average REAL NOT NULL"
+    ") STRICT;"
+    "CREATE TABLE samples("
+    "  trial_id INTEGER NOT NULL REFERENCES trials(id) ON DELETE CASCADE,"
+    "  phase TEXT NOT NULL CHECK(phase IN ('prefill', 'decode')),"
+    "  i INTEGER NOT NULL," /* block, in order */
+    "  tps REAL NOT NULL,"
+    "  PRIMARY KEY(trial_id, phase, i)"
+    ") STRICT, WITHOUT ROWID;"
+    /* Thousands of gaps per trial: one little-endian float32 each, a ninth of what rows take. */
+    "CREATE TABLE gaps("
+    "  trial_id INTEGER PRIMARY KEY REFERENCES trials(id) ON DELETE CASCADE,"
+    "  seconds_f32 BLOB NOT NULL"
+    ") STRICT;",
+};
+
+enum { VERSION = sizeof MIGRATIONS / sizeof *MIGRATIONS };
+
+static snug_status read_number(struct snug_store *store, const char *sql, int64_t *out,
+                               struct snug_error *err)
+{
+    sqlite3_stmt *statement = NULL;
+    int rc = sqlite3_prepare_v2(store->db, sql, -1, &statement, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(statement);
+    if (rc == SQLITE_ROW)
+        *out = sqlite3_column_int64(statement, 0);
+    snug_status status = SNUG_OK;
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+        status = snug__store_fail(store, rc, "be read", err);
+    sqlite3_finalize(statement);
+    return status;
+}
+
+/* An empty file, a new one included, may become a store; a file of another program must not. */
+static snug_status check_stranger(struct snug_store *store, struct snug_error *err)
+{
+    int64_t id = 0, n_tables = 0;
+    snug_status status = read_number(store, "PRAGMA application_id", &id, err);
+    if (status == SNUG_OK)
+        status = read_number(store, "SELECT count(*) FROM sqlite_schema", &n_tables, err);
+    if (status != SNUG_OK || id == SNUG__STORE_APPLICATION_ID || (id == 0 && n_tables == 0))
+        return status;
+    return snug_fail(err, SNUG_IO,
+                     "%s: a SQLite file of another program, not a snug store; give another path "
+                     "with --store",
+                     store->path);
+}
+
+static snug_status check_version(struct snug_store *store, int64_t *out_version,
+                                 struct snug_error *err)
+{
+    snug_status status = read_number(store, "PRAGMA user_version", out_version, err);
+    if (status != SNUG_OK || (*out_version >= 0 && *out_version <= VERSION))
+        return status;
+    return snug_fail(err, SNUG_NEWER,
+                     "%s: store of version %lld, this snug knows up to %d; use a newer snug, or "
+                     "give another path with --store",
+                     store->path, (long long)*out_version, VERSION);
+}
+
+snug_status snug__store_check(struct snug_store *store, struct snug_error *err)
+{
+    int64_t version = 0;
+    snug_status status = check_stranger(store, err);
+    return status == SNUG_OK ? check_version(store, &version, err) : status;
+}
+
+static snug_status migrate_from(struct snug_store *store, int64_t version, struct snug_error *err)
+{
+    char stamp[96];
+    snug_status status = SNUG_OK;
+    for (int64_t v = version; status == SNUG_OK && v < VERSION; v++)
+        status = snug__store_exec(store, MIGRATIONS[v], "create its tables", err);
+    snprintf(stamp, sizeof stamp, "PRAGMA application_id = %d; PRAGMA user_version = %d",
+             SNUG__STORE_APPLICATION_ID, VERSION);
+    if (status == SNUG_OK)
+        status = snug__store_exec(store, stamp, "create its tables", err);
+    return status;
+}
+
+snug_status snug__store_migrate(struct snug_store *store, struct snug_error *err)
+{
+    int64_t version = 0;
+    snug_status status = check_version(store, &version, err);
+    if (status != SNUG_OK || version == VERSION)
+        return status;
+    status = snug__store_exec(store, "BEGIN EXCLUSIVE", "create its tables", err);
+    if (status == SNUG_OK)
+        status = check_version(store, &version, err);
+    if (status == SNUG_OK)
+        status = migrate_from(store, version, err);
+    if (status == SNUG_OK)
+        status = snug__store_exec(store, "COMMIT", "create its tables", err);
+    snug__store_rollback(store);
+    return status;
+}

@@ -1,0 +1,103 @@
+/* Parts that the files of the store share: the open store, its statements, its errors. */
+#ifndef SNUG_STORE_INTERNAL_H
+#define SNUG_STORE_INTERNAL_H
+
+#include <sqlite3.h>
+
+#include "snug/store.h"
+
+#define SNUG__STORE_APPLICATION_ID 0x736e7567 /* "snug", at offset 68 of the file */
+#define SNUG__STORE_BUSY_MS 20000             /* longest wait for another writer */
+#define SNUG__OWNER_MAX 96
+
+/* One row per statement that is prepared once and kept: name, text. */
+#define SNUG__STATEMENTS(X)                                                                        \
+    X(BEGIN, "BEGIN IMMEDIATE")                                                                    \
+    X(COMMIT, "COMMIT")                                                                            \
+    X(MACHINE, "INSERT INTO machines(fingerprint, name, json, seen_unix_s) "                       \
+               "VALUES(?1, ?2, ?3, ?4) ON CONFLICT(fingerprint) DO UPDATE "                        \
+               "SET name = ?2, json = ?3, seen_unix_s = ?4 RETURNING id")                          \
+    X(MODEL, "INSERT INTO models(hash, name, path, json, seen_unix_s) "                            \
+             "VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(hash) DO UPDATE "                             \
+             "SET name = ?2, path = ?3, json = ?4, seen_unix_s = ?5 RETURNING id")                 \
+    X(TASK, "INSERT INTO tasks(machine_id, model_id, build, load_level, n_prompt, n_gen, "         \
+            "n_depth, n_parallel, n_ctx, seen_unix_s) "                                            \
+            "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) "                                     \
+            "ON CONFLICT(machine_id, model_id, build, load_level, n_prompt, n_gen, n_depth, "      \
+            "n_parallel, n_ctx) DO UPDATE SET seen_unix_s = ?10 RETURNING id")                     \
+    X(SESSION, "INSERT INTO sessions(task_id, kind, options_json, owner, started_unix_s) "         \
+               "VALUES(?1, ?2, ?3, ?4, ?5) RETURNING id")                                          \
+    X(SESSION_UNFINISHED, "SELECT id, options_json, owner FROM sessions WHERE task_id = ?1 "       \
+                          "AND kind = ?2 AND finished_unix_s IS NULL ORDER BY id DESC")            \
+    X(SESSION_TAKE, "UPDATE sessions SET owner = ?2 WHERE id = ?1")                                \
+    X(SESSION_FINISH, "UPDATE sessions SET result_json = ?2, finished_unix_s = ?3, owner = '' "    \
+                      "WHERE id = ?1 RETURNING id")                                                \
+    X(RESULT, "SELECT id, result_json FROM sessions WHERE task_id = ?1 AND kind = ?2 "             \
+              "AND finished_unix_s IS NOT NULL ORDER BY finished_unix_s DESC, id DESC LIMIT 1")    \
+    X(CONDITIONS, "INSERT INTO conditions(trial_id, warnings, throttled_s, other_load_frac, "      \
+                  "load_average) VALUES(?1, ?2, ?3, ?4, ?5)")                                      \
+    X(SAMPLE, "INSERT INTO samples(trial_id, phase, i, tps) VALUES(?1, ?2, ?3, ?4)")               \
+    X(GAPS, "INSERT INTO gaps(trial_id, seconds_f32) VALUES(?1, ?2)")                              \
+    X(SAMPLES_OF, "SELECT phase, i, tps FROM samples WHERE trial_id = ?1 ORDER BY phase, i")       \
+    X(GAPS_OF, "SELECT seconds_f32 FROM gaps WHERE trial_id = ?1")
+
+enum snug__statement {
+#define SNUG__STATEMENT_ENUM(name, text) SNUG__SQL_##name,
+    SNUG__STATEMENTS(SNUG__STATEMENT_ENUM)
+#undef SNUG__STATEMENT_ENUM
+        SNUG__SQL_TRIAL, /* its text is made from the columns of a trial: columns.h */
+    SNUG__N_STATEMENTS
+};
+
+struct snug_store {
+    sqlite3 *db;
+    char *path; /* as given */
+    sqlite3_stmt *statements[SNUG__N_STATEMENTS];
+};
+
+/* Turn what SQLite just returned into one line: path, what was done, why, what would help. */
+snug_status snug__store_fail(const struct snug_store *store, int rc, const char *doing,
+                             struct snug_error *err);
+/* Run SQL that gives no rows. */
+snug_status snug__store_exec(struct snug_store *store, const char *sql, const char *doing,
+                             struct snug_error *err) SNUG_CHECKED;
+/* A kept statement, ready to bind; snug__store_end gives it back. */
+snug_status snug__store_statement(struct snug_store *store, enum snug__statement which,
+                                  sqlite3_stmt **out, struct snug_error *err) SNUG_CHECKED;
+/* Step a statement that must change rows and return none, then give it back. */
+snug_status snug__store_run(struct snug_store *store, sqlite3_stmt *statement, const char *doing,
+                            struct snug_error *err) SNUG_CHECKED;
+/* Step a statement that returns one id, to its end (only then is it committed), and give it back.
+ * *out_id is 0 when no row came. */
+snug_status snug__store_run_id(struct snug_store *store, sqlite3_stmt *statement, const char *doing,
+                               int64_t *out_id, struct snug_error *err) SNUG_CHECKED;
+/* Rewind and forget what was bound, so that nothing borrowed is kept. NULL is accepted. */
+void snug__store_end(sqlite3_stmt *statement);
+
+snug_status snug__store_begin(struct snug_store *store, struct snug_error *err) SNUG_CHECKED;
+snug_status snug__store_commit(struct snug_store *store, const char *doing,
+                               struct snug_error *err) SNUG_CHECKED;
+/* Leave a transaction that failed, if one is still open. */
+void snug__store_rollback(struct snug_store *store);
+
+/* Bind within a cap; NULL text is "". The first failure of a row of binds is kept in *status. */
+void snug__bind_text(struct snug_store *store, sqlite3_stmt *statement, int i, const char *field,
+                     const char *text, size_t cap, snug_status *status, struct snug_error *err);
+/* Not finite becomes 0, which every reader takes for "not measured". */
+int snug__bind_number(sqlite3_stmt *statement, int i, double value);
+/* Text of a column, "" for NULL. */
+const char *snug__column_text(sqlite3_stmt *statement, int i);
+
+double snug__store_now_s(void);
+
+/* Bring the schema up to this version, in one exclusive transaction. */
+snug_status snug__store_migrate(struct snug_store *store, struct snug_error *err) SNUG_CHECKED;
+/* Refuse files of other programs and newer stores, without writing. */
+snug_status snug__store_check(struct snug_store *store, struct snug_error *err) SNUG_CHECKED;
+
+/* A name for this process that no other process on this computer has or will have. */
+void snug__owner_self(char out[SNUG__OWNER_MAX]);
+/* Is that another process which still runs? *out_pid then. */
+bool snug__owner_is_other_alive(const char *owner, int *out_pid);
+
+#endif

@@ -1,0 +1,114 @@
+/* The check at the end: the best config against the default and the --fit choice, re-measured
+ * alternately in random order within each pair, so that drift of the machine hits both alike.
+ * The first measurement of a winner is biased upwards (it won partly by luck); only these fresh
+ * pairs count for the gain that is printed. Interval: paired bootstrap of the median ratio. */
+#include <string.h>
+
+#include "tune/session.h"
+
+#define PAIRS_MAX 64
+static const size_t N_RESAMPLES = 2000;
+static const double LEVEL = 0.95;
+
+/* One short measurement of a config; *out_speed is 0 when the trial failed. */
+static snug_status measure(const struct snug_tune_options *o, const struct snug_tune_result *r,
+                           const struct snug_config *config, double *out_speed,
+                           struct snug_error *err)
+{
+    struct snug_effort effort = o->effort;
+    effort.blocks_min = effort.blocks_max = 2;
+    effort.want_prefill = o->objective != SNUG_OBJECTIVE_DECODE;
+    effort.want_decode = o->objective != SNUG_OBJECTIVE_PREFILL;
+    struct snug_measurement m = {0};
+    int64_t id = 0;
+    snug_status status = snug_engine_run(o->engine, config, &effort, &m, err);
+    if (status != SNUG_OK)
+        return status;
+    status = snug_store_trial_add(o->store, o->task_id, r->session_id, "confirm", "",
+                                  snug_engine_space(o->engine), config, &m, &id, err);
+    *out_speed = snug_measurement_speed(&m, &o->workload, o->objective);
+    snug_measurement_clear(&m);
+    return status;
+}
+
+struct pairs {
+    double a[PAIRS_MAX], b[PAIRS_MAX];
+    int n;
+};
+
+static snug_status measure_pairs(const struct snug_tune_options *o,
+                                 const struct snug_tune_result *r, const struct snug_config *a,
+                                 const struct snug_config *b, struct pairs *out,
+                                 struct snug_error *err)
+{
+    struct snug_rng rng;
+    snug_rng_init(&rng, o->seed ^ 0x636f6e6669726dULL);
+    const int n = o->n_confirm_pairs < PAIRS_MAX ? o->n_confirm_pairs : PAIRS_MAX;
+    for (int i = 0; i < n && !(o->stop && *o->stop); i++) {
+        double speed_a = 0.0, speed_b = 0.0;
+        const bool a_first = snug_rng_below(&rng, 2) == 0;
+        if (o->on_event) {
+            const struct snug_tune_event event = {
+                .kind = SNUG_TUNE_CONFIRM, .config = a, .n_done = i, .n_planned = n};
+            o->on_event(&event, o->event_data);
+        }
+        snug_status status = measure(o, r, a_first ? a : b, a_first ? &speed_a : &speed_b, err);
+        if (status == SNUG_OK)
+            status = measure(o, r, a_first ? b : a, a_first ? &speed_b : &speed_a, err);
+        if (status != SNUG_OK)
+            return status;
+        if (speed_a > 0.0 && speed_b > 0.0) {
+            out->a[out->n] = speed_a;
+            out->b[out->n++] = speed_b;
+        }
+    }
+    return SNUG_OK;
+}
+
+static snug_status confirm_against(const struct snug_tune_options *o, struct snug_tune_result *r,
+                                   const char *against, int i_other, struct snug_error *err)
+{
+    struct pairs pairs = {.n = 0};
+    const snug_status status = measure_pairs(o, r, &r->trials[r->i_best].config,
+                                             &r->trials[i_other].config, &pairs, err);
+    if (status != SNUG_OK || pairs.n < 2)
+        return status;
+    struct snug_tune_confirm *c = &r->confirm[r->n_confirm++];
+    c->against = against;
+    c->n_pairs = pairs.n;
+    c->ratio = snug_stats_ratio_paired(pairs.a, pairs.b, (size_t)pairs.n, LEVEL, N_RESAMPLES,
+                                       o->seed);
+    /* What was not shown to be at least as good is not recommended. */
+    if (c->ratio.lo <= 1.0)
+        r->i_pick = i_other;
+    return SNUG_OK;
+}
+
+snug_status snug__tune_confirm_run(const struct snug_tune_options *options,
+                                   struct snug_tune_result *result, struct snug_error *err)
+{
+    const struct snug_space *space = snug_engine_space(options->engine);
+    const struct snug_config *best = &result->trials[result->i_best].config;
+    const struct {
+        const char *name;
+        int i;
+    } others[] = {{"default", result->i_default}, {"fit", result->i_fit}};
+    snug_status status = SNUG_OK;
+    for (size_t k = 0; k < 2 && status == SNUG_OK; k++) {
+        const int i = others[k].i;
+        if (i < 0 || result->trials[i].speed <= 0.0 ||
+            snug_config_equal(space, best, &result->trials[i].config))
+            continue;
+        /* The fit choice is often the default itself: one comparison says it all. */
+        if (k == 1 && result->n_confirm == 1 &&
+            snug_config_equal(space, &result->trials[others[0].i].config,
+                              &result->trials[i].config)) {
+            result->confirm[1] = result->confirm[0];
+            result->confirm[1].against = "fit";
+            result->n_confirm = 2;
+            continue;
+        }
+        status = confirm_against(options, result, others[k].name, i, err);
+    }
+    return status;
+}

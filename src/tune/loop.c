@@ -1,0 +1,343 @@
+/* The tuning session: default, --fit choice, search, confirmation.
+ *
+ * Order of things: a trial is asked for, run, stored, told. The store comes before the strategy, so
+ * that a session killed at any moment resumes from what the store has. */
+#include <math.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/process.h"
+#include "snug/tune_loop.h"
+#include "snug/units.h"
+#include "tune/session.h"
+
+/* A front point counts when it is at least this part of the default's speed. */
+static const double SPEED_REF_FRAC = 0.25;
+/* And needs at most this many times the default's bytes, if the limit is higher. */
+static const double BYTES_REF_FACTOR = 1.5;
+
+struct loop {
+    const struct snug_tune_options *options;
+    const struct snug_space *space;
+    struct snug_tune_result *result;
+    struct snug_strategy *strategy;
+    double start_s, earlier_s; /* earlier_s: spent before a resume */
+    size_t trials_cap;
+};
+
+static double elapsed_s(const struct loop *l)
+{
+    return l->earlier_s + snug_clock_s() - l->start_s;
+}
+
+static bool is_stopped(const struct loop *l)
+{
+    return l->options->stop && *l->options->stop;
+}
+
+static int n_searched(const struct snug_tune_result *result)
+{
+    int n = 0;
+    for (int i = 0; i < result->n_trials; i++)
+        n += strcmp(result->trials[i].role, "search") == 0;
+    return n;
+}
+
+/* ---- one trial ---- */
+
+static bool stated_bytes(const struct snug_config *config, uint64_t *out_bytes, void *data)
+{
+    const struct loop *l = data;
+    struct snug_bytes bytes = {0};
+    if (snug_engine_estimate(l->options->engine, config, &bytes, NULL) != SNUG_OK)
+        return false;
+    *out_bytes = snug_bytes_stated(&bytes);
+    return true;
+}
+
+/* Standard error of log(speed) from the blocks' spread; a floor keeps three lucky blocks honest. */
+static double log_speed_sd(const struct snug_measurement *m, const struct snug_tune_options *o)
+{
+    double speeds[SNUG_BLOCKS_MAX];
+    const int n = snug_measurement_block_speeds(m, &o->workload, o->objective, speeds);
+    if (n < 2)
+        return 0.0;
+    const double sd = snug_stats_mad(speeds, (size_t)n) / snug_stats_median(speeds, (size_t)n);
+    return fmax(sd / sqrt((double)n), 0.003);
+}
+
+static snug_status tell(struct loop *l, const struct snug_tune_trial *trial, struct snug_error *err)
+{
+    if (!l->strategy)
+        return SNUG_OK;
+    const struct snug_observation observation = {
+        .config = trial->config,
+        .outcome = trial->measurement.outcome,
+        .speed = trial->speed,
+        .log_speed_sd = log_speed_sd(&trial->measurement, l->options),
+        .bytes = snug_bytes_stated(&trial->measurement.bytes),
+    };
+    return snug_strategy_tell(l->strategy, &observation, err);
+}
+
+static void event(struct loop *l, enum snug_tune_event_kind kind, const char *role,
+                  const struct snug_config *config, const struct snug_tune_trial *trial)
+{
+    const struct snug_tune_result *r = l->result;
+    if (!l->options->on_event)
+        return;
+    const struct snug_tune_event e = {
+        .kind = kind,
+        .role = role,
+        .config = config,
+        .trial = trial,
+        .n_done = n_searched(r),
+        .n_planned = l->options->n_trials,
+        .best_speed = r->i_best >= 0 ? r->trials[r->i_best].speed : 0.0,
+        .default_speed = r->i_default >= 0 ? r->trials[r->i_default].speed : 0.0,
+        .elapsed_s = elapsed_s(l),
+    };
+    l->options->on_event(&e, l->options->event_data);
+}
+
+static double hypervolume(const struct snug_tune_result *r)
+{
+    struct snug_point *points = calloc((size_t)r->n_trials + 1, sizeof *points);
+    size_t n = 0;
+    for (int i = 0; points && i < r->n_trials; i++) {
+        if (r->trials[i].speed > 0.0)
+            points[n++] = (struct snug_point){
+                r->trials[i].speed, snug_bytes_stated(&r->trials[i].measurement.bytes)};
+    }
+    const double area = points ? snug_front_hypervolume(points, n, &r->bounds) : 0.0;
+    free(points);
+    return area;
+}
+
+/* Take a finished trial into the result; owns nothing of m but its plain values. */
+static snug_status keep(struct loop *l, int64_t id, const char *role,
+                        const struct snug_config *config, const struct snug_measurement *m,
+                        struct snug_error *err)
+{
+    struct snug_tune_result *r = l->result;
+    if ((size_t)r->n_trials == l->trials_cap) {
+        const size_t cap = l->trials_cap ? l->trials_cap * 2 : 32;
+        struct snug_tune_trial *grown = realloc(r->trials, cap * sizeof *grown);
+        if (!grown)
+            return snug_fail(err, SNUG_NO_MEMORY, "no memory for %zu trials", cap);
+        r->trials = grown;
+        l->trials_cap = cap;
+    }
+    struct snug_tune_trial *trial = &r->trials[r->n_trials];
+    *trial = (struct snug_tune_trial){.id = id, .role = role, .config = *config, .measurement = *m};
+    trial->measurement.gaps_s = NULL;
+    trial->measurement.n_gaps = 0;
+    trial->speed = snug_measurement_speed(m, &l->options->workload, l->options->objective);
+    const int at = r->n_trials++;
+    if (strcmp(role, "default") == 0)
+        r->i_default = at;
+    if (strcmp(role, "fit") == 0)
+        r->i_fit = at;
+    if (trial->speed > 0.0 && (r->i_best < 0 || trial->speed > r->trials[r->i_best].speed))
+        r->i_best = at;
+    trial->hypervolume = r->bounds.bytes_ref ? hypervolume(r) : 0.0;
+    return SNUG_OK;
+}
+
+static snug_status run_trial(struct loop *l, const char *role, const char *strategy,
+                             const struct snug_config *config, const struct snug_ask_info *ask,
+                             struct snug_error *err)
+{
+    const struct snug_tune_options *o = l->options;
+    struct snug_measurement m = {0};
+    int64_t id = 0;
+    event(l, SNUG_TUNE_BEGIN, role, config, NULL);
+    snug_status status = snug_engine_run(o->engine, config, &o->effort, &m, err);
+    if (status != SNUG_OK)
+        return status;
+    status = snug_store_trial_add(o->store, o->task_id, l->result->session_id, role, strategy,
+                                  l->space, config, &m, &id, err);
+    if (status == SNUG_OK)
+        status = keep(l, id, role, config, &m, err);
+    if (status == SNUG_OK) {
+        struct snug_tune_trial *trial = &l->result->trials[l->result->n_trials - 1];
+        if (ask)
+            trial->ask = *ask;
+        status = tell(l, trial, err);
+        event(l, SNUG_TUNE_END, role, config, trial);
+    }
+    snug_measurement_clear(&m);
+    return status;
+}
+
+/* ---- the phases ---- */
+
+/* The region of the hypervolume, fixed once the default is known. */
+static void fix_bounds(struct loop *l)
+{
+    struct snug_tune_result *r = l->result;
+    if (r->bounds.bytes_ref || r->i_default < 0)
+        return;
+    struct snug_tune_trial *d = &r->trials[r->i_default];
+    const uint64_t limit = l->options->memory_limit_bytes;
+    const double by_default = BYTES_REF_FACTOR * (double)snug_bytes_stated(&d->measurement.bytes);
+    r->bounds.speed_ref = d->speed > 0.0 ? SPEED_REF_FRAC * d->speed : 1e-3;
+    r->bounds.bytes_ref = by_default > 0.0 ? (uint64_t)by_default : limit;
+    if (limit && limit < r->bounds.bytes_ref)
+        r->bounds.bytes_ref = limit;
+    if (!r->bounds.bytes_ref)
+        r->bounds.bytes_ref = 1;
+    d->hypervolume = hypervolume(r);
+}
+
+static snug_status measure_references(struct loop *l, struct snug_error *err)
+{
+    struct snug_tune_result *r = l->result;
+    struct snug_config config;
+    snug_status status = SNUG_OK;
+    snug_space_default(l->space, &config);
+    if (r->i_default < 0)
+        status = run_trial(l, "default", "", &config, NULL, err);
+    if (status != SNUG_OK)
+        return status;
+    fix_bounds(l);
+    if (r->i_fit >= 0 || is_stopped(l))
+        return SNUG_OK;
+    struct snug_error why = {0};
+    if (snug_engine_fit(l->space, &l->options->workload, l->options->model_path, &config, &why) !=
+        SNUG_OK) {
+        snprintf(r->fit_note, sizeof r->fit_note, "%.200s", why.text);
+        return SNUG_OK;
+    }
+    return run_trial(l, "fit", "", &config, NULL, err);
+}
+
+static snug_status start_strategy(struct loop *l, struct snug_error *err)
+{
+    struct snug_problem problem = {
+        .space = l->space,
+        .bounds = l->result->bounds,
+        .bytes_limit = l->options->memory_limit_bytes,
+        .bytes = stated_bytes,
+        .bytes_data = l,
+        .seed = l->options->seed,
+        .n_trials = l->options->n_trials + 2,
+    };
+    if (l->options->base)
+        problem.base = *l->options->base;
+    else
+        snug_space_default(l->space, &problem.base);
+    snug_status status = snug_strategy_new(l->options->strategy, &problem, &l->strategy, err);
+    for (int i = 0; status == SNUG_OK && i < l->result->n_trials; i++)
+        status = tell(l, &l->result->trials[i], err);
+    return status;
+}
+
+static snug_status search(struct loop *l, struct snug_error *err)
+{
+    const struct snug_tune_options *o = l->options;
+    struct snug_tune_result *r = l->result;
+    char text[SNUG_UNIT_TEXT_MAX];
+    while (!is_stopped(l)) {
+        if (n_searched(r) >= o->n_trials) {
+            snprintf(r->end_reason, sizeof r->end_reason, "%d trials done", o->n_trials);
+            return SNUG_OK;
+        }
+        if (o->time_s > 0.0 && elapsed_s(l) >= o->time_s) {
+            snprintf(r->end_reason, sizeof r->end_reason, "%s are over",
+                     snug_seconds_text(o->time_s, text));
+            return SNUG_OK;
+        }
+        struct snug_config config;
+        struct snug_ask_info info = {0};
+        snug_status status = snug_strategy_ask(l->strategy, &config, &info, err);
+        if (status == SNUG_NOT_FOUND) {
+            snprintf(r->end_reason, sizeof r->end_reason, "nothing left that promises a gain");
+            return SNUG_OK;
+        }
+        if (status == SNUG_OK)
+            status = run_trial(l, "search", o->strategy, &config, &info, err);
+        if (status != SNUG_OK)
+            return status;
+    }
+    return SNUG_OK;
+}
+
+static snug_status finish(struct loop *l, struct snug_error *err)
+{
+    struct snug_tune_result *r = l->result;
+    r->elapsed_s = elapsed_s(l);
+    r->is_stopped = is_stopped(l);
+    if (r->is_stopped) {
+        snprintf(r->end_reason, sizeof r->end_reason, "stopped by the user");
+        return SNUG_OK; /* stays unfinished: --resume goes on */
+    }
+    char *json = snug__tune_result_json(l->options, r);
+    if (!json)
+        return snug_fail(err, SNUG_NO_MEMORY, "no memory for the result");
+    const snug_status status =
+        snug_store_session_finish(l->options->store, r->session_id, json, err);
+    free(json);
+    return status;
+}
+
+static snug_status take_over(struct loop *l, struct snug_error *err)
+{
+    struct snug_tune_result *r = l->result;
+    struct snug__tune_past past = {0};
+    snug_status status = snug__tune_past_load(l->options, &r->session_id, &past, err);
+    for (int i = 0; status == SNUG_OK && i < past.n; i++) {
+        status = keep(l, past.trials[i].id, past.trials[i].role, &past.trials[i].config,
+                      &past.trials[i].measurement, err);
+        l->earlier_s += past.trials[i].measurement.wall_s;
+        fix_bounds(l);
+    }
+    free(past.trials);
+    return status;
+}
+
+static snug_status run_phases(struct loop *l, struct snug_error *err)
+{
+    const struct snug_tune_options *o = l->options;
+    struct snug_tune_result *r = l->result;
+    snug_status status = o->is_resumed ? take_over(l, err)
+                                       : snug__tune_session_new(o, &r->session_id, err);
+    if (status == SNUG_OK)
+        status = measure_references(l, err);
+    if (status == SNUG_OK && !is_stopped(l))
+        status = start_strategy(l, err);
+    if (status == SNUG_OK && !is_stopped(l))
+        status = search(l, err);
+    r->i_pick = r->i_best;
+    if (status == SNUG_OK && !is_stopped(l) && r->i_best >= 0 && o->n_confirm_pairs > 0)
+        status = snug__tune_confirm_run(o, r, err);
+    /* A trial cut short by Ctrl-C ends the session as it is; what is stored stays. */
+    if (status == SNUG_INTERRUPTED)
+        status = SNUG_OK;
+    return status == SNUG_OK ? finish(l, err) : status;
+}
+
+snug_status snug_tune_run(const struct snug_tune_options *options, struct snug_tune_result *out,
+                          struct snug_error *err)
+{
+    struct snug_tune_result result = {.i_default = -1, .i_fit = -1, .i_best = -1, .i_pick = -1};
+    struct loop l = {.options = options,
+                     .space = snug_engine_space(options->engine),
+                     .result = &result,
+                     .start_s = snug_clock_s()};
+    const snug_status status = run_phases(&l, err);
+    snug_strategy_free(l.strategy);
+    if (status != SNUG_OK) {
+        snug_tune_result_clear(&result);
+        return status;
+    }
+    *out = result;
+    return SNUG_OK;
+}
+
+void snug_tune_result_clear(struct snug_tune_result *result)
+{
+    free(result->trials);
+    *result = (struct snug_tune_result){.i_default = -1, .i_fit = -1, .i_best = -1, .i_pick = -1};
+}

@@ -1,0 +1,162 @@
+/* A tuning session in the store: options when it begins, past trials when it resumes, result when
+ * it ends. */
+#include "tune/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "trial/trial_json.h"
+
+static const char KIND[] = "tune";
+
+static char *options_json(const struct snug_tune_options *o)
+{
+    struct snug_json_writer w = {0};
+    snug_json_begin_object(&w, NULL);
+    snug_json_put_string(&w, "objective", snug_objective_name(o->objective));
+    snug_json_put_int(&w, "memory_limit_bytes", (int64_t)o->memory_limit_bytes);
+    snug_json_put_int(&w, "n_trials", o->n_trials);
+    snug_json_put_number(&w, "time_s", o->time_s);
+    snug_json_put_string(&w, "strategy", o->strategy);
+    snug_json_put_int(&w, "seed", (int64_t)o->seed);
+    snug_json_end(&w);
+    return snug_json_finish(&w, false);
+}
+
+snug_status snug__tune_session_new(const struct snug_tune_options *options, int64_t *out_id,
+                                   struct snug_error *err)
+{
+    char *json = options_json(options);
+    if (!json)
+        return snug_fail(err, SNUG_NO_MEMORY, "no memory for a session");
+    const snug_status status =
+        snug_store_session(options->store, options->task_id, KIND, json, out_id, err);
+    free(json);
+    return status;
+}
+
+struct loading {
+    const struct snug_space *space;
+    struct snug__tune_past past;
+    size_t cap;
+    bool is_failed;
+};
+
+/* Roles are kept as literals, so that trials need no string of their own. */
+static const char *role_literal(const char *role)
+{
+    static const char *const roles[] = {"default", "fit", "search"};
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+        if (strcmp(roles[i], role) == 0)
+            return roles[i];
+    }
+    return NULL;
+}
+
+static bool load_one(const struct snug_trial_view *view, void *data)
+{
+    struct loading *l = data;
+    const char *role = role_literal(view->role);
+    if (!role)
+        return true;
+    if ((size_t)l->past.n == l->cap) {
+        const size_t cap = l->cap ? l->cap * 2 : 32;
+        struct snug_tune_trial *grown = realloc(l->past.trials, cap * sizeof *grown);
+        if (!grown) {
+            l->is_failed = true;
+            return false;
+        }
+        l->past.trials = grown;
+        l->cap = cap;
+    }
+    struct snug_tune_trial trial = {.id = view->id, .role = role, .measurement = *view->measurement};
+    trial.measurement.gaps_s = NULL;
+    trial.measurement.n_gaps = 0;
+    snug_space_default(l->space, &trial.config);
+    struct snug_json *doc = NULL;
+    if (snug_json_parse("stored config", view->config_json, strlen(view->config_json), &doc, NULL) !=
+        SNUG_OK)
+        return true; /* a row that cannot be read teaches nothing */
+    if (snug_config_from_json(snug_json_root(doc), l->space, true, &trial.config, NULL) == SNUG_OK)
+        l->past.trials[l->past.n++] = trial;
+    snug_json_free(doc);
+    return true;
+}
+
+snug_status snug__tune_past_load(const struct snug_tune_options *options, int64_t *out_id,
+                                 struct snug__tune_past *out, struct snug_error *err)
+{
+    char *json = NULL;
+    int64_t id = 0;
+    snug_status status =
+        snug_store_session_unfinished(options->store, options->task_id, KIND, &id, &json, err);
+    if (status != SNUG_OK)
+        return status;
+    free(json);
+    struct loading l = {.space = snug_engine_space(options->engine)};
+    const struct snug_trial_filter filter = {.task_id = options->task_id, .session_id = id};
+    status = snug_store_trials(options->store, &filter, load_one, &l, err);
+    if (status == SNUG_OK && l.is_failed)
+        status = snug_fail(err, SNUG_NO_MEMORY, "no memory for past trials");
+    if (status != SNUG_OK) {
+        free(l.past.trials);
+        return status;
+    }
+    *out_id = id;
+    *out = l.past;
+    return SNUG_OK;
+}
+
+static void put_trial_id(struct snug_json_writer *w, const char *key,
+                         const struct snug_tune_result *r, int i)
+{
+    if (i >= 0)
+        snug_json_put_int(w, key, r->trials[i].id);
+}
+
+static void put_progress(struct snug_json_writer *w, const struct snug_tune_result *r)
+{
+    double best = 0.0, elapsed = 0.0;
+    snug_json_begin_array(w, "progress");
+    for (int i = 0; i < r->n_trials; i++) {
+        const struct snug_tune_trial *trial = &r->trials[i];
+        best = trial->speed > best ? trial->speed : best;
+        elapsed += trial->measurement.wall_s;
+        snug_json_begin_object(w, NULL);
+        snug_json_put_int(w, "trial", trial->id);
+        snug_json_put_number(w, "best_speed", best);
+        snug_json_put_number(w, "hypervolume", trial->hypervolume);
+        snug_json_put_number(w, "elapsed_s", elapsed);
+        snug_json_end(w);
+    }
+    snug_json_end(w);
+}
+
+char *snug__tune_result_json(const struct snug_tune_options *o, const struct snug_tune_result *r)
+{
+    struct snug_json_writer w = {0};
+    snug_json_begin_object(&w, NULL);
+    snug_json_put_string(&w, "objective", snug_objective_name(o->objective));
+    snug_json_put_int(&w, "memory_limit_bytes", (int64_t)o->memory_limit_bytes);
+    snug_json_put_string(&w, "end_reason", r->end_reason);
+    snug_json_put_string(&w, "fit_note", r->fit_note);
+    snug_json_put_number(&w, "elapsed_s", r->elapsed_s);
+    put_trial_id(&w, "pick_trial", r, r->i_pick);
+    put_trial_id(&w, "best_trial", r, r->i_best);
+    put_trial_id(&w, "default_trial", r, r->i_default);
+    put_trial_id(&w, "fit_trial", r, r->i_fit);
+    snug_json_begin_array(&w, "confirm");
+    for (int i = 0; i < r->n_confirm; i++) {
+        snug_json_begin_object(&w, NULL);
+        snug_json_put_string(&w, "against", r->confirm[i].against);
+        snug_json_put_number(&w, "lo", r->confirm[i].ratio.lo);
+        snug_json_put_number(&w, "mid", r->confirm[i].ratio.mid);
+        snug_json_put_number(&w, "hi", r->confirm[i].ratio.hi);
+        snug_json_put_int(&w, "n_pairs", r->confirm[i].n_pairs);
+        snug_json_end(&w);
+    }
+    snug_json_end(&w);
+    put_progress(&w, r);
+    snug_json_end(&w);
+    return snug_json_finish(&w, false);
+}

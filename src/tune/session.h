@@ -1,0 +1,25 @@
+/* A tuning session in the store: its options, its past trials, its result. */
+#ifndef SNUG_TUNE_SESSION_H
+#define SNUG_TUNE_SESSION_H
+
+#include "snug/tune_loop.h"
+
+struct snug__tune_past {
+    struct snug_tune_trial *trials; /* id, role, config, measurement */
+    int n;
+};
+
+snug_status snug__tune_session_new(const struct snug_tune_options *options, int64_t *out_id,
+                                   struct snug_error *err) SNUG_CHECKED;
+/* Trials of the last unfinished session, confirm trials left out (they are measured again). */
+snug_status snug__tune_past_load(const struct snug_tune_options *options, int64_t *out_id,
+                                 struct snug__tune_past *out, struct snug_error *err) SNUG_CHECKED;
+/* malloc'ed, or NULL */
+char *snug__tune_result_json(const struct snug_tune_options *options,
+                             const struct snug_tune_result *result);
+/* Re-measure the best against default and fit, alternately; sets confirm[] and i_pick. */
+snug_status snug__tune_confirm_run(const struct snug_tune_options *options,
+                                   struct snug_tune_result *result, struct snug_error *err)
+    SNUG_CHECKED;
+
+#endif

@@ -1,0 +1,218 @@
+/* Strategies: the table, the ask/tell contract, and the two scans all of them share.
+ *
+ * Here every observation is checked and kept; the strategies below see only good ones. An answer
+ * of ask depends on the problem and on what was told, not on how often or when ask was called: so a
+ * resumed session that tells its history again goes on as if it had never stopped. */
+#include "tune/strategy.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Sobol points in a row that may be old or impossible before the lattice is walked instead. */
+#define SOBOL_MISSES_MAX 65536
+/* Configs a walk looks at: some seconds of a cheap bytes function. */
+#define WALK_MAX (UINT64_C(1) << 20)
+
+static const struct snug_strategy_row rows[] = {
+#define STRATEGY_ROW(name, help) {#name, help},
+    SNUG_STRATEGIES(STRATEGY_ROW)
+#undef STRATEGY_ROW
+        {NULL, NULL},
+};
+static const struct snug__strategy_kind *const kinds[] = {
+#define STRATEGY_KIND(name, help) &snug__strategy_##name,
+    SNUG_STRATEGIES(STRATEGY_KIND)
+#undef STRATEGY_KIND
+};
+
+const struct snug_strategy_row *snug_strategy_rows(void)
+{
+    return rows;
+}
+
+static snug_status find_kind(const char *name, const struct snug__strategy_kind **out,
+                             struct snug_error *err)
+{
+    char known[128] = "";
+    size_t used = 0;
+    for (size_t i = 0; rows[i].name; i++) {
+        if (name && strcmp(rows[i].name, name) == 0) {
+            *out = kinds[i];
+            return SNUG_OK;
+        }
+        int n = snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", rows[i].name);
+        used += n > 0 && (size_t)n < sizeof known - used ? (size_t)n : 0;
+    }
+    return snug_fail(err, SNUG_BAD_INPUT, "strategy \"%s\" is unknown; known: %s", name ? name : "",
+                     known);
+}
+
+static snug_status check_problem(const struct snug_problem *p, struct snug_error *err)
+{
+    if (!p->space || p->space->n < 0 || p->space->n > SNUG_KNOBS_MAX)
+        return snug_fail(err, SNUG_BAD_INPUT, "strategy: a space of 0 to %d rows is needed",
+                         SNUG_KNOBS_MAX);
+    if (!p->bytes)
+        return snug_fail(err, SNUG_BAD_INPUT, "strategy: a function that states bytes is needed");
+    if (!(p->bounds.speed_ref > 0) || !isfinite(p->bounds.speed_ref) || p->bounds.bytes_ref == 0)
+        return snug_fail(err, SNUG_BAD_INPUT,
+                         "strategy: reference speed %g and bytes %llu must be above 0",
+                         p->bounds.speed_ref, (unsigned long long)p->bounds.bytes_ref);
+    if (p->n_trials < 1)
+        return snug_fail(err, SNUG_BAD_INPUT, "strategy: %d trials planned, at least 1 is needed",
+                         p->n_trials);
+    return SNUG_OK;
+}
+
+snug_status snug_strategy_new(const char *name, const struct snug_problem *problem,
+                              struct snug_strategy **out, struct snug_error *err)
+{
+    const struct snug__strategy_kind *kind = NULL;
+    snug_status status = find_kind(name, &kind, err);
+    if (status == SNUG_OK)
+        status = check_problem(problem, err);
+    if (status != SNUG_OK)
+        return status;
+    struct snug_strategy *s = calloc(1, sizeof *s);
+    if (!s)
+        return snug_fail(err, SNUG_NO_MEMORY, "strategy %s", name);
+    s->kind = kind;
+    s->problem = *problem;
+    s->told = calloc(SNUG_STRATEGY_TELLS_MAX, sizeof *s->told);
+    if (!s->told) {
+        status = snug_fail(err, SNUG_NO_MEMORY, "strategy %s", name);
+        goto done;
+    }
+    snug__lattice_init(&s->lattice, problem->space, &problem->base);
+    snug_sobol_init(&s->sobol, s->lattice.n_dims, problem->seed);
+    if (kind->open)
+        status = kind->open(s, err);
+    if (status != SNUG_OK)
+        goto done;
+    *out = s;
+    s = NULL; /* the caller owns it now */
+done:
+    snug_strategy_free(s);
+    return status;
+}
+
+void snug_strategy_free(struct snug_strategy *s)
+{
+    if (!s)
+        return;
+    if (s->kind->close)
+        s->kind->close(s);
+    free(s->told);
+    free(s);
+}
+
+snug_status snug_strategy_ask(struct snug_strategy *s, struct snug_config *out_config,
+                              struct snug_ask_info *out_info, struct snug_error *err)
+{
+    struct snug_ask_info info = {.expected_gain = (double)NAN,
+                                 .predicted_speed = (double)NAN,
+                                 .predicted_log_sd = (double)NAN};
+    struct snug_config config;
+    snug_status status = s->kind->ask(s, &config, &info, err);
+    if (status != SNUG_OK)
+        return status;
+    assert(!snug__strategy_was_told(s, &config));
+    *out_config = config;
+    if (out_info)
+        *out_info = info;
+    return SNUG_OK;
+}
+
+snug_status snug_strategy_tell(struct snug_strategy *s, const struct snug_observation *observation,
+                               struct snug_error *err)
+{
+    const struct snug_observation *o = observation;
+    if (s->n_told == SNUG_STRATEGY_TELLS_MAX)
+        return snug_fail(err, SNUG_BAD_INPUT, "strategy: more than %d trials told",
+                         SNUG_STRATEGY_TELLS_MAX);
+    if ((int)o->outcome < 0 || o->outcome >= SNUG_N_OUTCOMES)
+        return snug_fail(err, SNUG_BAD_INPUT, "strategy: outcome %d is unknown", (int)o->outcome);
+    bool is_ok = o->outcome == SNUG_TRIAL_OK;
+    if (is_ok && (!(o->speed > 0) || !isfinite(o->speed)))
+        return snug_fail(err, SNUG_BAD_INPUT, "strategy: speed %g of a good trial is not above 0",
+                         o->speed);
+    if (is_ok && (!(o->log_speed_sd >= 0) || !isfinite(o->log_speed_sd)))
+        return snug_fail(err, SNUG_BAD_INPUT, "strategy: log_speed_sd %g is not 0 or more",
+                         o->log_speed_sd);
+    struct snug_observation *kept = &s->told[s->n_told];
+    *kept = *o;
+    if (is_ok && kept->bytes == 0)
+        (void)snug__strategy_can_run(s, &o->config, &kept->bytes);
+    s->n_told++;
+    snug_status status = s->kind->tell ? s->kind->tell(s, err) : SNUG_OK;
+    if (status != SNUG_OK)
+        s->n_told--; /* as if it had not been told */
+    return status;
+}
+
+bool snug__strategy_was_told(const struct snug_strategy *s, const struct snug_config *config)
+{
+    for (size_t i = 0; i < s->n_told; i++)
+        if (snug_config_equal(s->problem.space, &s->told[i].config, config))
+            return true;
+    return false;
+}
+
+bool snug__strategy_can_run(const struct snug_strategy *s, const struct snug_config *config,
+                            uint64_t *out_bytes)
+{
+    uint64_t bytes = 0;
+    if (!s->problem.bytes(config, &bytes, s->problem.bytes_data))
+        return false;
+    if (s->problem.bytes_limit && bytes > s->problem.bytes_limit)
+        return false;
+    if (out_bytes)
+        *out_bytes = bytes;
+    return true;
+}
+
+static bool is_askable(const struct snug_strategy *s, const struct snug_config *config)
+{
+    return !snug__strategy_was_told(s, config) && snug__strategy_can_run(s, config, NULL);
+}
+
+snug_status snug__strategy_walk(const struct snug_strategy *s, uint64_t start,
+                                struct snug_config *out, struct snug_error *err)
+{
+    double n_configs = s->lattice.n_configs;
+    uint64_t n = n_configs < (double)WALK_MAX ? (uint64_t)n_configs : WALK_MAX;
+    for (uint64_t i = 0; i < n; i++) {
+        struct snug_config config;
+        snug__lattice_at(&s->lattice, (start + i) % n, &config);
+        if (is_askable(s, &config)) {
+            *out = config;
+            return SNUG_OK;
+        }
+    }
+    return snug_fail(err, SNUG_NOT_FOUND,
+                     "nothing is left to measure: all of %.0f configs were measured or do not fit",
+                     n_configs);
+}
+
+snug_status snug__strategy_sobol_config(struct snug_strategy *s, struct snug_config *out,
+                                        struct snug_error *err)
+{
+    /* a lattice of n cells is covered by a few n points, so a small one ends soon */
+    double enough = 16 * s->lattice.n_configs;
+    uint32_t misses_max = enough < SOBOL_MISSES_MAX ? (uint32_t)enough : SOBOL_MISSES_MAX;
+    for (uint32_t misses = 0; misses < misses_max && s->sobol_next < UINT32_MAX; misses++) {
+        double u[SNUG_SOBOL_DIMS_MAX];
+        struct snug_config config;
+        snug_sobol_point(&s->sobol, s->sobol_next, u);
+        snug__lattice_from_unit(&s->lattice, u, &config);
+        if (is_askable(s, &config)) {
+            *out = config;
+            return SNUG_OK;
+        }
+        s->sobol_next++;
+    }
+    return snug__strategy_walk(s, 0, out, err);
+}

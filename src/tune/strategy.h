@@ -1,0 +1,57 @@
+/* What every strategy file sees: the running strategy and one row per kind. A new strategy is one
+ * file in strategies/ and one row in SNUG_STRATEGIES. */
+#ifndef SNUG_TUNE_STRATEGY_H
+#define SNUG_TUNE_STRATEGY_H
+
+#include "snug/tune.h"
+#include "tune/lattice.h"
+#include "tune/sobol.h"
+
+#define SNUG_STRATEGY_TELLS_MAX 512 /* telling more fails */
+
+/* One row per strategy, the default first: its file and its line of help. */
+#define SNUG_STRATEGIES(X)                                                                         \
+    X(snug, "learns a model of speed, asks where the front is expected to grow most")              \
+    X(sobol, "even coverage of the space, learns nothing")                                         \
+    X(random, "uniform random configs, the yardstick")
+
+struct snug__strategy_kind {
+    /* Make s->state; NULL when there is none. */
+    snug_status (*open)(struct snug_strategy *s, struct snug_error *err);
+    void (*close)(struct snug_strategy *s); /* may be NULL; accepts a half-opened strategy */
+    /* Pure in what was told: asking twice gives the same config twice. */
+    snug_status (*ask)(struct snug_strategy *s, struct snug_config *out_config,
+                       struct snug_ask_info *out_info, struct snug_error *err);
+    /* Learn from s->told[s->n_told - 1]; may be NULL. */
+    snug_status (*tell)(struct snug_strategy *s, struct snug_error *err);
+};
+
+struct snug_strategy {
+    const struct snug__strategy_kind *kind;
+    struct snug_problem problem;
+    struct snug__lattice lattice;
+    struct snug_sobol sobol;
+    uint32_t sobol_next;           /* points before this one were told or cannot run */
+    struct snug_observation *told; /* [SNUG_STRATEGY_TELLS_MAX] */
+    size_t n_told;
+    void *state;
+};
+
+#define SNUG_STRATEGY_EXTERN(name, help)                                                           \
+    extern const struct snug__strategy_kind snug__strategy_##name;
+SNUG_STRATEGIES(SNUG_STRATEGY_EXTERN)
+#undef SNUG_STRATEGY_EXTERN
+
+bool snug__strategy_was_told(const struct snug_strategy *s, const struct snug_config *config);
+/* Do the stated bytes fit the limit? out_bytes may be NULL. */
+bool snug__strategy_can_run(const struct snug_strategy *s, const struct snug_config *config,
+                            uint64_t *out_bytes);
+/* The first point of the Sobol sequence that can run and was not told. When the sequence gives
+ * nothing new for long, the lattice is walked. SNUG_NOT_FOUND: nothing is left. */
+snug_status snug__strategy_sobol_config(struct snug_strategy *s, struct snug_config *out,
+                                        struct snug_error *err);
+/* The first config in lattice order from `start` on, wrapping, that can run and was not told. */
+snug_status snug__strategy_walk(const struct snug_strategy *s, uint64_t start,
+                                struct snug_config *out, struct snug_error *err);
+
+#endif

@@ -1,0 +1,231 @@
+/* The file of the history: made, refused, left alone. Every refusal is one line with a way out. */
+#include "store.h"
+
+#include <sys/stat.h>
+
+#include "base/file.h"
+
+static struct snug_store *open_store(void **state)
+{
+    struct snug_error err = {0};
+    struct snug_store *store = NULL;
+    assert_ok(snug_store_open(test_path(state, "h.db"), &store, &err));
+    return store;
+}
+
+static void exec_sql(const char *path, const char *sql)
+{
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static char *letters(size_t n)
+{
+    char *text = malloc(n + 1);
+    assert_non_null(text);
+    memset(text, 'x', n);
+    text[n] = '\0';
+    return text;
+}
+
+static void assert_left_alone(const char *path, snug_status want, const char *part)
+{
+    struct snug_error err = {0};
+    struct snug_store *store = NULL;
+    char *before = NULL, *after = NULL;
+    size_t n_before = 0, n_after = 0;
+    assert_ok(snug_file_read(path, 1 << 22, &before, &n_before, &err));
+    assert_fails(want, snug_store_open(path, &store, &err));
+    assert_null(store);
+    assert_contains(err.text, path);
+    assert_contains(err.text, part);
+    assert_contains(err.text, "--store");
+    assert_null(strchr(err.text, '\n'));
+    assert_ok(snug_file_read(path, 1 << 22, &after, &n_after, &err));
+    assert_int_equal(n_before, n_after);
+    assert_memory_equal(before, after, n_before);
+    free(before);
+    free(after);
+}
+
+static void open_newer_store_is_refused_untouched(void **state)
+{
+    const char *path = test_path(state, "h.db");
+    snug_store_close(open_store(state));
+    exec_sql(path, "PRAGMA user_version = 2");
+    assert_left_alone(path, SNUG_NEWER, "version 2, this snug knows up to 1");
+    exec_sql(path, "PRAGMA user_version = 1");
+    snug_store_close(open_store(state));
+}
+
+/* A newer snug that was killed leaves its version in the log; the log must survive the refusal. */
+static void open_newer_store_with_a_log_keeps_the_log(void **state)
+{
+    const char *path = test_path(state, "h.db"), *log = test_path(state, "h.db-wal");
+    struct snug_error err = {0};
+    struct snug_store *store = NULL;
+    sqlite3 *db = NULL;
+    struct stat info;
+    snug_store_close(open_store(state));
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 3", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    assert_int_equal(stat(log, &info), 0);
+    const off_t size = info.st_size;
+    assert_true(size > 0);
+    assert_fails(SNUG_NEWER, snug_store_open(path, &store, &err));
+    assert_int_equal(stat(log, &info), 0);
+    assert_int_equal(info.st_size, size);
+}
+
+static void open_file_of_others_is_refused_untouched(void **state)
+{
+    struct snug_error err = {0};
+    const char *path = test_path(state, "other.db");
+    exec_sql(path, "CREATE TABLE t(x)");
+    assert_left_alone(path, SNUG_IO, "another program");
+    path = test_path(state, "note.txt");
+    char *text = letters(5000);
+    assert_ok(snug_file_write(path, text, 5000, &err));
+    assert_left_alone(path, SNUG_IO, "not a snug store");
+    assert_ok(snug_file_write(path, text, 10, &err));
+    assert_left_alone(path, SNUG_IO, "not a snug store");
+    free(text);
+}
+
+static void open_damaged_store_is_one_clear_line(void **state)
+{
+    struct snug_error err = {0};
+    struct snug_store *store = open_store(state);
+    const struct snug_measurement m = store_measurement();
+    const char *path = test_path(state, "h.db");
+    int64_t task = 0, id = 0;
+    size_t n = 0;
+    char *data = NULL;
+    assert_ok(store_task(store, &task, &err));
+    assert_ok(store_add(store, task, 0, &m, &id, &err));
+    snug_store_close(store);
+    assert_ok(snug_file_read(path, 1 << 22, &data, &n, &err));
+    assert_true(n > 8192);
+    memset(data + 100, 0xff, n - 100);
+    assert_ok(snug_file_write(path, data, n, &err));
+    free(data);
+    assert_left_alone(path, SNUG_IO, "damaged");
+}
+
+static void open_unwritable_places_name_path_and_remedy(void **state)
+{
+    struct snug_error err = {0};
+    struct snug_store *store = NULL;
+    const char *folder = *state;
+    assert_fails(SNUG_IO, snug_store_open(folder, &store, &err));
+    assert_contains(err.text, folder);
+    assert_contains(err.text, "--store");
+    assert_fails(SNUG_IO, snug_store_open("/proc/snug/h.db", &store, &err));
+    assert_contains(err.text, "/proc/snug");
+    assert_contains(err.text, "--store");
+    assert_fails(SNUG_BAD_INPUT, snug_store_open("", &store, &err));
+    assert_null(store);
+}
+
+/* Root may write anywhere: be nobody meanwhile. */
+static void open_read_only_folder_or_file_is_refused(void **state)
+{
+    struct snug_error err = {0};
+    struct snug_store *store = NULL;
+    const char *path = test_path(state, "h.db"), *fresh = test_path(state, "new.db");
+    snug_store_close(open_store(state));
+    assert_int_equal(chmod(path, 0444), 0);
+    assert_int_equal(chmod(*state, 0555), 0);
+    if (geteuid() == 0)
+        assert_int_equal(seteuid(65534), 0);
+    snug_status of_file = snug_store_open(path, &store, &err);
+    const struct snug_error file_err = err;
+    snug_status of_folder = snug_store_open(fresh, &store, &err);
+    if (getuid() == 0)
+        assert_int_equal(seteuid(0), 0);
+    assert_int_equal(chmod(*state, 0755), 0);
+    assert_int_equal(of_file, SNUG_IO);
+    assert_contains(file_err.text, path);
+    assert_contains(file_err.text, "make the file and its folder writable");
+    assert_int_equal(of_folder, SNUG_IO);
+    assert_contains(err.text, fresh);
+    assert_contains(err.text, "writable");
+}
+
+static void open_makes_folders_and_odd_names_are_files(void **state)
+{
+    struct snug_error err = {0};
+    struct snug_store *store = NULL;
+    struct stat info;
+    const char *deep = test_path(state, "a/b/h.db");
+    assert_ok(snug_store_open(deep, &store, &err));
+    assert_string_equal(snug_store_path(store), deep);
+    snug_store_close(store);
+    assert_int_equal(stat(deep, &info), 0);
+    char *back = getcwd(NULL, 0);
+    assert_non_null(back);
+    assert_int_equal(chdir(*state), 0);
+    static const char *const names[] = {":memory:", "file:x?mode=memory"};
+    for (size_t i = 0; i < COUNT(names); i++) {
+        assert_ok(snug_store_open(names[i], &store, &err));
+        snug_store_close(store);
+        assert_int_equal(stat(names[i], &info), 0);
+    }
+    assert_int_equal(chdir(back), 0);
+    free(back);
+}
+
+static void open_default_path_is_below_data_home(void **state)
+{
+    struct snug_error err = {0};
+    struct snug_store *store = NULL;
+    assert_int_equal(setenv("XDG_DATA_HOME", *state, 1), 0);
+    assert_ok(snug_store_open(NULL, &store, &err));
+    assert_string_equal(snug_store_path(store), test_path(state, "snug/history.db"));
+    snug_store_close(store);
+    assert_int_equal(unsetenv("XDG_DATA_HOME"), 0);
+}
+
+static void open_again_writes_nothing(void **state)
+{
+    const char *path = test_path(state, "h.db");
+    struct snug_error err = {0};
+    snug_store_close(open_store(state));
+    char *before = NULL, *after = NULL;
+    size_t n_before = 0, n_after = 0;
+    assert_ok(snug_file_read(path, 1 << 22, &before, &n_before, &err));
+    snug_store_close(open_store(state));
+    assert_ok(snug_file_read(path, 1 << 22, &after, &n_after, &err));
+    assert_int_equal(n_before, n_after);
+    assert_memory_equal(before, after, n_before);
+    free(before);
+    free(after);
+    assert_int_equal(store_ask(path, "PRAGMA user_version"), 1);
+    assert_int_equal(store_ask(path, "SELECT count(*) FROM pragma_table_list "
+                                     "WHERE schema = 'main' AND name NOT LIKE 'sqlite%' "
+                                     "AND NOT strict"),
+                     0);
+    snug_store_close(NULL);
+}
+
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, test_folder_open, test_folder_close)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        IN_FOLDER(open_newer_store_is_refused_untouched),
+        IN_FOLDER(open_newer_store_with_a_log_keeps_the_log),
+        IN_FOLDER(open_file_of_others_is_refused_untouched),
+        IN_FOLDER(open_damaged_store_is_one_clear_line),
+        IN_FOLDER(open_unwritable_places_name_path_and_remedy),
+        IN_FOLDER(open_read_only_folder_or_file_is_refused),
+        IN_FOLDER(open_makes_folders_and_odd_names_are_files),
+        IN_FOLDER(open_default_path_is_below_data_home),
+        IN_FOLDER(open_again_writes_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
