@@ -24,7 +24,9 @@ define configure
 	@tools/files all > .deps/files.new; \
 	if [ ! -f $(1)/build.ninja ]; then \
 	    $(3) meson setup --native-file .deps/machine.ini $(2) $(1) > .deps/configure.log || { tail -n 20 .deps/configure.log; exit 1; }; \
-	elif ! cmp -s .deps/files.new $(1)/files.list || [ .deps/stamp -nt $(1)/files.list ]; then \
+	elif [ .deps/machine.ini -nt $(1)/files.list ]; then \
+	    $(3) meson setup --wipe --native-file .deps/machine.ini $(2) $(1) > .deps/configure.log || { tail -n 20 .deps/configure.log; exit 1; }; \
+	elif ! cmp -s .deps/files.new $(1)/files.list; then \
 	    meson setup --reconfigure --native-file .deps/machine.ini $(1) > .deps/configure.log || { tail -n 20 .deps/configure.log; exit 1; }; \
 	fi; cp .deps/files.new $(1)/files.list
 endef

@@ -14,10 +14,10 @@ struct snug_engine;
 
 /* What a trial may cost and how sure it must be. */
 struct snug_effort {
-    int blocks_min, blocks_max;  /* timed blocks per phase; min >= 1, max <= SNUG_BLOCKS_MAX */
-    double spread_frac;          /* stop adding blocks when MAD / median of each phase is below */
-    double phase_s;              /* and stop after so many timed seconds per phase anyway */
-    double deadline_s;           /* whole trial, load included; then outcome timeout */
+    int blocks_min, blocks_max; /* timed blocks per phase; min >= 1, max <= SNUG_BLOCKS_MAX */
+    double spread_frac;         /* stop adding blocks when MAD / median of each phase is below */
+    double phase_s;             /* and stop after so many timed seconds per phase anyway */
+    double deadline_s;          /* whole trial, load included; then outcome timeout */
     bool want_prefill, want_decode;
 };
 /* 3..16 blocks, 2 %, 4 s per phase, deadline 120 s, both phases. */
@@ -27,13 +27,13 @@ void snug_effort_default(struct snug_effort *out);
 typedef void (*snug_engine_progress_fn)(const char *phase, void *data);
 
 struct snug_engine_options {
-    const char *model_path;          /* GGUF */
+    const char *model_path; /* GGUF */
     const struct snug_machine *machine;
-    const struct snug_model *model;  /* for sizes that libllama does not state without loading */
+    const struct snug_model *model; /* for sizes that libllama does not state without loading */
     struct snug_workload workload;
-    uint64_t memory_limit_bytes;     /* 0: none. See snug_engine_run */
-    bool allow_quality;              /* also tune knobs that change the answer (cache types) */
-    const volatile int *stop;        /* set by a signal handler: end the running trial; may be NULL */
+    uint64_t memory_limit_bytes; /* 0: none. See snug_engine_run */
+    bool allow_quality;          /* also tune knobs that change the answer (cache types) */
+    const volatile int *stop;    /* set by a signal handler: end the running trial; may be NULL */
     snug_engine_progress_fn progress;
     void *progress_data;
 };
@@ -77,15 +77,19 @@ snug_status snug_engine_fit(const struct snug_space *space, const struct snug_wo
                             struct snug_error *err) SNUG_CHECKED;
 /* Absolute path of a packaged llama.cpp program: $SNUG_TOOLS, the build's own, next to an installed
  * snug, then PATH. */
-snug_status snug_engine_tool(const char *name, char *out, size_t cap, struct snug_error *err)
-    SNUG_CHECKED;
+snug_status snug_engine_tool(const char *name, char *out, size_t cap,
+                             struct snug_error *err) SNUG_CHECKED;
 
 /* The llama.cpp options that pin every tuned knob of a config, as argv words appended to
- * `out` (malloc'ed strings, NULL at the end): "--threads" "2" .... Workload adds context, parallel. */
+ * `out` (malloc'ed strings, NULL at the end): "--threads" "2" .... Workload adds context, parallel.
+ */
 snug_status snug_engine_flags(const struct snug_space *space, const struct snug_config *config,
                               const struct snug_workload *workload, char ***out_words,
                               struct snug_error *err) SNUG_CHECKED;
 void snug_engine_flags_free(char **words);
+/* "llama-server --model F --ctx-size ...": words quoted for a shell where needed. malloc'ed, or
+ * NULL when memory is out. */
+char *snug_engine_command_line(const char *tool, const char *model_path, char *const *words);
 
 #ifdef __cplusplus
 }

@@ -80,6 +80,9 @@ void snug_model_clear(struct snug_model *model);
 uint64_t snug_model_cache_bytes(const struct snug_model *model, uint64_t n_cells, int type_k,
                                 int type_v);
 
+/* ggml's name of a tensor type: "q4_0"; "?" for one that it does not know. */
+const char *snug_model_type_name(int type);
+
 /* Names of presets, NULL at the end. */
 const char *const *snug_model_presets(void);
 

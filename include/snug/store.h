@@ -24,29 +24,29 @@ struct snug_store;
 /* path NULL: the default, $XDG_DATA_HOME/snug/history.db. Creates file and folder.
  * Errors  SNUG_NEWER: made by a newer snug, and left as it is; SNUG_BUSY: locked for 20 s;
  *         SNUG_IO: not writable, disk full, damaged, not a store. */
-snug_status snug_store_open(const char *path, struct snug_store **out, struct snug_error *err)
-    SNUG_CHECKED;
+snug_status snug_store_open(const char *path, struct snug_store **out,
+                            struct snug_error *err) SNUG_CHECKED;
 void snug_store_close(struct snug_store *store);
 const char *snug_store_path(const struct snug_store *store);
 
 /* Rows that a task is made of; found again by their key, else inserted. The JSON texts are the full
  * descriptions (probe, inspect) and are refreshed on each call. */
 snug_status snug_store_machine(struct snug_store *store, const char *fingerprint, const char *name,
-                               const char *json, int64_t *out_id, struct snug_error *err)
-    SNUG_CHECKED;
+                               const char *json, int64_t *out_id,
+                               struct snug_error *err) SNUG_CHECKED;
 snug_status snug_store_model(struct snug_store *store, const char *hash, const char *name,
                              const char *path, const char *json, int64_t *out_id,
                              struct snug_error *err) SNUG_CHECKED;
 /* load_level: "idle" for now. build: engine and version; speeds of other builds are other tasks. */
 snug_status snug_store_task(struct snug_store *store, int64_t machine_id, int64_t model_id,
                             const struct snug_workload *workload, const char *build,
-                            const char *load_level, int64_t *out_id, struct snug_error *err)
-    SNUG_CHECKED;
+                            const char *load_level, int64_t *out_id,
+                            struct snug_error *err) SNUG_CHECKED;
 
 /* One tuning run on a task; trials belong to it. --resume finds the last unfinished one. */
 snug_status snug_store_session(struct snug_store *store, int64_t task_id, const char *kind,
-                               const char *options_json, int64_t *out_id, struct snug_error *err)
-    SNUG_CHECKED;
+                               const char *options_json, int64_t *out_id,
+                               struct snug_error *err) SNUG_CHECKED;
 /* The last unfinished session of this kind that no living process works on, or SNUG_NOT_FOUND.
  * It belongs to this process from then on; *out_options malloc'ed. */
 snug_status snug_store_session_unfinished(struct snug_store *store, int64_t task_id,
@@ -100,8 +100,8 @@ snug_status snug_store_tasks(struct snug_store *store, const char *model_hash, s
 
 /* The last finished session's result of a task and kind: malloc'ed JSON, or SNUG_NOT_FOUND. */
 snug_status snug_store_result(struct snug_store *store, int64_t task_id, const char *kind,
-                              int64_t *out_session_id, char **out_json, struct snug_error *err)
-    SNUG_CHECKED;
+                              int64_t *out_session_id, char **out_json,
+                              struct snug_error *err) SNUG_CHECKED;
 
 #ifdef __cplusplus
 }

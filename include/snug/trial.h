@@ -33,16 +33,16 @@ struct snug_knob {
     const char *name; /* field's term: "n_ubatch" */
     enum snug_knob_kind kind;
     enum snug_knob_when when;
-    int64_t min, max, step; /* bounds for this machine and model; step for INT */
-    int64_t def;            /* the engine's own default, effective here */
+    int64_t min, max, step;                   /* bounds for this machine and model; step for INT */
+    int64_t def;                              /* the engine's own default, effective here */
     const char *values[SNUG_KNOB_VALUES_MAX]; /* ENUM names */
     int n_values;
-    bool is_quality; /* changes the answer; tuned only when the user allows it */
-    bool is_tuned;   /* more than one useful value here; else held at def */
-    const char *flag;    /* llama.cpp option, "--ubatch-size"; BOOL: text when on, "" for none */
+    bool is_quality;      /* changes the answer; tuned only when the user allows it */
+    bool is_tuned;        /* more than one useful value here; else held at def */
+    const char *flag;     /* llama.cpp option, "--ubatch-size"; BOOL: text when on, "" for none */
     const char *flag_off; /* BOOL: text when off, or NULL */
-    const char *help;    /* one line */
-    const char *why_not; /* why is_tuned is false: "one device only"; else NULL */
+    const char *help;     /* one line */
+    const char *why_not;  /* why is_tuned is false: "one device only"; else NULL */
 };
 
 struct snug_space {
@@ -105,7 +105,8 @@ enum snug_outcome snug_outcome_from_name(const char *name);
 /* Named warnings; bits of `warnings`. */
 #define SNUG_WARNINGS(X)                                                                           \
     X(NOISY, "noisy", "blocks spread more than 5 %: other work, or a machine that changes speed")  \
-    X(SLOW_FIRST, "slow_first_run", "the first block was slower than the rest: cold cache or clock") \
+    X(SLOW_FIRST, "slow_first_run",                                                                \
+      "the first block was slower than the rest: cold cache or clock")                             \
     X(THROTTLED, "throttled", "a CPU quota stopped the process during the run")                    \
     X(OTHER_LOAD, "other_load", "other processes kept the CPUs busy during the run")               \
     X(UNSETTLED, "unsettled", "speed had not settled when the block limit was reached")
@@ -122,10 +123,10 @@ const char *snug_warning_meaning(enum snug_warning_bit bit);
 
 /* Bytes by kind. Stated: what libllama says it allocates; measured: what the process held. */
 struct snug_bytes {
-    uint64_t weights; /* all model buffers on all devices, mapped file included */
-    uint64_t cache;   /* key-value cache and recurrent state */
-    uint64_t compute; /* graph buffers and output logits */
-    uint64_t device;  /* part of the sum of the three that lies on devices other than the CPU */
+    uint64_t weights;  /* all model buffers on all devices, mapped file included */
+    uint64_t cache;    /* key-value cache and recurrent state */
+    uint64_t compute;  /* graph buffers and output logits */
+    uint64_t device;   /* part of the sum of the three that lies on devices other than the CPU */
     uint64_t rss_peak; /* worker's peak resident set during the trial; 0: not measured */
     uint64_t rss_base; /* the worker's own resident set before any model */
 };
@@ -145,8 +146,8 @@ struct snug_measurement {
     char reason[SNUG_REASON_MAX]; /* why not OK; "" else */
     double prefill_tps, decode_tps;
     double ttft_s, tpot_p50_s, tpot_p95_s;
-    double load_s;  /* load of the model for this trial; 0 when it was loaded already */
-    double wall_s;  /* whole trial as charged to the budget, load and warm-up included */
+    double load_s; /* load of the model for this trial; 0 when it was loaded already */
+    double wall_s; /* whole trial as charged to the budget, load and warm-up included */
     struct snug_bytes bytes;
     double prefill_block_tps[SNUG_BLOCKS_MAX]; /* raw timed blocks, in order */
     double decode_block_tps[SNUG_BLOCKS_MAX];
@@ -175,9 +176,10 @@ const char *snug_objective_name(enum snug_objective objective);
 int snug_objective_from_name(const char *name);
 /* The speed that is maximised: tokens per second; for request, requests per second over all
  * sequences, n_parallel / request_s. 0 when not OK. */
-double snug_measurement_speed(const struct snug_measurement *m, const struct snug_workload *workload,
-                              enum snug_objective objective);
-/* Speed of each timed block i (paired by index for request); fills out[SNUG_BLOCKS_MAX], returns n. */
+double snug_measurement_speed(const struct snug_measurement *m,
+                              const struct snug_workload *workload, enum snug_objective objective);
+/* Speed of each timed block i (paired by index for request); fills out[SNUG_BLOCKS_MAX], returns n.
+ */
 int snug_measurement_block_speeds(const struct snug_measurement *m,
                                   const struct snug_workload *workload,
                                   enum snug_objective objective, double out[SNUG_BLOCKS_MAX]);

@@ -24,7 +24,7 @@ struct snug_tune_trial {
 
 /* Pick against another config, re-measured alternately. */
 struct snug_tune_confirm {
-    const char *against; /* "default" or "fit"; NULL: not done */
+    const char *against;        /* "default" or "fit"; NULL: not done */
     struct snug_interval ratio; /* pick / other; > 1 is faster */
     int n_pairs;
 };
@@ -37,7 +37,7 @@ struct snug_tune_result {
     struct snug_front_bounds bounds;
     struct snug_tune_confirm confirm[2];
     int n_confirm;
-    bool is_stopped;    /* by the user */
+    bool is_stopped;      /* by the user */
     char end_reason[128]; /* "16 trials", "5 min", "nothing left that promises 1 %" */
     char fit_note[256];   /* why there is no fit trial; "" else */
     double elapsed_s;
@@ -65,14 +65,14 @@ struct snug_tune_options {
     const char *model_path;
     struct snug_workload workload;
     enum snug_objective objective;
-    uint64_t memory_limit_bytes; /* 0: none */
+    uint64_t memory_limit_bytes;    /* 0: none */
     const struct snug_config *base; /* knobs fixed by hand, or NULL */
-    int n_trials;                /* search trials, besides default and fit */
-    double time_s;               /* 0: no limit */
+    int n_trials;                   /* search trials, besides default and fit */
+    double time_s;                  /* 0: no limit */
     const char *strategy;
     uint64_t seed;
     struct snug_effort effort;
-    int n_confirm_pairs;         /* 0: no confirmation */
+    int n_confirm_pairs; /* 0: no confirmation */
     bool is_resumed;
     const volatile int *stop;
     snug_tune_event_fn on_event;

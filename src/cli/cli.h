@@ -21,8 +21,8 @@ struct cli_args {
     int n_rest;
     /* options */
     bool json, help, resume, print, shape_only, allow_cache_types, measure, all, refresh, quiet;
-    const char *output;   /* -o */
-    const char *format;   /* --format md|csv|json|jsonl */
+    const char *output; /* -o */
+    const char *format; /* --format md|csv|json|jsonl */
     const char *store;
     const char *strategy;
     const char *objective;
@@ -47,7 +47,7 @@ struct cli_command {
     const char *summary;  /* one line */
     const char *about;    /* some paragraphs for `snug COMMAND --help` */
     const char *example;
-    unsigned bit;         /* its bit in the option rows */
+    unsigned bit; /* its bit in the option rows */
     int (*run)(const struct cli_args *args);
     bool takes_knobs, takes_rest;
 };
@@ -59,7 +59,8 @@ bool cli_parse(const struct cli_command *command, int argc, char **argv, struct 
 void cli_help(FILE *out);
 void cli_help_command(FILE *out, const struct cli_command *command);
 const struct cli_command *cli_find_command(const char *name);
-/* The known word nearest to text, or NULL when none is near. next(i) gives words, NULL at the end. */
+/* The known word nearest to text, or NULL when none is near. next(i) gives words, NULL at the end.
+ */
 const char *cli_nearest(const char *text, const char *(*next)(int i));
 
 /* "snug: error: ..." on stderr; returns CLI_MISUSE for SNUG_BAD_INPUT and SNUG_NOT_FOUND of an

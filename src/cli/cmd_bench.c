@@ -70,10 +70,10 @@ static snug_status make_grid(const struct cli_args *args, const struct snug_spac
 
 /* ---- the table ---- */
 
-static const char *const COLUMNS[] = {"model",   "size_bytes", "params", "backend", "config",
-                                      "test",    "t/s",        "+-",     "n",       "ttft_s",
-                                      "tpot_p50_s", "tpot_p95_s", "load_s", "weights_MiB", "cache_MiB",
-                                      "compute_MiB", "rss_peak_MiB", "notes"};
+static const char *const COLUMNS[] = {
+    "model",  "size_bytes",  "params",    "backend",     "config",       "test",
+    "t/s",    "+-",          "n",         "ttft_s",      "tpot_p50_s",   "tpot_p95_s",
+    "load_s", "weights_MiB", "cache_MiB", "compute_MiB", "rss_peak_MiB", "notes"};
 
 static void make_columns(struct snug_table *table)
 {

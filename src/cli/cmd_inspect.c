@@ -1,5 +1,4 @@
 /* snug inspect and snug synth: what a model is, and one made to measure. */
-#include <ggml.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +7,8 @@
 #include "cli/task.h"
 #include "model/model_json.h"
 #include "snug/units.h"
+
+enum { TYPE_F16 = 1 }; /* ggml's number, fixed by the file format */
 
 static void put_text(struct snug_buffer *out, const struct snug_model *m)
 {
@@ -26,8 +27,7 @@ static void put_text(struct snug_buffer *out, const struct snug_model *m)
                        m->n_params ? 8.0 * (double)m->bytes_tensors / (double)m->n_params : 0.0);
     snug_buffer_printf(out, "%-12s %lld layers, width %lld, ffn %lld, heads %lld/%lld of %lld\n",
                        "shape", (long long)m->n_layer, (long long)m->n_embd, (long long)m->n_ff,
-                       (long long)m->n_head, (long long)m->n_head_kv,
-                       (long long)m->n_embd_head_k);
+                       (long long)m->n_head, (long long)m->n_head_kv, (long long)m->n_embd_head_k);
     if (m->n_expert > 0)
         snug_buffer_printf(out, "%-12s %lld, %lld used per token\n", "experts",
                            (long long)m->n_expert, (long long)m->n_expert_used);
@@ -38,11 +38,10 @@ static void put_text(struct snug_buffer *out, const struct snug_model *m)
     if (m->n_swa > 0)
         snug_buffer_printf(out, ", sliding window %lld", (long long)m->n_swa);
     snug_buffer_printf(out, "; f16 cache of 4096: %s\n",
-                       snug_bytes_text(snug_model_cache_bytes(m, 4096, GGML_TYPE_F16, GGML_TYPE_F16),
-                                       a));
+                       snug_bytes_text(snug_model_cache_bytes(m, 4096, TYPE_F16, TYPE_F16), a));
     for (int i = 0; i < m->n_types; i++)
         snug_buffer_printf(out, "%-12s %-8s %5d tensors  %14llu weights  %s\n", i ? "" : "types",
-                           ggml_type_name((enum ggml_type)m->types[i].type), m->types[i].n_tensors,
+                           snug_model_type_name(m->types[i].type), m->types[i].n_tensors,
                            (unsigned long long)m->types[i].n_elements,
                            snug_bytes_text(m->types[i].bytes, a));
     snug_buffer_printf(out, "%-12s %.16s\n", "hash", m->hash);
@@ -82,8 +81,9 @@ int cmd_synth(const struct cli_args *args)
 {
     struct snug_error err = {0};
     if (!args->output)
-        return cli_fail_text(CLI_MISUSE, "snug synth needs -o FILE; for example: snug synth %s -o "
-                                         "%s.gguf",
+        return cli_fail_text(CLI_MISUSE,
+                             "snug synth needs -o FILE; for example: snug synth %s -o "
+                             "%s.gguf",
                              args->operand, args->operand);
     const struct snug_synth_options options = {
         .type = args->type ? args->type : "q4_0",

@@ -14,12 +14,12 @@ static void trial_columns(struct snug_table *table)
         const char *name;
         enum snug_column_kind kind;
     } columns[] = {
-        {"trial", SNUG_COLUMN_NUMBER},      {"role", SNUG_COLUMN_TEXT},
-        {"outcome", SNUG_COLUMN_TEXT},      {"memory_MiB", SNUG_COLUMN_NUMBER},
-        {"pp t/s", SNUG_COLUMN_NUMBER},     {"tg t/s", SNUG_COLUMN_NUMBER},
-        {"ttft_s", SNUG_COLUMN_NUMBER},     {"tpot_p95_s", SNUG_COLUMN_NUMBER},
-        {"request_s", SNUG_COLUMN_NUMBER},  {"front", SNUG_COLUMN_TEXT},
-        {"config", SNUG_COLUMN_TEXT},       {"notes", SNUG_COLUMN_TEXT},
+        {"trial", SNUG_COLUMN_NUMBER},     {"role", SNUG_COLUMN_TEXT},
+        {"outcome", SNUG_COLUMN_TEXT},     {"memory_MiB", SNUG_COLUMN_NUMBER},
+        {"pp t/s", SNUG_COLUMN_NUMBER},    {"tg t/s", SNUG_COLUMN_NUMBER},
+        {"ttft_s", SNUG_COLUMN_NUMBER},    {"tpot_p95_s", SNUG_COLUMN_NUMBER},
+        {"request_s", SNUG_COLUMN_NUMBER}, {"front", SNUG_COLUMN_TEXT},
+        {"config", SNUG_COLUMN_TEXT},      {"notes", SNUG_COLUMN_TEXT},
     };
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
         snug_table_column(table, columns[i].name, columns[i].kind);
@@ -54,10 +54,8 @@ static void trial_row(const struct known *k, const struct known_trial *trial,
     number_or_empty(table, m->decode_tps, 2);
     number_or_empty(table, m->ttft_s, 4);
     number_or_empty(table, m->tpot_p95_s, 5);
-    number_or_empty(table, m->outcome == SNUG_TRIAL_OK
-                               ? snug_measurement_request_s(m, &k->workload)
-                               : 0.0,
-                    4);
+    number_or_empty(
+        table, m->outcome == SNUG_TRIAL_OK ? snug_measurement_request_s(m, &k->workload) : 0.0, 4);
     snug_table_cell_text(table, trial->on_front ? "*" : "");
     snug_table_cell_text(table, trial->config_text);
     snug_table_cell_text(table, notes);
@@ -67,7 +65,9 @@ static void trial_row(const struct known *k, const struct known_trial *trial,
 enum snug_table_format cli_table_format(const struct cli_args *args)
 {
     const int found = args->format ? snug_table_format_from_name(args->format) : -1;
-    return found >= 0 ? (enum snug_table_format)found : args->json ? SNUG_TABLE_JSON : SNUG_TABLE_MD;
+    return found >= 0   ? (enum snug_table_format)found
+           : args->json ? SNUG_TABLE_JSON
+                        : SNUG_TABLE_MD;
 }
 
 static int put_trials(const struct cli_args *args, const struct known *k, bool only_front)
@@ -145,7 +145,7 @@ static int work_history(const struct cli_args *args, const struct known *k)
 
 int cmd_history(const struct cli_args *args)
 {
-    static const char *const columns[] = {"task",   "model", "machine",  "build", "prompt",
+    static const char *const columns[] = {"task",   "model",   "machine",  "build", "prompt",
                                           "output", "context", "parallel", "trials"};
     if (args->operand)
         return with_known(args, work_history);

@@ -124,8 +124,9 @@ static snug_status pick(const struct cli_args *args, struct picked *p, struct sn
                          "run snug tune %s --memory %s",
                          snug_bytes_text(p->task.memory_limit_bytes, limit), args->operand, "SIZE");
     if (!config_of(space, p->choice.trial->config_json, &p->config))
-        return snug_fail(err, SNUG_INFEASIBLE, "the known config is not possible here any more: "
-                                               "run snug tune %s",
+        return snug_fail(err, SNUG_INFEASIBLE,
+                         "the known config is not possible here any more: "
+                         "run snug tune %s",
                          args->operand);
     return snug_engine_flags(space, &p->config, &p->task.workload, &p->words, err);
 }
@@ -162,7 +163,9 @@ static void put_pick_text(const struct picked *p, const char *line, struct snug_
     char need[SNUG_UNIT_TEXT_MAX], limit[SNUG_UNIT_TEXT_MAX], pp[SNUG_UNIT_TEXT_MAX],
         tg[SNUG_UNIT_TEXT_MAX], ttft[SNUG_UNIT_TEXT_MAX];
     snug_buffer_printf(out, "%s\n", p->choice.trial->config_text);
-    snug_buffer_printf(out, "needs %s of %s; reads %s and writes %s tokens/s, first token of %lld after %s (measured, %d trial%s)\n\n",
+    snug_buffer_printf(out,
+                       "needs %s of %s; reads %s and writes %s tokens/s, first token of %lld after "
+                       "%s (measured, %d trial%s)\n\n",
                        snug_bytes_text(p->choice.trial->bytes, need),
                        snug_bytes_text(p->task.memory_limit_bytes, limit),
                        snug_rate_text(m->prefill_tps, pp), snug_rate_text(m->decode_tps, tg),
@@ -180,7 +183,7 @@ int cmd_pick(const struct cli_args *args)
     if (pick(args, &p, &err) != SNUG_OK) {
         code = cli_fail(&err);
     } else {
-        char *line = cli_command_line(tool_of(args), p.task.model.path, p.words);
+        char *line = snug_engine_command_line(tool_of(args), p.task.model.path, p.words);
         if (line && args->json)
             put_pick_json(&p, line, &out);
         else if (line)
@@ -228,7 +231,7 @@ static int start(const struct cli_args *args, struct picked *p)
     char **argv = join_words(args, p, tool);
     if (!argv)
         return cli_fail_text(CLI_FAILED, "no memory for a command line");
-    char *line = cli_command_line(tool_of(args), p->task.model.path, argv + 3);
+    char *line = snug_engine_command_line(tool_of(args), p->task.model.path, argv + 3);
     if (args->print || !line) {
         const int code = line ? cli_put(line) : CLI_FAILED;
         if (line)

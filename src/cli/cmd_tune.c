@@ -92,9 +92,8 @@ static void on_event(const struct snug_tune_event *event, void *data)
                     ? "  (best)"
                     : "");
     else
-        cli_say("%-7s %-22s %9s  %s  (%s)", label,
-                snug_outcome_name(trial->measurement.outcome), "", config,
-                trial->measurement.reason);
+        cli_say("%-7s %-22s %9s  %s  (%s)", label, snug_outcome_name(trial->measurement.outcome),
+                "", config, trial->measurement.reason);
 }
 
 /* ---- the answer ---- */
@@ -157,32 +156,36 @@ static void put_verdict(const struct snug_tune_result *r, const struct screen *s
                                : "Not checked against the default: these are first measurements.");
     for (int i = 0; i < r->n_confirm; i++) {
         const struct snug_tune_confirm *c = &r->confirm[i];
-        const char *name = strcmp(c->against, "fit") == 0 ? "llama.cpp's --fit choice"
-                                                          : "llama.cpp's default";
+        const char *name =
+            strcmp(c->against, "fit") == 0 ? "llama.cpp's --fit choice" : "llama.cpp's default";
         if (c->ratio.lo > 1.0)
-            snug_buffer_printf(out, "%.2fx faster than %s (95 %% interval %.2f to %.2f, %d pairs measured alternately).\n",
+            snug_buffer_printf(out,
+                               "%.2fx faster than %s (95 %% interval %.2f to %.2f, %d pairs "
+                               "measured alternately).\n",
                                c->ratio.mid, name, c->ratio.lo, c->ratio.hi, c->n_pairs);
         else
-            snug_buffer_printf(out,
-                               "No gain shown over %s: ratio %.2f, the 95 %% interval %.2f to %.2f includes 1 "
-                               "or lies below (%d pairs). It stays the pick.\n",
-                               name, c->ratio.mid, c->ratio.lo, c->ratio.hi, c->n_pairs);
+            snug_buffer_printf(
+                out,
+                "No gain shown over %s: ratio %.2f, the 95 %% interval %.2f to %.2f includes 1 "
+                "or lies below (%d pairs). It stays the pick.\n",
+                name, c->ratio.mid, c->ratio.lo, c->ratio.hi, c->n_pairs);
     }
     const struct snug_tune_trial *pick = &r->trials[r->i_pick];
-    snug_buffer_printf(out, "Pick: %s%s%s.\n", speed_text(s->objective, pick->speed, a),
-                       r->i_default >= 0 ? "; default " : "",
-                       r->i_default >= 0 ? speed_text(s->objective, r->trials[r->i_default].speed, b) : "");
+    snug_buffer_printf(
+        out, "Pick: %s%s%s.\n", speed_text(s->objective, pick->speed, a),
+        r->i_default >= 0 ? "; default " : "",
+        r->i_default >= 0 ? speed_text(s->objective, r->trials[r->i_default].speed, b) : "");
 }
 
 static void put_command(const struct cli_task *task, const struct snug_tune_result *r,
                         struct snug_buffer *out)
 {
     char **words = NULL;
-    if (r->i_pick < 0 || snug_engine_flags(snug_engine_space(task->engine),
-                                           &r->trials[r->i_pick].config, &task->workload, &words,
-                                           NULL) != SNUG_OK)
+    if (r->i_pick < 0 ||
+        snug_engine_flags(snug_engine_space(task->engine), &r->trials[r->i_pick].config,
+                          &task->workload, &words, NULL) != SNUG_OK)
         return;
-    char *line = cli_command_line("llama-server", task->model.path, words);
+    char *line = snug_engine_command_line("llama-server", task->model.path, words);
     snug_buffer_printf(out, "\n  %s\n", line ? line : "");
     free(line);
     snug_engine_flags_free(words);
@@ -252,7 +255,7 @@ char *cli_tune_json(const struct cli_task *task, const struct snug_tune_result *
     snug_json_end(&w);
     if (r->i_pick >= 0 && snug_engine_flags(space, &r->trials[r->i_pick].config, &task->workload,
                                             &words, NULL) == SNUG_OK) {
-        char *line = cli_command_line("llama-server", task->model.path, words);
+        char *line = snug_engine_command_line("llama-server", task->model.path, words);
         snug_json_put_int(&w, "pick_trial", r->trials[r->i_pick].id);
         snug_json_put_string(&w, "command", line);
         free(line);
@@ -272,8 +275,9 @@ static void say_task(const struct cli_args *args, const struct cli_task *task,
             cli_base_name(task->model.path), snug_bytes_text(task->model.bytes_tensors, size),
             task->machine.cpu_name, task->machine.n_threads_usable,
             o->memory_limit_bytes ? snug_bytes_text(o->memory_limit_bytes, limit) : "unlimited",
-            args->memory_bytes ? "" : " (free now, less a reserve)", (long long)task->workload.n_ctx,
-            (long long)task->workload.n_prompt, (long long)task->workload.n_gen);
+            args->memory_bytes ? "" : " (free now, less a reserve)",
+            (long long)task->workload.n_ctx, (long long)task->workload.n_prompt,
+            (long long)task->workload.n_gen);
 }
 
 static snug_status tune(const struct cli_args *args, struct cli_task *task, struct screen *screen,

@@ -29,8 +29,8 @@ static bool take_task(const struct snug_task_view *view, void *data)
     return false; /* newest first: the first one with trials it is */
 }
 
-static snug_status find_task(const struct cli_args *args, struct snug_store *store,
-                             struct known *k, struct snug_error *err)
+static snug_status find_task(const struct cli_args *args, struct snug_store *store, struct known *k,
+                             struct snug_error *err)
 {
     struct snug_model model = {0};
     snug_status status = SNUG_OK;
@@ -40,12 +40,12 @@ static snug_status find_task(const struct cli_args *args, struct snug_store *sto
         status = snug_store_tasks(store, args->operand ? model.hash : NULL, take_task, k, err);
     snug_model_clear(&model);
     if (status == SNUG_OK && k->task_id == 0)
-        status = args->operand
-                     ? snug_fail(err, SNUG_INFEASIBLE, "nothing is known of %s yet: run snug tune %s",
-                                 args->operand, args->operand)
-                     : snug_fail(err, SNUG_INFEASIBLE,
-                                 "the history %s is empty: run snug tune model.gguf",
-                                 snug_store_path(store));
+        status = args->operand ? snug_fail(err, SNUG_INFEASIBLE,
+                                           "nothing is known of %s yet: run snug tune %s",
+                                           args->operand, args->operand)
+                               : snug_fail(err, SNUG_INFEASIBLE,
+                                           "the history %s is empty: run snug tune model.gguf",
+                                           snug_store_path(store));
     return status;
 }
 
@@ -81,7 +81,8 @@ static bool take_trial(const struct snug_trial_view *view, void *data)
     trial->measurement.gaps_s = NULL;
     trial->measurement.n_gaps = 0;
     trial->bytes = snug_bytes_stated(&view->measurement->bytes);
-    r->is_failed = !trial->role || !trial->strategy || !trial->config_json || !trial->effective_json;
+    r->is_failed =
+        !trial->role || !trial->strategy || !trial->config_json || !trial->effective_json;
     return !r->is_failed;
 }
 
@@ -133,8 +134,8 @@ static void find_speeds(struct known *k)
         struct known_trial *trial = &k->trials[i];
         double blocks[SNUG_BLOCKS_MAX];
         trial->speed = snug_measurement_speed(&trial->measurement, &k->workload, k->objective);
-        const int n = snug_measurement_block_speeds(&trial->measurement, &k->workload, k->objective,
-                                                    blocks);
+        const int n =
+            snug_measurement_block_speeds(&trial->measurement, &k->workload, k->objective, blocks);
         if (trial->speed <= 0.0 || n < 2)
             continue;
         const struct snug_interval interval =
@@ -166,8 +167,7 @@ static snug_status find_front(struct known *k, struct snug_error *err)
         if (!is_first)
             continue;
         owner[n] = (size_t)i;
-        points[n++] =
-            (struct snug_point){snug_stats_median(speeds, n_speeds), k->trials[i].bytes};
+        points[n++] = (struct snug_point){snug_stats_median(speeds, n_speeds), k->trials[i].bytes};
     }
     const size_t n_front = has_room && n ? snug_front_compute(points, n, index) : 0;
     for (size_t i = 0; i < n_front; i++)
@@ -202,9 +202,8 @@ snug_status known_open(const struct cli_args *args, struct snug_store *store, st
         status = snug_store_trials(store, &filter, take_trial, &reading, err);
     if (status == SNUG_OK && reading.is_failed)
         status = snug_fail(err, SNUG_NO_MEMORY, "no memory for %d trials", k.n_trials);
-    if (status == SNUG_OK &&
-        snug_store_result(store, k.task_id, "tune", &k.result_session_id, &k.result_json, NULL) !=
-            SNUG_OK)
+    if (status == SNUG_OK && snug_store_result(store, k.task_id, "tune", &k.result_session_id,
+                                               &k.result_json, NULL) != SNUG_OK)
         k.result_json = NULL; /* never tuned to the end */
     if (status == SNUG_OK) {
         find_objective(args, &k);

@@ -11,7 +11,7 @@
 struct known_trial {
     int64_t id, session_id;
     const char *role, *strategy, *config_json, *effective_json;
-    char *config_text; /* what differs from the task's default trial */
+    char *config_text;                   /* what differs from the task's default trial */
     struct snug_measurement measurement; /* gaps_s NULL */
     double speed, speed_lo, speed_hi;    /* of the objective; 0 when not OK */
     uint64_t bytes;

@@ -65,8 +65,7 @@ void known_export(const struct known *k, bool is_array, struct snug_buffer *out)
 static void put_pick(struct snug_json_writer *w, const struct known *k,
                      const struct snug_json_node *result)
 {
-    const struct known_trial *pick =
-        known_find(k, snug_json_get_int(result, "pick_trial", 0));
+    const struct known_trial *pick = known_find(k, snug_json_get_int(result, "pick_trial", 0));
     if (!pick)
         return;
     snug_json_begin_object(w, "pick");

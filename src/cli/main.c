@@ -1,4 +1,5 @@
 /* snug: the program. One row per command; everything else is in the library. */
+#include <signal.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -7,7 +8,8 @@
 
 const struct cli_command cli_commands[] = {
     {"probe", "", "what this machine is and what is free now",
-     "Reads cores, caches, limits of containers, memory, pressure and devices, and says where each\n"
+     "Reads cores, caches, limits of containers, memory, pressure and devices, and says where "
+     "each\n"
      "fact comes from. With --measure it also times memory and matrix products.",
      "snug probe --measure", 1, cmd_probe, false, false},
     {"inspect", "MODEL", "what a model is: architecture, tensors, sizes",
@@ -19,12 +21,14 @@ const struct cli_command cli_commands[] = {
      "model, random weights from a seed. It answers nonsense, as fast as the real one.",
      "snug synth qwen3-0.6b --type q4_0 -o q.gguf", 4, cmd_synth, false, false},
     {"bench", "MODEL", "measure configs well",
-     "Warm-up until speed settles, then timed blocks until their spread is small. Rows and names as\n"
+     "Warm-up until speed settles, then timed blocks until their spread is small. Rows and names "
+     "as\n"
      "llama-bench prints them, and the columns it lacks. Speeds are medians; +- is the MAD.",
      "snug bench model.gguf --n-threads 1,2 --flash-attn on,off", 8, cmd_bench, true, false},
     {"tune", "MODEL", "find the fastest config that fits the memory allowed",
      "Measures llama.cpp's default and its --fit choice, then tries other configs one at a time,\n"
-     "learning from each. At the end the pick and the default are measured again, alternately, and\n"
+     "learning from each. At the end the pick and the default are measured again, alternately, "
+     "and\n"
      "the gain is printed with its interval. Every trial is kept; Ctrl-C keeps what is known.\n"
      "Context and everything else that changes the answer is left alone.",
      "snug tune model.gguf --memory 2GiB --trials 16", 16, cmd_tune, true, false},
@@ -40,8 +44,8 @@ const struct cli_command cli_commands[] = {
      "Looks only at what was measured on this machine; measures nothing.",
      "snug pick model.gguf --memory 2GiB", 256, cmd_pick, false, false},
     {"run", "MODEL", "pick, then start llama-server or llama-cli with it",
-     "What follows -- goes to the program unchanged.",
-     "snug run model.gguf -- --port 8080", 512, cmd_run, false, true},
+     "What follows -- goes to the program unchanged.", "snug run model.gguf -- --port 8080", 512,
+     cmd_run, false, true},
     {"report", "[MODEL]", "one self-contained HTML page of a task",
      "Machine, model, every trial, the front, the progress, and the pick against the default.",
      "snug report model.gguf -o report.html", 1024, cmd_report, false, false},
@@ -84,6 +88,9 @@ static int unknown_command(const char *name)
 
 int main(int argc, char **argv)
 {
+    /* A closed pipe and a file size limit are errors to report, not reasons to die. */
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     if (argc == 2 && strcmp(argv[1], "__worker") == 0)
         return snug__worker_main();
     if (argc == 2 && strcmp(argv[1], "__probe") == 0)

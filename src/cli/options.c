@@ -9,17 +9,28 @@
 #include "snug/engine.h"
 #include "snug/units.h"
 
-enum { PROBE = 1, INSPECT = 2, SYNTH = 4, BENCH = 8, TUNE = 16, FRONT = 32, HISTORY = 64,
-       EXPORT = 128, PICK = 256, RUN = 512, REPORT = 1024,
-       TASK = BENCH | TUNE | PICK | RUN,
-       STORED = BENCH | TUNE | FRONT | HISTORY | EXPORT | PICK | RUN | REPORT,
-       ALL = 2047 };
+enum {
+    PROBE = 1,
+    INSPECT = 2,
+    SYNTH = 4,
+    BENCH = 8,
+    TUNE = 16,
+    FRONT = 32,
+    HISTORY = 64,
+    EXPORT = 128,
+    PICK = 256,
+    RUN = 512,
+    REPORT = 1024,
+    TASK = BENCH | TUNE | PICK | RUN,
+    STORED = BENCH | TUNE | FRONT | HISTORY | EXPORT | PICK | RUN | REPORT,
+    ALL = 2047
+};
 
 enum kind { FLAG, TEXT, CHOICE, BYTES, SECONDS, INT };
 
 struct option {
-    const char *name;  /* without "--" */
-    char letter;       /* or 0 */
+    const char *name; /* without "--" */
+    char letter;      /* or 0 */
     enum kind kind;
     size_t at;         /* in struct cli_args */
     size_t at_has;     /* of the bool that says it was given, or 0 */
@@ -38,8 +49,9 @@ static const struct option OPTIONS[] = {
      "configs to try besides llama.cpp's default and its --fit choice (default 16)"},
     {"time", 0, SECONDS, AT(time_s), 0, "TIME", TUNE, 0, 0,
      "stop searching after this, such as 5m (default: no limit)"},
-    {"objective", 0, CHOICE, AT(objective), 0, "decode|prefill|request", TUNE | FRONT | PICK | RUN | REPORT, 0,
-     0, "what to make fast: tokens out, tokens in, or a whole request (default request)"},
+    {"objective", 0, CHOICE, AT(objective), 0, "decode|prefill|request",
+     TUNE | FRONT | PICK | RUN | REPORT, 0, 0,
+     "what to make fast: tokens out, tokens in, or a whole request (default request)"},
     {"strategy", 0, CHOICE, AT(strategy), 0, "snug|sobol|random", TUNE, 0, 0,
      "how to choose the next config (default snug)"},
     {"resume", 0, FLAG, AT(resume), 0, NULL, TUNE, 0, 0,
@@ -65,8 +77,8 @@ static const struct option OPTIONS[] = {
      "a sparse file with headers and no weights, a few kB on disk"},
     {"layers", 0, INT, AT(n_layer), 0, "N", SYNTH, 1, 1024, "cut the model to so many layers"},
     {"output", 'o', TEXT, AT(output), 0, "FILE", SYNTH | REPORT | EXPORT, 0, 0, "where to write"},
-    {"format", 0, CHOICE, AT(format), 0, "md|csv|json|jsonl", BENCH | FRONT | HISTORY | EXPORT, 0, 0,
-     "form of the table (default md; export: jsonl)"},
+    {"format", 0, CHOICE, AT(format), 0, "md|csv|json|jsonl", BENCH | FRONT | HISTORY | EXPORT, 0,
+     0, "form of the table (default md; export: jsonl)"},
     {"measure", 0, FLAG, AT(measure), 0, NULL, PROBE, 0, 0,
      "also measure memory bandwidth and matrix speed (about 15 s, kept for next time)"},
     {"refresh", 0, FLAG, AT(refresh), 0, NULL, PROBE, 0, 0, "measure again although it is known"},
@@ -217,8 +229,8 @@ static int take_option(const struct cli_command *command, int argc, char **argv,
     const bool is_long = word[1] == '-';
     const char *name = word + (is_long ? 2 : 1);
     const size_t n = is_long ? strcspn(name, "=") : 1;
-    const char *inline_value = is_long ? (name[n] == '=' ? name + n + 1 : NULL)
-                                       : (name[1] ? name + 1 : NULL);
+    const char *inline_value =
+        is_long ? (name[n] == '=' ? name + n + 1 : NULL) : (name[1] ? name + 1 : NULL);
     const struct option *o = find_option(command, name, n, is_long ? 0 : name[0]);
     const char *knob = !o && is_long && command->takes_knobs ? find_knob(name, n) : NULL;
     if (!o && !knob)
@@ -288,7 +300,8 @@ static void help_option(FILE *out, const struct option *o)
 static void help_knobs(FILE *out)
 {
     const struct snug_space *rows = snug_engine_rows();
-    fputs("\nKnobs (also under llama.cpp's names; a comma list measures every combination):\n", out);
+    fputs("\nKnobs (also under llama.cpp's names; a comma list measures every combination):\n",
+          out);
     for (int i = 0; i < rows->n; i++) {
         const struct snug_knob *knob = &rows->knobs[i];
         char left[96];

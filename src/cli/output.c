@@ -65,9 +65,8 @@ void cli_live(const char *format, ...)
     if (is_quiet || !cli_is_terminal())
         return;
     struct winsize size = {0};
-    const int width = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20
-                          ? size.ws_col - 1
-                          : 79;
+    const int width =
+        ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col - 1 : 79;
     char line[512];
     va_list args;
     va_start(args, format);

@@ -119,9 +119,8 @@ snug_status cli_task_open_store(const struct cli_args *args, struct cli_task *ta
                                 struct snug_error *err)
 {
     char *machine = cli_machine_json(&task->machine), *model = cli_model_json(&task->model);
-    snug_status status = machine && model
-                             ? snug_store_open(args->store, &task->store, err)
-                             : snug_fail(err, SNUG_NO_MEMORY, "no memory for a task");
+    snug_status status = machine && model ? snug_store_open(args->store, &task->store, err)
+                                          : snug_fail(err, SNUG_NO_MEMORY, "no memory for a task");
     if (status == SNUG_OK)
         status = snug_store_machine(task->store, task->machine.fingerprint, task->machine.cpu_name,
                                     machine, &task->machine_id, err);
@@ -158,44 +157,6 @@ snug_status cli_task_config(const struct cli_args *args, const struct snug_space
             return status;
     }
     return SNUG_OK;
-}
-
-/* ---- command lines ---- */
-
-static bool needs_quotes(const char *word)
-{
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                "_-./:=+,@%";
-    return word[0] == '\0' || word[strspn(word, plain)] != '\0';
-}
-
-static void put_word(struct snug_buffer *out, const char *word)
-{
-    if (out->len > 0)
-        snug_buffer_puts(out, " ");
-    if (!needs_quotes(word)) {
-        snug_buffer_puts(out, word);
-        return;
-    }
-    snug_buffer_puts(out, "'");
-    for (const char *p = word; *p; p++) {
-        if (*p == '\'')
-            snug_buffer_puts(out, "'\\''");
-        else
-            snug_buffer_append(out, p, 1);
-    }
-    snug_buffer_puts(out, "'");
-}
-
-char *cli_command_line(const char *tool, const char *model_path, char *const *words)
-{
-    struct snug_buffer out = {0};
-    put_word(&out, tool);
-    put_word(&out, "--model");
-    put_word(&out, model_path);
-    for (char *const *w = words; w && *w; w++)
-        put_word(&out, *w);
-    return snug_buffer_take(&out);
 }
 
 _Static_assert(sizeof(((struct snug_model *)0)->path) >= PATH_MAX, "paths fit");

@@ -52,8 +52,6 @@ char *cli_machine_json(const struct snug_machine *machine);
 char *cli_model_json(const struct snug_model *model);
 /* model.gguf of /a/b/model.gguf */
 const char *cli_base_name(const char *path);
-/* "llama-server --model F --ctx-size ...": shell-quoted where needed; malloc'ed or NULL. */
-char *cli_command_line(const char *tool, const char *model_path, char *const *words);
 enum snug_objective cli_objective(const struct cli_args *args);
 /* --format, else --json, else Markdown. */
 enum snug_table_format cli_table_format(const struct cli_args *args);

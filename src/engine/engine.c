@@ -26,8 +26,9 @@ void snug_effort_default(struct snug_effort *out)
 static snug_status check_workload(const struct snug_workload *w, struct snug_error *err)
 {
     if (w->n_parallel < 1 || w->n_prompt < 0 || w->n_gen < 0 || w->n_depth < 0 || w->n_ctx < 1)
-        return snug_fail(err, SNUG_BAD_INPUT, "a workload needs at least one sequence, and no "
-                                              "negative lengths");
+        return snug_fail(err, SNUG_BAD_INPUT,
+                         "a workload needs at least one sequence, and no "
+                         "negative lengths");
     const int64_t longest = w->n_prompt > w->n_gen ? w->n_prompt : w->n_gen;
     if (w->n_depth + longest > w->n_ctx)
         return snug_fail(err, SNUG_BAD_INPUT,

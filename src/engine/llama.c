@@ -1,6 +1,6 @@
 /* The llama engine, parent side. Two workers: one for dry runs, which holds the vocabulary and no
- * weights, and one for trials, which keeps the model loaded between trials with the same load knobs.
- * Either may die; the next call starts another. */
+ * weights, and one for trials, which keeps the model loaded between trials with the same load
+ * knobs. Either may die; the next call starts another. */
 #include "engine/engine_row.h"
 #include "engine/llama_engine.h"
 
@@ -34,8 +34,8 @@ struct llama_engine {
 static void bytes_key(const struct llama_engine *e, const struct snug_config *config,
                       struct snug_config *out)
 {
-    static const char *const inert[] = {"n_threads", "n_threads_batch", "poll", "prio",
-                                        "cpu_mask",  "numa",            "load_mode"};
+    static const char *const inert[] = {"n_threads", "n_threads_batch", "poll", "prio", "cpu_mask",
+                                        "numa",      "load_mode"};
     *out = *config;
     for (size_t i = 0; i < sizeof inert / sizeof *inert; i++) {
         const int at = snug_space_find(&e->space, inert[i]);
@@ -272,8 +272,9 @@ static snug_status open_engine(const struct snug_engine_options *options, void *
     e->trial.limit_bytes = options->memory_limit_bytes;
     e->estimates = calloc(ESTIMATES_MAX, sizeof *e->estimates);
     struct estimate first = {0};
-    snug_status status = e->estimates ? dry_run(e, NULL, &first, &e->caps.is_flash_attn_default, err)
-                                      : snug_fail(err, SNUG_NO_MEMORY, "no memory for estimates");
+    snug_status status = e->estimates
+                             ? dry_run(e, NULL, &first, &e->caps.is_flash_attn_default, err)
+                             : snug_fail(err, SNUG_NO_MEMORY, "no memory for estimates");
     if (status == SNUG_OK && !first.is_feasible)
         status = snug_fail(err, SNUG_BAD_INPUT, "%s: %s", options->model_path, first.reason);
     if (status != SNUG_OK) {

@@ -1,5 +1,5 @@
-/* Devices and measured speeds, asked of a worker process: ggml may abort or hang, OpenMP threads must
- * not live in a program that spawns, and a driver's memory stays out of the parent. */
+/* Devices and measured speeds, asked of a worker process: ggml may abort or hang, OpenMP threads
+ * must not live in a program that spawns, and a driver's memory stays out of the parent. */
 #include "engine/probe_worker.h"
 
 #include <fcntl.h>

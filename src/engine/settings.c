@@ -50,8 +50,8 @@ static bool set_one(struct snug__settings *s, const char *key, const struct snug
 {
     const char *text = snug_json_string(value, "");
     const int number = (int)snug_json_int(value, 0);
-    const bool on = snug_json_is_string(value) ? strcmp(text, "on") == 0
-                                               : snug_json_bool(value, false);
+    const bool on =
+        snug_json_is_string(value) ? strcmp(text, "on") == 0 : snug_json_bool(value, false);
     if (strcmp(key, "load_mode") == 0)
         s->load_mode = llama_load_mode_from_str(text);
     else if (strcmp(key, "repack") == 0)

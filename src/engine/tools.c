@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/buffer.h"
 #include "base/process.h"
 #include "snug/engine.h"
 #include "snug_config.h"
@@ -78,4 +79,42 @@ snug_status snug_engine_fit(const struct snug_space *space, const struct snug_wo
     }
     snug_buffer_clear(&out);
     return status;
+}
+
+/* ---- command lines ---- */
+
+static bool needs_quotes(const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "_-./:=+,@%";
+    return word[0] == '\0' || word[strspn(word, plain)] != '\0';
+}
+
+static void put_word(struct snug_buffer *out, const char *word)
+{
+    if (out->len > 0)
+        snug_buffer_puts(out, " ");
+    if (!needs_quotes(word)) {
+        snug_buffer_puts(out, word);
+        return;
+    }
+    snug_buffer_puts(out, "'");
+    for (const char *p = word; *p; p++) {
+        if (*p == '\'')
+            snug_buffer_puts(out, "'\\''");
+        else
+            snug_buffer_append(out, p, 1);
+    }
+    snug_buffer_puts(out, "'");
+}
+
+char *snug_engine_command_line(const char *tool, const char *model_path, char *const *words)
+{
+    struct snug_buffer out = {0};
+    put_word(&out, tool);
+    put_word(&out, "--model");
+    put_word(&out, model_path);
+    for (char *const *w = words; w && *w; w++)
+        put_word(&out, *w);
+    return snug_buffer_take(&out);
 }

@@ -197,22 +197,12 @@ static void on_estimate(struct snug__worker *w, const struct snug__settings *set
     snug_json_begin_object(&writer, NULL);
     snug_json_put_string(&writer, "event", "estimate");
     put_bytes(&writer, &bytes);
-    /* A dry model holds the vocabulary and no weights: the empty footprint of a worker that has it. */
+    /* A dry model holds the vocabulary and no weights: the empty footprint of a worker that has it.
+     */
     snug_json_put_int(&writer, "rss", (int64_t)rss);
     put_effective(w, &writer, settings);
     snug_json_end(&writer);
     snug__worker_send(w, &writer);
-}
-
-/* Let VmHWM start again from the present resident set (Linux: proc(5), clear_refs). */
-static void reset_peak(void)
-{
-    const int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    const ssize_t got = write(fd, "5", 1);
-    (void)got; /* an old kernel keeps the peak of the whole life: larger, never smaller */
-    close(fd);
 }
 
 static void send_done(struct snug__worker *w, const struct snug_measurement *m)
@@ -236,7 +226,6 @@ static void on_run(struct snug__worker *w, const struct snug__settings *settings
     struct snug_error err = {0};
     enum snug_outcome outcome = SNUG_TRIAL_OK;
     struct snug_measurement m = {0};
-    reset_peak();
     snug_status status = snug__worker_prepare(w, settings, workload, &outcome, &err);
     if (status != SNUG_OK) {
         send_refused(w, outcome, err.text);

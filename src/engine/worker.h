@@ -7,9 +7,10 @@
  *   -> {"op":"estimate","config":{..},"workload":{..}}
  *   <- {"event":"estimate","bytes":{..},"effective":{..}} | refused
  *   -> {"op":"run","config":{..},"workload":{..},"effort":{..}}
- *   <- {"event":"phase","name":..}* {"event":"done","measurement":{..},"effective":{..},"gaps":[..]}
- *      | {"event":"refused","outcome":"oom"|"refused","reason":..}
- * End of input ends the worker, and so does the death of its parent. */
+ *   <- {"event":"phase","name":..}*
+ * {"event":"done","measurement":{..},"effective":{..},"gaps":[..]} |
+ * {"event":"refused","outcome":"oom"|"refused","reason":..} End of input ends the worker, and so
+ * does the death of its parent. */
 #ifndef SNUG_ENGINE_WORKER_H
 #define SNUG_ENGINE_WORKER_H
 
@@ -40,18 +41,19 @@ struct snug__settings {
     char cpu_mask[132]; /* hex, "" for none */
 };
 
-/* Fills out from a config object; unknown names are refused, missing ones keep libllama's default. */
+/* Fills out from a config object; unknown names are refused, missing ones keep libllama's default.
+ */
 snug_status snug__settings_from_json(const struct snug_json_node *config,
-                                     struct snug__settings *out, struct snug_error *err)
-    SNUG_CHECKED;
+                                     struct snug__settings *out,
+                                     struct snug_error *err) SNUG_CHECKED;
 bool snug__settings_same_load(const struct snug__settings *a, const struct snug__settings *b);
 bool snug__settings_same_context(const struct snug__settings *a, const struct snug__settings *b);
 
 /* Sizes and choices that libllama states only in its log. One global capture per process, since
  * libllama's log callback is global. */
 struct snug__llama_log {
-    struct snug_bytes bytes;     /* summed since the last reset of each kind */
-    bool is_flash_attn_on;       /* what "auto" became */
+    struct snug_bytes bytes; /* summed since the last reset of each kind */
+    bool is_flash_attn_on;   /* what "auto" became */
     char last_error[SNUG_REASON_MAX];
 };
 extern struct snug__llama_log snug__llama_log;
@@ -69,10 +71,10 @@ struct snug__worker {
     struct llama_model *model;
     struct llama_context *context;
     void *threadpool, *threadpool_batch;
-    struct snug_bytes bytes;        /* stated by libllama for what is loaded */
+    struct snug_bytes bytes; /* stated by libllama for what is loaded */
     uint64_t rss_base;
     bool is_flash_attn_on;
-    double load_s;                  /* of the last load */
+    double load_s; /* of the last load */
     /* Dry runs: a model without weights, kept for as long as the load knobs stay the same. */
     struct llama_model *dry_model;
     struct snug__settings dry_settings;
@@ -85,8 +87,8 @@ struct snug__worker {
  * does not match stays. outcome tells oom from refused. */
 snug_status snug__worker_prepare(struct snug__worker *w, const struct snug__settings *settings,
                                  const struct snug_workload *workload,
-                                 enum snug_outcome *out_outcome, struct snug_error *err)
-    SNUG_CHECKED;
+                                 enum snug_outcome *out_outcome,
+                                 struct snug_error *err) SNUG_CHECKED;
 void snug__worker_unload(struct snug__worker *w);
 /* Bytes of a config without allocating: libllama's no_alloc dry run for cache and compute. Leaves
  * the loaded model alone. */

@@ -16,10 +16,15 @@
 #include "snug/stats.h"
 
 #define WARMUP_BLOCKS_MAX 4
-static const double SETTLED_FRAC = 0.05;     /* two blocks in a row this close: settled */
-static const double NOISY_FRAC = 0.05;       /* MAD / median of timed blocks */
-static const double SLOW_FIRST_FRAC = 0.10;  /* first timed block slower than the rest by this */
-static const double OTHER_LOAD_FRAC = 0.10;  /* share of all CPU time taken by others */
+static const double SETTLED_FRAC = 0.05;    /* two blocks in a row this close: settled */
+static const double NOISY_FRAC = 0.05;      /* MAD / median of timed blocks */
+static const double SLOW_FIRST_FRAC = 0.10; /* first timed block slower than the rest by this */
+static const double OTHER_LOAD_FRAC = 0.10; /* share of all CPU time taken by others */
+/* A block of decode that takes longer than this many phase times is cut after a whole token: the
+ * rate of what was done counts. Threads that spin on a CPU someone else uses can slow a token from
+ * 20 ms to seconds, and one such config must not eat the budget of the others. */
+static const double BLOCK_CUT_PHASES = 2.0;
+#define BLOCK_CUT_TOKENS_MIN 2
 static const size_t GAPS_MAX = 65536;
 
 struct bench {
@@ -35,6 +40,7 @@ struct bench {
     double block_ttft_s;
     size_t gaps_cap;
     bool is_warm; /* gaps are kept from the first timed block on */
+    bool is_cut;  /* the last block was cut short */
 };
 
 static snug_status decode_failed(int rc, const char *what, struct snug_error *err)
@@ -56,8 +62,8 @@ static void add_token(struct bench *b, int64_t seq, int64_t pos, bool is_output)
     batch->logits[i] = is_output;
 }
 
-/* Feed n tokens to every sequence after n_cached, in batches of n_batch; only the last token of each
- * sequence has logits. */
+/* Feed n tokens to every sequence after n_cached, in batches of n_batch; only the last token of
+ * each sequence has logits. */
 static snug_status feed(struct bench *b, int64_t n, const char *what, struct snug_error *err)
 {
     const int64_t n_batch = b->w->settings.n_batch;
@@ -85,8 +91,7 @@ static snug_status rewind_to_depth(struct bench *b, struct snug_error *err)
     llama_memory_t memory = llama_get_memory(b->w->context);
     if (b->n_cached == depth)
         return SNUG_OK;
-    if (depth > 0 && b->n_cached > depth &&
-        llama_memory_seq_rm(memory, -1, (llama_pos)depth, -1)) {
+    if (depth > 0 && b->n_cached > depth && llama_memory_seq_rm(memory, -1, (llama_pos)depth, -1)) {
         b->n_cached = depth;
         return SNUG_OK;
     }
@@ -108,7 +113,7 @@ static void sample_first(struct bench *b)
     (void)keep;
 }
 
-static snug_status prefill_block(struct bench *b, double *out_s, struct snug_error *err)
+static snug_status prefill_block(struct bench *b, double *out_tps, struct snug_error *err)
 {
     snug_status status = rewind_to_depth(b, err);
     if (status != SNUG_OK)
@@ -118,7 +123,7 @@ static snug_status prefill_block(struct bench *b, double *out_s, struct snug_err
     const double end = snug_clock_s();
     sample_first(b);
     b->block_ttft_s = snug_clock_s() - start;
-    *out_s = end - start;
+    *out_tps = (double)(b->workload->n_prompt * b->workload->n_parallel) / (end - start);
     return status;
 }
 
@@ -138,14 +143,16 @@ static void keep_gap(struct bench *b, double gap_s)
     m->gaps_s[m->n_gaps++] = gap_s;
 }
 
-static snug_status decode_block(struct bench *b, double *out_s, struct snug_error *err)
+static snug_status decode_block(struct bench *b, double *out_tps, struct snug_error *err)
 {
     snug_status status = rewind_to_depth(b, err);
     if (status != SNUG_OK)
         return status;
     const double start = snug_clock_s();
+    const double cut_s = BLOCK_CUT_PHASES * b->effort->phase_s;
     double last = start;
-    for (int64_t i = 0; i < b->workload->n_gen; i++) {
+    int64_t n_done = 0;
+    while (n_done < b->workload->n_gen && (n_done < BLOCK_CUT_TOKENS_MIN || last - start < cut_s)) {
         b->batch.n_tokens = 0;
         for (int64_t seq = 0; seq < b->workload->n_parallel; seq++)
             add_token(b, seq, b->n_cached, true);
@@ -154,49 +161,53 @@ static snug_status decode_block(struct bench *b, double *out_s, struct snug_erro
             return decode_failed(rc, "decode", err);
         llama_synchronize(b->w->context);
         b->n_cached++;
+        n_done++;
         const double now = snug_clock_s();
         keep_gap(b, now - last);
         last = now;
     }
-    *out_s = last - start;
+    b->is_cut = n_done < b->workload->n_gen;
+    *out_tps = (double)(n_done * b->workload->n_parallel) / (last - start);
     return SNUG_OK;
 }
 
-typedef snug_status (*block_fn)(struct bench *b, double *out_s, struct snug_error *err);
+typedef snug_status (*block_fn)(struct bench *b, double *out_tps, struct snug_error *err);
 
 struct phase {
     const char *name, *warm_name;
     block_fn block;
-    double n_tokens; /* of one block, all sequences */
     double *block_tps;
     int *n_blocks;
     double *warmup_tps;
 };
 
-/* Blocks until two in a row agree; the second of them is the first that counts. */
-static snug_status warm_up(struct bench *b, const struct phase *p, double *out_first_s,
+/* Blocks until two in a row agree; the second of them is the first that counts. A block that was
+ * cut counts at once: such a config is not warmed up again and again. */
+static snug_status warm_up(struct bench *b, const struct phase *p, double *out_first_tps,
                            struct snug_error *err)
 {
-    double previous = 0.0;
+    double previous = 0.0, spent_s = 0.0;
     for (int i = 0; i < WARMUP_BLOCKS_MAX; i++) {
-        double s = 0.0;
+        double tps = 0.0;
         snug__worker_phase(b->w, p->warm_name, i + 1);
-        /* A config so slow that one block fills the budget is not warmed up again and again. */
-        const bool is_last = i + 1 == WARMUP_BLOCKS_MAX || previous > b->effort->phase_s;
+        const bool is_last = i + 1 == WARMUP_BLOCKS_MAX || spent_s > b->effort->phase_s;
         b->is_warm = i > 0;
+        b->is_cut = false;
         const int n_gaps = b->m->n_gaps;
-        const snug_status status = p->block(b, &s, err);
+        const double start = snug_clock_s();
+        const snug_status status = p->block(b, &tps, err);
         if (status != SNUG_OK)
             return status;
-        *out_first_s = s;
-        if (i > 0 && (fabs(s - previous) <= SETTLED_FRAC * previous || is_last)) {
-            if (is_last && fabs(s - previous) > SETTLED_FRAC * previous)
-                b->m->warnings |= SNUG_WARN(UNSETTLED);
+        spent_s += snug_clock_s() - start;
+        *out_first_tps = tps;
+        const bool is_settled = i > 0 && fabs(tps - previous) <= SETTLED_FRAC * previous;
+        if ((is_last && !is_settled && i > 0) || b->is_cut)
+            b->m->warnings |= SNUG_WARN(UNSETTLED);
+        if (is_settled || b->is_cut || (is_last && i > 0))
             return SNUG_OK;
-        }
         b->m->n_gaps = n_gaps;
-        *p->warmup_tps = p->n_tokens / s;
-        previous = s;
+        *p->warmup_tps = tps;
+        previous = tps;
     }
     return SNUG_OK;
 }
@@ -204,7 +215,7 @@ static snug_status warm_up(struct bench *b, const struct phase *p, double *out_f
 static bool is_enough(const struct bench *b, const struct phase *p, double timed_s)
 {
     const int n = *p->n_blocks;
-    if (n >= b->effort->blocks_max || n >= SNUG_BLOCKS_MAX)
+    if (n >= b->effort->blocks_max || n >= SNUG_BLOCKS_MAX || b->is_cut)
         return true;
     if (n < b->effort->blocks_min)
         return false;
@@ -216,20 +227,19 @@ static bool is_enough(const struct bench *b, const struct phase *p, double timed
 
 static snug_status run_phase(struct bench *b, const struct phase *p, struct snug_error *err)
 {
-    double s = 0.0;
-    snug_status status = warm_up(b, p, &s, err);
+    double tps = 0.0;
+    snug_status status = warm_up(b, p, &tps, err);
     if (status != SNUG_OK)
         return status;
     b->is_warm = true;
-    double timed_s = 0.0;
+    const double start = snug_clock_s();
     for (;;) {
         b->ttft_s[*p->n_blocks] = b->block_ttft_s;
-        p->block_tps[(*p->n_blocks)++] = p->n_tokens / s;
-        timed_s += s;
-        if (is_enough(b, p, timed_s))
+        p->block_tps[(*p->n_blocks)++] = tps;
+        if (is_enough(b, p, snug_clock_s() - start))
             return SNUG_OK;
         snug__worker_phase(b->w, p->name, *p->n_blocks + 1);
-        status = p->block(b, &s, err);
+        status = p->block(b, &tps, err);
         if (status != SNUG_OK)
             return status;
     }
@@ -304,12 +314,18 @@ snug_status snug__worker_measure(struct snug__worker *w, const struct snug_workl
     snug_machine_load_read("", &before);
     const double own_before_s = own_cpu_s();
     llama_memory_clear(llama_get_memory(w->context), false);
-    const struct phase prefill = {
-        "prefill", "warm-up prefill", prefill_block, (double)(workload->n_prompt * parallel),
-        out->prefill_block_tps, &out->n_prefill_blocks, &out->warmup_prefill_tps};
-    const struct phase decode = {
-        "decode", "warm-up decode", decode_block, (double)(workload->n_gen * parallel),
-        out->decode_block_tps, &out->n_decode_blocks, &out->warmup_decode_tps};
+    const struct phase prefill = {"prefill",
+                                  "warm-up prefill",
+                                  prefill_block,
+                                  out->prefill_block_tps,
+                                  &out->n_prefill_blocks,
+                                  &out->warmup_prefill_tps};
+    const struct phase decode = {"decode",
+                                 "warm-up decode",
+                                 decode_block,
+                                 out->decode_block_tps,
+                                 &out->n_decode_blocks,
+                                 &out->warmup_decode_tps};
     snug_status status = SNUG_OK;
     if (effort->want_prefill && workload->n_prompt > 0)
         status = run_phase(&b, &prefill, err);

@@ -2,12 +2,15 @@
 #include "engine/worker.h"
 
 #include <ctype.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/process.h"
 
-/* ---- thread pools: declared by ggml, defined in the CPU backend that is loaded at run time ---- */
+/* ---- thread pools: declared by ggml, defined in the CPU backend that is loaded at run time ----
+ */
 
 typedef struct ggml_threadpool *(*threadpool_new_fn)(struct ggml_threadpool_params *params);
 typedef void (*threadpool_free_fn)(struct ggml_threadpool *pool);
@@ -55,6 +58,17 @@ static void free_pool(void **pool)
 
 /* ---- load and unload ---- */
 
+/* Let VmHWM start again from the present resident set (Linux: proc(5), clear_refs). */
+static void reset_peak(void)
+{
+    const int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    const ssize_t got = write(fd, "5", 1);
+    (void)got; /* an old kernel keeps the peak of the whole life: larger, never smaller */
+    close(fd);
+}
+
 static void drop_context(struct snug__worker *w)
 {
     if (w->context) {
@@ -101,7 +115,8 @@ static snug_status load_model(struct snug__worker *w, const struct snug__setting
         return SNUG_OK;
     *out_outcome = outcome_of_log();
     return snug_fail(err, SNUG_UNSUPPORTED, "libllama did not load the model: %s",
-                     snug__llama_log.last_error[0] ? snug__llama_log.last_error : "no reason given");
+                     snug__llama_log.last_error[0] ? snug__llama_log.last_error
+                                                   : "no reason given");
 }
 
 static snug_status make_context(struct snug__worker *w, const struct snug__settings *s,
@@ -141,12 +156,16 @@ snug_status snug__worker_prepare(struct snug__worker *w, const struct snug__sett
     const bool same_context = same_model && w->context &&
                               snug__settings_same_context(settings, &w->settings) &&
                               memcmp(workload, &w->workload, sizeof *workload) == 0;
-    if (same_context)
+    if (same_context) {
+        reset_peak();
         return SNUG_OK;
+    }
     drop_context(w);
+    if (!same_model)
+        snug__worker_unload(w);
+    reset_peak(); /* what the last trial held is gone: this one's peak begins here */
     snug_status status = SNUG_OK;
     if (!same_model) {
-        snug__worker_unload(w);
         status = load_model(w, settings, out_outcome, err);
     }
     if (status == SNUG_OK)
@@ -194,7 +213,8 @@ static uint64_t tied_copy_bytes(const struct snug__worker *w, const struct snug_
 {
     if (w->tied_ne0 <= 0)
         return 0;
-    const bool is_offloaded = s->n_gpu_layers < 0 || s->n_gpu_layers > llama_model_n_layer(w->dry_model);
+    const bool is_offloaded =
+        s->n_gpu_layers < 0 || s->n_gpu_layers > llama_model_n_layer(w->dry_model);
     const bool has_gpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_GPU) != NULL;
     if ((has_gpu && is_offloaded) || (s->use_repack && is_tied_repacked(w)))
         return ggml_row_size((enum ggml_type)w->tied_type, w->tied_ne0) * (uint64_t)w->tied_ne1;

@@ -14,7 +14,7 @@
 
 /* In this order: limits need the affinity, the topology needs the limits, clocks the topology. */
 static void (*const source_table[])(struct snug__probe *probe) = {
-    snug__source_system,   snug__source_cpuinfo, snug__source_ram,   snug__source_load,
+    snug__source_system,   snug__source_cpuinfo, snug__source_ram,      snug__source_load,
     snug__source_affinity, snug__source_limits,  snug__source_topology, snug__source_clocks,
 };
 

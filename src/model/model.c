@@ -345,10 +345,15 @@ void snug_model_clear(struct snug_model *model)
 
 /* ---- cache ---- */
 
+static bool is_known_type(int type) /* ggml asserts on others */
+{
+    return type >= 0 && type < GGML_TYPE_COUNT && ggml_blck_size((enum ggml_type)type) > 0;
+}
+
 /* Bytes of n elements of a type; UINT64_MAX on overflow. */
 static uint64_t type_bytes(uint64_t n, int type)
 {
-    if (type < 0 || type >= GGML_TYPE_COUNT || ggml_blck_size((enum ggml_type)type) <= 0)
+    if (!is_known_type(type))
         return 0;
     uint64_t n_block = (uint64_t)ggml_blck_size((enum ggml_type)type), bytes = 0;
     uint64_t n_blocks = n / n_block + (n % n_block != 0);
@@ -375,4 +380,9 @@ uint64_t snug_model_cache_bytes(const struct snug_model *model, uint64_t n_cells
     uint64_t k = multiply(n_cells, type_bytes(n_k, type_k));
     uint64_t v = multiply(n_cells, type_bytes(n_v, type_v)), sum = 0;
     return __builtin_add_overflow(k, v, &sum) ? UINT64_MAX : sum;
+}
+
+const char *snug_model_type_name(int type)
+{
+    return is_known_type(type) ? ggml_type_name((enum ggml_type)type) : "?";
 }

@@ -1,15 +1,13 @@
 /* A model as JSON. Types go by ggml's names, shapes in ggml's order (ne[0] is contiguous). */
 #include "model/model_json.h"
 
-#include <ggml.h>
-
 static void put_types(struct snug_json_writer *w, const struct snug_model *model)
 {
     snug_json_begin_array(w, "types");
     for (int i = 0; i < model->n_types; i++) {
         const struct snug_model_type_sum *sum = &model->types[i];
         snug_json_begin_object(w, NULL);
-        snug_json_put_string(w, "type", ggml_type_name((enum ggml_type)sum->type));
+        snug_json_put_string(w, "type", snug_model_type_name(sum->type));
         snug_json_put_int(w, "n_tensors", sum->n_tensors);
         snug_json_put_int(w, "n_elements", (int64_t)sum->n_elements);
         snug_json_put_int(w, "bytes", (int64_t)sum->bytes);
@@ -25,7 +23,7 @@ static void put_tensors(struct snug_json_writer *w, const struct snug_model *mod
         const struct snug_tensor *tensor = &model->tensors[i];
         snug_json_begin_object(w, NULL);
         snug_json_put_string(w, "name", tensor->name);
-        snug_json_put_string(w, "type", ggml_type_name((enum ggml_type)tensor->type));
+        snug_json_put_string(w, "type", snug_model_type_name(tensor->type));
         snug_json_begin_array(w, "ne");
         for (int d = 0; d < tensor->n_dims; d++)
             snug_json_put_int(w, NULL, tensor->ne[d]);

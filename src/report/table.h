@@ -16,7 +16,8 @@ struct snug_table_cell {
     double number; /* of a number cell, for JSON */
 };
 
-/* Zero state is an empty table. After a failed allocation render gives nothing and is_failed is set. */
+/* Zero state is an empty table. After a failed allocation render gives nothing and is_failed is
+ * set. */
 struct snug_table {
     const char *names[SNUG_TABLE_COLUMNS_MAX];
     enum snug_column_kind kinds[SNUG_TABLE_COLUMNS_MAX];

@@ -5,7 +5,6 @@
  * syncs the log at each commit: some milliseconds against trials of seconds, and then a power cut
  * loses no more than kill -9 does. Source: sqlite.org/wal.html, sqlite.org/pragma.html. */
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +12,6 @@
 
 #include "base/file.h"
 #include "base/process.h"
-#include "store/columns.h"
 #include "store/store_internal.h"
 
 #define WAL_RETRY_S 0.01
@@ -99,68 +97,16 @@ snug_status snug__store_exec(struct snug_store *store, const char *sql, const ch
     return rc == SQLITE_OK ? SNUG_OK : snug__store_fail(store, rc, doing, err);
 }
 
-snug_status snug__store_statement(struct snug_store *store, enum snug__statement which,
-                                  sqlite3_stmt **out, struct snug_error *err)
-{
-    static const char *const texts[] = {
-#define STATEMENT_TEXT(name, text) text,
-        SNUG__STATEMENTS(STATEMENT_TEXT)
-#undef STATEMENT_TEXT
-            SNUG__SQL_TRIAL_TEXT,
-    };
-    if (!store->statements[which]) {
-        const int rc = sqlite3_prepare_v3(store->db, texts[which], -1, SQLITE_PREPARE_PERSISTENT,
-                                          &store->statements[which], NULL);
-        if (rc != SQLITE_OK)
-            return snug__store_fail(store, rc, "be read", err);
-    }
-    *out = store->statements[which];
-    return SNUG_OK;
-}
-
-void snug__store_end(sqlite3_stmt *statement)
-{
-    sqlite3_reset(statement); /* repeats the error that step has already returned */
-    sqlite3_clear_bindings(statement);
-}
-
-snug_status snug__store_run_id(struct snug_store *store, sqlite3_stmt *statement, const char *doing,
-                               int64_t *out_id, struct snug_error *err)
-{
-    int64_t id = 0;
-    int rc = sqlite3_step(statement);
-    if (rc == SQLITE_ROW) {
-        id = sqlite3_column_int64(statement, 0);
-        rc = sqlite3_step(statement);
-    }
-    snug_status status = SNUG_OK;
-    if (rc != SQLITE_DONE)
-        status = snug__store_fail(store, rc, doing, err);
-    else
-        *out_id = id;
-    snug__store_end(statement);
-    return status;
-}
-
-snug_status snug__store_run(struct snug_store *store, sqlite3_stmt *statement, const char *doing,
-                            struct snug_error *err)
-{
-    int64_t none = 0;
-    return snug__store_run_id(store, statement, doing, &none, err);
-}
-
 snug_status snug__store_begin(struct snug_store *store, struct snug_error *err)
 {
-    sqlite3_stmt *statement = NULL;
-    snug_status status = snug__store_statement(store, SNUG__SQL_BEGIN, &statement, err);
-    return status == SNUG_OK ? snug__store_run(store, statement, "be written", err) : status;
+    struct snug__use use = snug__use_begin(store, SNUG__SQL_BEGIN, err);
+    return snug__use_run(&use, "be written", NULL);
 }
 
 snug_status snug__store_commit(struct snug_store *store, const char *doing, struct snug_error *err)
 {
-    sqlite3_stmt *statement = NULL;
-    snug_status status = snug__store_statement(store, SNUG__SQL_COMMIT, &statement, err);
-    return status == SNUG_OK ? snug__store_run(store, statement, doing, err) : status;
+    struct snug__use use = snug__use_begin(store, SNUG__SQL_COMMIT, err);
+    return snug__use_run(&use, doing, NULL);
 }
 
 void snug__store_rollback(struct snug_store *store)
@@ -168,34 +114,6 @@ void snug__store_rollback(struct snug_store *store)
     /* Some errors have rolled back already. If this fails too, closing rolls back. */
     if (!sqlite3_get_autocommit(store->db))
         (void)sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
-}
-
-void snug__bind_text(struct snug_store *store, sqlite3_stmt *statement, int i, const char *field,
-                     const char *text, size_t cap, snug_status *status, struct snug_error *err)
-{
-    const char *value = text ? text : "";
-    const size_t n = strnlen(value, cap + 1);
-    if (*status != SNUG_OK)
-        return;
-    if (n > cap) {
-        *status = snug_fail(err, SNUG_BAD_INPUT, "%s: %s is longer than the %zu bytes allowed",
-                            store->path, field, cap);
-        return;
-    }
-    const int rc = sqlite3_bind_text(statement, i, value, (int)n, SQLITE_STATIC);
-    if (rc != SQLITE_OK)
-        *status = snug__store_fail(store, rc, "be written", err);
-}
-
-int snug__bind_number(sqlite3_stmt *statement, int i, double value)
-{
-    return sqlite3_bind_double(statement, i, isfinite(value) ? value : 0.0);
-}
-
-const char *snug__column_text(sqlite3_stmt *statement, int i)
-{
-    const unsigned char *text = sqlite3_column_text(statement, i);
-    return text ? (const char *)text : "";
 }
 
 double snug__store_now_s(void)

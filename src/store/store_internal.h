@@ -61,31 +61,41 @@ snug_status snug__store_fail(const struct snug_store *store, int rc, const char 
 /* Run SQL that gives no rows. */
 snug_status snug__store_exec(struct snug_store *store, const char *sql, const char *doing,
                              struct snug_error *err) SNUG_CHECKED;
-/* A kept statement, ready to bind; snug__store_end gives it back. */
-snug_status snug__store_statement(struct snug_store *store, enum snug__statement which,
-                                  sqlite3_stmt **out, struct snug_error *err) SNUG_CHECKED;
-/* Step a statement that must change rows and return none, then give it back. */
-snug_status snug__store_run(struct snug_store *store, sqlite3_stmt *statement, const char *doing,
-                            struct snug_error *err) SNUG_CHECKED;
-/* Step a statement that returns one id, to its end (only then is it committed), and give it back.
- * *out_id is 0 when no row came. */
-snug_status snug__store_run_id(struct snug_store *store, sqlite3_stmt *statement, const char *doing,
-                               int64_t *out_id, struct snug_error *err) SNUG_CHECKED;
-/* Rewind and forget what was bound, so that nothing borrowed is kept. NULL is accepted. */
-void snug__store_end(sqlite3_stmt *statement);
-
 snug_status snug__store_begin(struct snug_store *store, struct snug_error *err) SNUG_CHECKED;
 snug_status snug__store_commit(struct snug_store *store, const char *doing,
                                struct snug_error *err) SNUG_CHECKED;
 /* Leave a transaction that failed, if one is still open. */
 void snug__store_rollback(struct snug_store *store);
 
-/* Bind within a cap; NULL text is "". The first failure of a row of binds is kept in *status. */
-void snug__bind_text(struct snug_store *store, sqlite3_stmt *statement, int i, const char *field,
-                     const char *text, size_t cap, snug_status *status, struct snug_error *err);
+/* One use of a kept statement: bind, step, end. The first failure stays in `status` and later calls
+ * do nothing, so that a caller checks once. End it on every path: it lends out what was bound. */
+struct snug__use {
+    struct snug_store *store;
+    sqlite3_stmt *statement; /* NULL after a failure to prepare */
+    snug_status status;
+    struct snug_error *err; /* may be NULL */
+};
+
+struct snug__use snug__use_begin(struct snug_store *store, enum snug__statement which,
+                                 struct snug_error *err);
+/* Text within a cap, borrowed until the end; NULL is "". `field` is named when it is too long. */
+void snug__use_text(struct snug__use *use, int i, const char *field, const char *text, size_t cap);
+void snug__use_int(struct snug__use *use, int i, int64_t value);
 /* Not finite becomes 0, which every reader takes for "not measured". */
-int snug__bind_number(sqlite3_stmt *statement, int i, double value);
-/* Text of a column, "" for NULL. */
+void snug__use_number(struct snug__use *use, int i, double value);
+void snug__use_null(struct snug__use *use, int i);
+/* n bytes, borrowed until the end. */
+void snug__use_blob(struct snug__use *use, int i, const void *data, int n);
+/* The next row: true while there is one. */
+bool snug__use_step(struct snug__use *use, const char *doing);
+/* Rewind for another round; what is bound stays. */
+void snug__use_again(struct snug__use *use);
+snug_status snug__use_end(struct snug__use *use) SNUG_CHECKED;
+/* Step a statement that changes rows to its end (only then is it committed) and end it. *out_id,
+ * which may be NULL: the id that RETURNING gave, or 0 for none. */
+snug_status snug__use_run(struct snug__use *use, const char *doing, int64_t *out_id) SNUG_CHECKED;
+
+/* Text of a column, "" for NULL; borrowed until the next step. */
 const char *snug__column_text(sqlite3_stmt *statement, int i);
 
 double snug__store_now_s(void);

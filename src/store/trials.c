@@ -22,13 +22,9 @@ static char *config_text(const struct snug_space *space, const struct snug_confi
     return snug_json_finish(&w, false);
 }
 
-static int64_t stored_bytes(uint64_t bytes)
-{
-    return bytes < INT64_MAX ? (int64_t)bytes : INT64_MAX;
-}
-
-static snug_status bind_trial(struct snug_store *store, sqlite3_stmt *s, const struct trial *trial,
-                              struct snug_error *err)
+/* Columns in the order of columns.h. */
+static snug_status add_row(struct snug_store *store, const struct trial *trial, int64_t *out_id,
+                           struct snug_error *err)
 {
     const struct snug_measurement *m = trial->m;
     const double numbers[] = {
@@ -50,36 +46,20 @@ static snug_status bind_trial(struct snug_store *store, sqlite3_stmt *s, const s
         {"the reason", m->reason},
         {"the build", m->build},
     };
-    snug_status status = SNUG_OK;
-    int at = 1, rc = sqlite3_bind_int64(s, at++, trial->task_id);
-    if (rc == SQLITE_OK)
-        rc = trial->session_id ? sqlite3_bind_int64(s, at, trial->session_id)
-                               : sqlite3_bind_null(s, at);
-    at++;
+    int at = 1;
+    struct snug__use use = snug__use_begin(store, SNUG__SQL_TRIAL, err);
+    snug__use_int(&use, at++, trial->task_id);
+    if (trial->session_id)
+        snug__use_int(&use, at++, trial->session_id);
+    else
+        snug__use_null(&use, at++);
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        snug__bind_text(store, s, at++, texts[i][0], texts[i][1],
-                        i == 2 || i == 3 ? SNUG_STORE_JSON_MAX : SNUG_STORE_TEXT_MAX, &status, err);
-    for (size_t i = 0; rc == SQLITE_OK && i < sizeof numbers / sizeof *numbers; i++)
-        rc = snug__bind_number(s, at++, numbers[i]);
-    for (size_t i = 0; rc == SQLITE_OK && i < sizeof bytes / sizeof *bytes; i++)
-        rc = sqlite3_bind_int64(s, at++, stored_bytes(bytes[i]));
-    if (status == SNUG_OK && rc != SQLITE_OK)
-        status = snug__store_fail(store, rc, "be written", err);
-    return status;
-}
-
-static snug_status add_row(struct snug_store *store, const struct trial *trial, int64_t *out_id,
-                           struct snug_error *err)
-{
-    sqlite3_stmt *s = NULL;
-    snug_status status = snug__store_statement(store, SNUG__SQL_TRIAL, &s, err);
-    if (status != SNUG_OK)
-        return status;
-    status = bind_trial(store, s, trial, err);
-    if (status == SNUG_OK)
-        return snug__store_run_id(store, s, "add a trial", out_id, err);
-    snug__store_end(s);
-    return status;
+        snug__use_text(&use, at++, texts[i][0], texts[i][1], SNUG_STORE_TEXT_MAX);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        snug__use_number(&use, at++, numbers[i]);
+    for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++)
+        snug__use_int(&use, at++, bytes[i] < INT64_MAX ? (int64_t)bytes[i] : INT64_MAX);
+    return snug__use_run(&use, "add a trial", out_id);
 }
 
 static void warnings_text(uint32_t warnings, char *out, size_t cap)
@@ -97,54 +77,29 @@ static snug_status add_conditions(struct snug_store *store, int64_t id,
                                   const struct snug_measurement *m, struct snug_error *err)
 {
     char warnings[256];
-    const double numbers[] = {m->throttled_s, m->other_load_frac, m->load_average};
-    sqlite3_stmt *s = NULL;
-    snug_status status = snug__store_statement(store, SNUG__SQL_CONDITIONS, &s, err);
-    if (status != SNUG_OK)
-        return status;
+    struct snug__use use = snug__use_begin(store, SNUG__SQL_CONDITIONS, err);
     warnings_text(m->warnings, warnings, sizeof warnings);
-    int rc = sqlite3_bind_int64(s, 1, id);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_bind_text(s, 2, warnings, -1, SQLITE_STATIC);
-    for (int i = 0; rc == SQLITE_OK && i < 3; i++)
-        rc = snug__bind_number(s, 3 + i, numbers[i]);
-    if (rc == SQLITE_OK)
-        return snug__store_run(store, s, "add a trial", err);
-    status = snug__store_fail(store, rc, "be written", err);
-    snug__store_end(s);
-    return status;
-}
-
-static snug_status add_block(struct snug_store *store, sqlite3_stmt *s, int i, double tps,
-                             struct snug_error *err)
-{
-    int rc = sqlite3_bind_int(s, 3, i);
-    if (rc == SQLITE_OK)
-        rc = snug__bind_number(s, 4, tps);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_step(s);
-    const int rc_reset = sqlite3_reset(s); /* keeps what is bound */
-    if (rc == SQLITE_DONE && rc_reset == SQLITE_OK)
-        return SNUG_OK;
-    return snug__store_fail(store, rc, "add a trial", err);
+    snug__use_int(&use, 1, id);
+    snug__use_text(&use, 2, "the warnings", warnings, SNUG_STORE_TEXT_MAX);
+    snug__use_number(&use, 3, m->throttled_s);
+    snug__use_number(&use, 4, m->other_load_frac);
+    snug__use_number(&use, 5, m->load_average);
+    return snug__use_run(&use, "add a trial", NULL);
 }
 
 static snug_status add_blocks(struct snug_store *store, int64_t id, const char *phase,
                               const double *tps, int n, struct snug_error *err)
 {
-    sqlite3_stmt *s = NULL;
-    snug_status status = snug__store_statement(store, SNUG__SQL_SAMPLE, &s, err);
-    if (status != SNUG_OK)
-        return status;
-    int rc = sqlite3_bind_int64(s, 1, id);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_bind_text(s, 2, phase, -1, SQLITE_STATIC);
-    if (rc != SQLITE_OK)
-        status = snug__store_fail(store, rc, "be written", err);
-    for (int i = 0; status == SNUG_OK && i < n && i < SNUG_BLOCKS_MAX; i++)
-        status = add_block(store, s, i, tps[i], err);
-    snug__store_end(s);
-    return status;
+    struct snug__use use = snug__use_begin(store, SNUG__SQL_SAMPLE, err);
+    snug__use_int(&use, 1, id);
+    snug__use_text(&use, 2, "the phase", phase, SNUG_STORE_TEXT_MAX);
+    for (int i = 0; use.status == SNUG_OK && i < n && i < SNUG_BLOCKS_MAX; i++) {
+        snug__use_int(&use, 3, i);
+        snug__use_number(&use, 4, tps[i]);
+        (void)snug__use_step(&use, "add a trial");
+        snug__use_again(&use);
+    }
+    return snug__use_end(&use);
 }
 
 /* Seconds as little-endian float32: 24 bits are more than a clock gives. */
@@ -163,25 +118,16 @@ static void *pack_gaps(const double *gaps_s, size_t n)
 static snug_status add_gaps(struct snug_store *store, int64_t id, const struct snug_measurement *m,
                             struct snug_error *err)
 {
-    sqlite3_stmt *s = NULL;
     const int n = m->n_gaps < SNUG_STORE_GAPS_MAX ? m->n_gaps : SNUG_STORE_GAPS_MAX;
     if (!m->gaps_s || n <= 0)
         return SNUG_OK;
-    snug_status status = snug__store_statement(store, SNUG__SQL_GAPS, &s, err);
-    if (status != SNUG_OK)
-        return status;
     void *packed = pack_gaps(m->gaps_s, (size_t)n);
     if (!packed)
         return snug_fail(err, SNUG_NO_MEMORY, "%s: no memory for %d gaps", store->path, n);
-    int rc = sqlite3_bind_int64(s, 1, id);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_bind_blob(s, 2, packed, n * (int)sizeof(uint32_t), SQLITE_STATIC);
-    if (rc == SQLITE_OK) {
-        status = snug__store_run(store, s, "add a trial", err);
-    } else {
-        status = snug__store_fail(store, rc, "be written", err);
-        snug__store_end(s);
-    }
+    struct snug__use use = snug__use_begin(store, SNUG__SQL_GAPS, err);
+    snug__use_int(&use, 1, id);
+    snug__use_blob(&use, 2, packed, n * (int)sizeof(uint32_t));
+    const snug_status status = snug__use_run(&use, "add a trial", NULL);
     free(packed);
     return status;
 }
@@ -208,6 +154,7 @@ static snug_status add_all(struct snug_store *store, const struct trial *trial, 
     return status;
 }
 
+/* snug:long what a trial is: where it belongs, what was asked, what came of it */
 snug_status snug_store_trial_add(struct snug_store *store, int64_t task_id, int64_t session_id,
                                  const char *role, const char *strategy,
                                  const struct snug_space *space, const struct snug_config *config,

@@ -86,19 +86,11 @@ static void take_block(sqlite3_stmt *s, struct snug_measurement *m)
 static snug_status read_blocks(struct snug_store *store, int64_t id, struct snug_measurement *m,
                                struct snug_error *err)
 {
-    sqlite3_stmt *s = NULL;
-    snug_status status = snug__store_statement(store, SNUG__SQL_SAMPLES_OF, &s, err);
-    if (status != SNUG_OK)
-        return status;
-    int rc = sqlite3_bind_int64(s, 1, id);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_step(s);
-    for (; rc == SQLITE_ROW; rc = sqlite3_step(s))
-        take_block(s, m);
-    if (rc != SQLITE_DONE)
-        status = snug__store_fail(store, rc, "read a trial", err);
-    snug__store_end(s);
-    return status;
+    struct snug__use use = snug__use_begin(store, SNUG__SQL_SAMPLES_OF, err);
+    snug__use_int(&use, 1, id);
+    while (snug__use_step(&use, "read a trial"))
+        take_block(use.statement, m);
+    return snug__use_end(&use);
 }
 
 static snug_status take_gaps(const struct snug_store *store, sqlite3_stmt *s,
@@ -127,19 +119,11 @@ static snug_status take_gaps(const struct snug_store *store, sqlite3_stmt *s,
 static snug_status read_gaps(struct snug_store *store, int64_t id, struct snug_measurement *m,
                              struct snug_error *err)
 {
-    sqlite3_stmt *s = NULL;
-    snug_status status = snug__store_statement(store, SNUG__SQL_GAPS_OF, &s, err);
-    if (status != SNUG_OK)
-        return status;
-    int rc = sqlite3_bind_int64(s, 1, id);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_step(s);
-    if (rc == SQLITE_ROW)
-        status = take_gaps(store, s, m, err);
-    else if (rc != SQLITE_DONE)
-        status = snug__store_fail(store, rc, "read a trial", err);
-    snug__store_end(s);
-    return status;
+    struct snug__use use = snug__use_begin(store, SNUG__SQL_GAPS_OF, err);
+    snug__use_int(&use, 1, id);
+    if (snug__use_step(&use, "read a trial"))
+        use.status = take_gaps(store, use.statement, m, err);
+    return snug__use_end(&use);
 }
 
 /* One row to the callback. *out_goes_on: what it answered. */

@@ -69,15 +69,15 @@ static snug_status confirm_against(const struct snug_tune_options *o, struct snu
                                    const char *against, int i_other, struct snug_error *err)
 {
     struct pairs pairs = {.n = 0};
-    const snug_status status = measure_pairs(o, r, &r->trials[r->i_best].config,
-                                             &r->trials[i_other].config, &pairs, err);
+    const snug_status status =
+        measure_pairs(o, r, &r->trials[r->i_best].config, &r->trials[i_other].config, &pairs, err);
     if (status != SNUG_OK || pairs.n < 2)
         return status;
     struct snug_tune_confirm *c = &r->confirm[r->n_confirm++];
     c->against = against;
     c->n_pairs = pairs.n;
-    c->ratio = snug_stats_ratio_paired(pairs.a, pairs.b, (size_t)pairs.n, LEVEL, N_RESAMPLES,
-                                       o->seed);
+    c->ratio =
+        snug_stats_ratio_paired(pairs.a, pairs.b, (size_t)pairs.n, LEVEL, N_RESAMPLES, o->seed);
     /* What was not shown to be at least as good is not recommended. */
     if (c->ratio.lo <= 1.0)
         r->i_pick = i_other;

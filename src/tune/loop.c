@@ -107,8 +107,8 @@ static double hypervolume(const struct snug_tune_result *r)
     size_t n = 0;
     for (int i = 0; points && i < r->n_trials; i++) {
         if (r->trials[i].speed > 0.0)
-            points[n++] = (struct snug_point){
-                r->trials[i].speed, snug_bytes_stated(&r->trials[i].measurement.bytes)};
+            points[n++] = (struct snug_point){r->trials[i].speed,
+                                              snug_bytes_stated(&r->trials[i].measurement.bytes)};
     }
     const double area = points ? snug_front_hypervolume(points, n, &r->bounds) : 0.0;
     free(points);
@@ -301,8 +301,8 @@ static snug_status run_phases(struct loop *l, struct snug_error *err)
 {
     const struct snug_tune_options *o = l->options;
     struct snug_tune_result *r = l->result;
-    snug_status status = o->is_resumed ? take_over(l, err)
-                                       : snug__tune_session_new(o, &r->session_id, err);
+    snug_status status =
+        o->is_resumed ? take_over(l, err) : snug__tune_session_new(o, &r->session_id, err);
     if (status == SNUG_OK)
         status = measure_references(l, err);
     if (status == SNUG_OK && !is_stopped(l))

@@ -69,13 +69,14 @@ static bool load_one(const struct snug_trial_view *view, void *data)
         l->past.trials = grown;
         l->cap = cap;
     }
-    struct snug_tune_trial trial = {.id = view->id, .role = role, .measurement = *view->measurement};
+    struct snug_tune_trial trial = {
+        .id = view->id, .role = role, .measurement = *view->measurement};
     trial.measurement.gaps_s = NULL;
     trial.measurement.n_gaps = 0;
     snug_space_default(l->space, &trial.config);
     struct snug_json *doc = NULL;
-    if (snug_json_parse("stored config", view->config_json, strlen(view->config_json), &doc, NULL) !=
-        SNUG_OK)
+    if (snug_json_parse("stored config", view->config_json, strlen(view->config_json), &doc,
+                        NULL) != SNUG_OK)
         return true; /* a row that cannot be read teaches nothing */
     if (snug_config_from_json(snug_json_root(doc), l->space, true, &trial.config, NULL) == SNUG_OK)
         l->past.trials[l->past.n++] = trial;
@@ -132,6 +133,20 @@ static void put_progress(struct snug_json_writer *w, const struct snug_tune_resu
     snug_json_end(w);
 }
 
+static void put_command(struct snug_json_writer *w, const struct snug_tune_options *o,
+                        const struct snug_tune_result *r)
+{
+    char **words = NULL;
+    if (r->i_pick < 0 ||
+        snug_engine_flags(snug_engine_space(o->engine), &r->trials[r->i_pick].config, &o->workload,
+                          &words, NULL) != SNUG_OK)
+        return;
+    char *line = snug_engine_command_line("llama-server", o->model_path, words);
+    snug_json_put_string(w, "command", line);
+    free(line);
+    snug_engine_flags_free(words);
+}
+
 char *snug__tune_result_json(const struct snug_tune_options *o, const struct snug_tune_result *r)
 {
     struct snug_json_writer w = {0};
@@ -141,6 +156,7 @@ char *snug__tune_result_json(const struct snug_tune_options *o, const struct snu
     snug_json_put_string(&w, "end_reason", r->end_reason);
     snug_json_put_string(&w, "fit_note", r->fit_note);
     snug_json_put_number(&w, "elapsed_s", r->elapsed_s);
+    put_command(&w, o, r);
     put_trial_id(&w, "pick_trial", r, r->i_pick);
     put_trial_id(&w, "best_trial", r, r->i_best);
     put_trial_id(&w, "default_trial", r, r->i_default);

@@ -19,7 +19,7 @@ char *snug__tune_result_json(const struct snug_tune_options *options,
                              const struct snug_tune_result *result);
 /* Re-measure the best against default and fit, alternately; sets confirm[] and i_pick. */
 snug_status snug__tune_confirm_run(const struct snug_tune_options *options,
-                                   struct snug_tune_result *result, struct snug_error *err)
-    SNUG_CHECKED;
+                                   struct snug_tune_result *result,
+                                   struct snug_error *err) SNUG_CHECKED;
 
 #endif

@@ -171,7 +171,7 @@ static void open_trained_models_gives_their_sizes(void **state)
         {"vocab/ggml-vocab-phi-3.gguf", 0, 32, 32064},
     };
     if (!data || access(data, R_OK) != 0) {
-        print_message("SNUG_TEST_DATA names no folder of test models\n");
+        print_message("# SNUG_TEST_DATA names no folder of test models\n");
         skip();
     }
     for (size_t i = 0; i < COUNT(rows); i++) {

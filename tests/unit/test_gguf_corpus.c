@@ -31,7 +31,7 @@ static int load_corpus(void **state)
     snprintf(folder, sizeof folder, "%s/fuzz/corpus/gguf", root ? root : ".");
     DIR *dir = opendir(folder);
     if (!dir) {
-        print_message("no folder %s: set SNUG_SOURCE_ROOT\n", folder);
+        print_message("# no folder %s: set SNUG_SOURCE_ROOT\n", folder);
         return -1;
     }
     for (struct dirent *entry; (entry = readdir(dir)) && n_files < FILES_MAX;) {
@@ -148,7 +148,7 @@ static void open_mutated_seeds_end_in_a_status(void **state)
     size_t n_ok = 0, n_done = 0;
     uint8_t *copy = malloc(FILE_BYTES_MAX);
     assert_non_null(copy);
-    print_message("seed %d\n", SEED);
+    print_message("# seed %d\n", SEED);
     snug_rng_init(&rng, SEED);
     while (n_done < N_MUTATIONS) {
         const struct seed_file *file = &files[snug_rng_below(&rng, n_files)];

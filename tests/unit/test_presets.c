@@ -218,6 +218,16 @@ static void cache_bytes_follow_the_formula(void **state)
                      10 * 2 * 3 * (32 + 64) * 2);
 }
 
+static void type_name_of_unknown_is_a_question_mark(void **state)
+{
+    (void)state;
+    assert_string_equal(snug_model_type_name(GGML_TYPE_Q4_0), "q4_0");
+    assert_string_equal(snug_model_type_name(GGML_TYPE_Q6_K), "q6_K");
+    assert_string_equal(snug_model_type_name(GGML_TYPE_COUNT), "?");
+    assert_string_equal(snug_model_type_name(-1), "?");
+    assert_string_equal(snug_model_type_name(4), "?"); /* dropped by ggml */
+}
+
 static void clear_twice_and_null_are_harmless(void **state)
 {
     (void)state;
@@ -242,6 +252,7 @@ int main(void)
         cmocka_unit_test(open_wrong_name_offers_the_near_ones),
         cmocka_unit_test(open_path_at_cap_passes_and_beyond_fails),
         cmocka_unit_test(cache_bytes_follow_the_formula),
+        cmocka_unit_test(type_name_of_unknown_is_a_question_mark),
         cmocka_unit_test(clear_twice_and_null_are_harmless),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

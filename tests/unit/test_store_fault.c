@@ -2,8 +2,6 @@
 #include "fault.h"
 #include "store.h"
 
-#include <unistd.h>
-
 static bool see(const struct snug_trial_view *view, void *data)
 {
     *(int *)data += view->measurement->n_gaps == 4;
@@ -73,7 +71,6 @@ static void run_loop(const char *path, bool is_fresh)
         if (!is_hit)
             break;
     }
-    print_message("%ld allocations failed\n", n_failed);
     assert_true(n_failed > 20);
     assert_store_whole(path);
 }
@@ -96,5 +93,8 @@ int main(void)
         IN_FOLDER(out_of_memory_on_a_new_store_fails_cleanly),
         IN_FOLDER(out_of_memory_on_a_used_store_keeps_it_whole),
     };
+    /* Thousands of small transactions: in memory they take a tenth of the time. */
+    if (access("/dev/shm", W_OK) == 0)
+        setenv("TMPDIR", "/dev/shm", 0);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,136 @@
+/* One table in four forms. */
+#include "test.h"
+
+#include <math.h>
+
+#include "base/json.h"
+#include "report/table.h"
+
+static void fill(struct snug_table *table)
+{
+    snug_table_column(table, "test", SNUG_COLUMN_TEXT);
+    snug_table_column(table, "t/s", SNUG_COLUMN_NUMBER);
+    snug_table_column(table, "note", SNUG_COLUMN_TEXT);
+    snug_table_cell_text(table, "pp512");
+    snug_table_cell_number(table, 1234.5678, 2);
+    snug_table_row_end(table);
+    snug_table_cell_text(table, "µs \"a, b\"|c\nd");
+    snug_table_cell_number(table, -0.5, 2);
+    snug_table_cell_text(table, "");
+    snug_table_row_end(table);
+}
+
+static void assert_renders(enum snug_table_format format, const char *want)
+{
+    struct snug_table table = {0};
+    struct snug_buffer out = {0};
+    fill(&table);
+    snug_table_render(&table, format, &out);
+    assert_string_equal(snug_buffer_text(&out), want);
+    snug_buffer_clear(&out);
+    snug_table_clear(&table);
+}
+
+static void md_aligns_numbers_right_and_keeps_rows_whole(void **state)
+{
+    (void)state;
+    assert_renders(SNUG_TABLE_MD, "| test          |     t/s | note |\n"
+                                  "| ------------- | ------: | ---- |\n"
+                                  "| pp512         | 1234.57 |      |\n"
+                                  "| µs \"a, b\"/c d |   -0.50 |      |\n");
+}
+
+static void csv_quotes_what_must_be(void **state)
+{
+    (void)state;
+    assert_renders(SNUG_TABLE_CSV, "test,t/s,note\n"
+                                   "pp512,1234.57,\n"
+                                   "\"µs \"\"a, b\"\"|c\nd\",-0.50,\n");
+}
+
+static void jsonl_numbers_are_whole_and_empty_is_null(void **state)
+{
+    (void)state;
+    assert_renders(SNUG_TABLE_JSONL,
+                   "{\"test\":\"pp512\",\"t/s\":1234.5678,\"note\":null}\n"
+                   "{\"test\":\"µs \\\"a, b\\\"|c\\nd\",\"t/s\":-0.5,\"note\":\"\"}\n");
+}
+
+static void json_parses_to_an_array_of_rows(void **state)
+{
+    (void)state;
+    struct snug_table table = {0};
+    struct snug_buffer out = {0};
+    struct snug_json *doc = NULL;
+    struct snug_error err = {0};
+    fill(&table);
+    snug_table_cell_text(&table, "last");
+    snug_table_cell_number(&table, NAN, 2);
+    snug_table_row_end(&table);
+    snug_table_render(&table, SNUG_TABLE_JSON, &out);
+    assert_ok(snug_json_parse("table", out.data, out.len, &doc, &err));
+    const struct snug_json_node *root = snug_json_root(doc);
+    assert_int_equal(snug_json_count(root), 3);
+    assert_true(snug_json_get_number(snug_json_at(root, 0), "t/s", 0) == 1234.5678);
+    assert_false(snug_json_is_number(snug_json_get(snug_json_at(root, 2), "t/s")));
+    assert_int_equal(snug_json_count(snug_json_at(root, 2)), 3);
+    snug_json_free(doc);
+    snug_buffer_clear(&out);
+    snug_table_clear(&table);
+}
+
+static void no_rows_still_has_heads(void **state)
+{
+    (void)state;
+    static const char *const want[] = {"| a   |\n| --- |\n", "a\n", "[]\n", ""};
+    for (int format = SNUG_TABLE_MD; format <= SNUG_TABLE_JSONL; format++) {
+        struct snug_table table = {0};
+        struct snug_buffer out = {0};
+        snug_table_column(&table, "a", SNUG_COLUMN_TEXT);
+        snug_table_row_end(&table);
+        snug_table_render(&table, (enum snug_table_format)format, &out);
+        assert_string_equal(snug_buffer_text(&out), want[format]);
+        snug_buffer_clear(&out);
+        snug_table_clear(&table);
+    }
+}
+
+static void columns_at_cap_pass_and_above_fail(void **state)
+{
+    (void)state;
+    struct snug_table table = {0};
+    struct snug_buffer out = {0};
+    for (int i = 0; i < SNUG_TABLE_COLUMNS_MAX; i++)
+        snug_table_column(&table, "a", SNUG_COLUMN_TEXT);
+    assert_false(table.is_failed);
+    snug_table_column(&table, "a", SNUG_COLUMN_TEXT);
+    assert_true(table.is_failed);
+    snug_table_render(&table, SNUG_TABLE_CSV, &out);
+    assert_int_equal(out.len, 0);
+    snug_table_clear(&table);
+    snug_table_clear(&table);
+}
+
+static void format_every_name_is_found(void **state)
+{
+    (void)state;
+    assert_int_equal(snug_table_format_from_name("md"), SNUG_TABLE_MD);
+    assert_int_equal(snug_table_format_from_name("csv"), SNUG_TABLE_CSV);
+    assert_int_equal(snug_table_format_from_name("json"), SNUG_TABLE_JSON);
+    assert_int_equal(snug_table_format_from_name("jsonl"), SNUG_TABLE_JSONL);
+    assert_int_equal(snug_table_format_from_name("xml"), -1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(md_aligns_numbers_right_and_keeps_rows_whole),
+        cmocka_unit_test(csv_quotes_what_must_be),
+        cmocka_unit_test(jsonl_numbers_are_whole_and_empty_is_null),
+        cmocka_unit_test(json_parses_to_an_array_of_rows),
+        cmocka_unit_test(no_rows_still_has_heads),
+        cmocka_unit_test(columns_at_cap_pass_and_above_fail),
+        cmocka_unit_test(format_every_name_is_found),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
