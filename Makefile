@@ -10,7 +10,7 @@ unexport LD_LIBRARY_PATH
 all: snug
 
 snug: ready
-	@ninja -C $(BUILD) snug libsnug.a | tail -n 1
+	@ninja -C $(BUILD) --quiet snug libsnug.a
 	@ln -sf $(BUILD)/snug snug
 
 deps:
@@ -45,7 +45,7 @@ check: deps-check ready
 	$(call configure,build-asan,-Db_sanitize=address$(comma)undefined -Dbuildtype=debug -Doptimization=1,)
 	@tools/test build-asan
 	$(call configure,build-clang,,CC=clang)
-	@ninja -C build-clang | tail -n 1
+	@ninja -C build-clang --quiet all meson-test-prereq
 
 comma := ,
 

@@ -66,7 +66,9 @@ struct snug_tune_options {
     struct snug_workload workload;
     enum snug_objective objective;
     uint64_t memory_limit_bytes;    /* 0: none */
-    const struct snug_config *base; /* knobs fixed by hand, or NULL */
+    const struct snug_config *base; /* knobs set by hand, or NULL */
+    const bool *is_fixed;           /* per row of the space: stays at base in every trial, default
+                                       and fit too; NULL: none does */
     int n_trials;                   /* search trials, besides default and fit */
     double time_s;                  /* 0: no limit */
     const char *strategy;
@@ -81,8 +83,10 @@ struct snug_tune_options {
 
 /* Run it. Every trial is stored before the next begins; with is_resumed the trials of the last
  * unfinished session of this task are taken over first. Ends OK also when the user stopped it.
- * Errors  SNUG_NOT_FOUND: nothing to resume; SNUG_INFEASIBLE: not even the default fits; SNUG_IO:
- *         the store cannot be written (trials so far are in it). */
+ * A default that does not fit is a trial like others: the search goes on, and when nothing ran
+ * i_best stays -1.
+ * Errors  SNUG_NOT_FOUND: nothing to resume; SNUG_IO: the store cannot be written (trials so far
+ *         are in it). */
 snug_status snug_tune_run(const struct snug_tune_options *options, struct snug_tune_result *out,
                           struct snug_error *err) SNUG_CHECKED;
 

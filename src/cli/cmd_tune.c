@@ -284,9 +284,12 @@ static snug_status tune(const struct cli_args *args, struct cli_task *task, stru
                         struct snug_tune_result *result, struct snug_error *err)
 {
     struct snug_config base;
+    bool is_fixed[SNUG_KNOBS_MAX] = {false};
     snug_status status = cli_task_config(args, screen->space, &base, err);
     if (status != SNUG_OK)
         return status;
+    for (int i = 0; i < args->n_knobs; i++)
+        is_fixed[snug_space_find(screen->space, args->knobs[i].name)] = true;
     struct snug_tune_options options = {
         .engine = task->engine,
         .store = task->store,
@@ -296,6 +299,7 @@ static snug_status tune(const struct cli_args *args, struct cli_task *task, stru
         .objective = screen->objective,
         .memory_limit_bytes = task->memory_limit_bytes,
         .base = &base,
+        .is_fixed = is_fixed,
         .n_trials = args->n_trials ? (int)args->n_trials : N_TRIALS_DEFAULT,
         .time_s = args->time_s,
         .strategy = args->strategy ? args->strategy : "snug",

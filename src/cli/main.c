@@ -102,11 +102,11 @@ int main(int argc, char **argv)
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         (strcmp(argv[1], "help") == 0 && argc == 2)) {
         cli_help(stdout);
-        return CLI_OK;
+        return cli_put("");
     }
     if (strcmp(argv[1], "--version") == 0) {
         printf("snug %s\n", snug_version());
-        return CLI_OK;
+        return cli_put("");
     }
     const char *name = strcmp(argv[1], "help") == 0 ? argv[2] : argv[1];
     const struct cli_command *command = cli_find_command(name);
@@ -115,13 +115,13 @@ int main(int argc, char **argv)
     struct cli_args args;
     if (name == argv[2]) {
         cli_help_command(stdout, command);
-        return CLI_OK;
+        return cli_put("");
     }
     if (!cli_parse(command, argc - 2, argv + 2, &args))
         return CLI_MISUSE;
     if (args.help) {
         cli_help_command(stdout, command);
-        return CLI_OK;
+        return cli_put("");
     }
     cli_set_quiet(args.quiet);
     return command->run(&args);

@@ -32,7 +32,7 @@ int cli_fail_text(enum cli_exit status, const char *format, ...)
     vfprintf(stderr, format, args);
     va_end(args);
     fputc('\n', stderr);
-    return status;
+    return (int)status;
 }
 
 int cli_fail(const struct snug_error *err)
@@ -55,7 +55,7 @@ void cli_say(const char *format, ...)
 
 int cli_put(const char *text)
 {
-    if (fputs(text, stdout) < 0 || fflush(stdout) != 0)
+    if (fputs(text, stdout) < 0 || fflush(stdout) != 0 || ferror(stdout))
         return cli_fail_text(CLI_FAILED, "cannot write the output: %s", strerror(errno));
     return CLI_OK;
 }
@@ -102,23 +102,30 @@ void cli_catch_signals(void)
     sigaction(SIGTERM, &action, NULL);
 }
 
-/* Levenshtein distance, words of at most 31 characters. */
+/* Optimal string alignment: Levenshtein distance where two swapped neighbours count once. Words of
+ * at most 31 characters. */
 static int distance(const char *a, const char *b)
 {
     const size_t n = strlen(a), m = strlen(b);
-    int row[32];
+    int row[32], before[32] = {0}; /* of the last row, and of the one before it */
     if (n > 31 || m > 31)
         return 99;
     for (size_t j = 0; j <= m; j++)
         row[j] = (int)j;
     for (size_t i = 1; i <= n; i++) {
         int diagonal = row[0];
+        int swapped = 0; /* before[j - 2] of two rows up */
         row[0] = (int)i;
         for (size_t j = 1; j <= m; j++) {
             const int above = row[j];
             const int change = diagonal + (a[i - 1] != b[j - 1]);
             const int step = (row[j - 1] < above ? row[j - 1] : above) + 1;
             row[j] = change < step ? change : step;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                swapped + 1 < row[j])
+                row[j] = swapped + 1;
+            swapped = before[j - 1];
+            before[j - 1] = diagonal;
             diagonal = above;
         }
     }

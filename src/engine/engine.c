@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const int64_t PARALLEL_MAX = 256, CONTEXT_MAX = 1 << 30;
+
 static const struct snug__engine_row *const ENGINES[] = {&snug__engine_llama};
 
 struct snug_engine {
@@ -30,6 +32,14 @@ static snug_status check_workload(const struct snug_workload *w, struct snug_err
                          "a workload needs at least one sequence, and no "
                          "negative lengths");
     const int64_t longest = w->n_prompt > w->n_gen ? w->n_prompt : w->n_gen;
+    /* libllama counts in 32 bits, and over all sequences. */
+    if (w->n_parallel > PARALLEL_MAX || w->n_ctx > CONTEXT_MAX / w->n_parallel ||
+        longest > CONTEXT_MAX || w->n_depth > CONTEXT_MAX)
+        return snug_fail(err, SNUG_BAD_INPUT,
+                         "%lld sequences of %lld tokens: at most %lld sequences, and %lld tokens "
+                         "in all of them together",
+                         (long long)w->n_parallel, (long long)w->n_ctx, (long long)PARALLEL_MAX,
+                         (long long)CONTEXT_MAX);
     if (w->n_depth + longest > w->n_ctx)
         return snug_fail(err, SNUG_BAD_INPUT,
                          "a context of %lld tokens does not hold depth %lld and %lld more: give "

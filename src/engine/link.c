@@ -110,14 +110,46 @@ static snug_status take_event(const char *line, const struct snug_engine_options
     return SNUG_OK;
 }
 
+/* What the parent keeps an eye on while it waits. */
+struct watch {
+    double deadline_s, until_s; /* length, and the moment it ends */
+    double next_look_s;
+    uint64_t anonymous; /* bytes, when last looked at */
+};
+
+/* SNUG_OK while the worker keeps its limits and nobody asked to stop; else it is gone. */
+static snug_status look_after(struct snug__link *link, const struct snug_engine_options *options,
+                              struct watch *watch, struct snug__link_end *end,
+                              struct snug_error *err)
+{
+    char reason[SNUG_REASON_MAX];
+    const double now = snug_clock_s();
+    if (options->stop && *options->stop) {
+        snug__link_close(link);
+        return snug_fail(err, SNUG_INTERRUPTED, "stopped by the user");
+    }
+    if (now > watch->until_s) {
+        snprintf(reason, sizeof reason, "not done after %.3g s", watch->deadline_s);
+        return kill_with(link, SNUG_TRIAL_TIMEOUT, reason, end, err);
+    }
+    if (now < watch->next_look_s)
+        return SNUG_OK;
+    watch->next_look_s = now + SLICE_S;
+    watch->anonymous = anonymous_bytes(link->process.pid);
+    if (link->limit_bytes && watch->anonymous > link->limit_bytes) {
+        snprintf(reason, sizeof reason, "passed the memory limit: %.0f of %.0f MiB",
+                 (double)watch->anonymous / (1 << 20), (double)link->limit_bytes / (1 << 20));
+        return kill_with(link, SNUG_TRIAL_OOM, reason, end, err);
+    }
+    return SNUG_OK;
+}
+
 static snug_status wait_event(struct snug__link *link, const struct snug_engine_options *options,
                               double deadline_s, struct snug_json **out_doc,
                               struct snug__link_end *end, struct snug_error *err)
 {
-    const double until = snug_clock_s() + deadline_s;
-    uint64_t anonymous = 0;
+    struct watch watch = {.deadline_s = deadline_s, .until_s = snug_clock_s() + deadline_s};
     struct snug_json *doc = NULL;
-    char reason[SNUG_REASON_MAX];
     while (!doc) {
         const char *line = NULL;
         snug_status status =
@@ -126,27 +158,15 @@ static snug_status wait_event(struct snug__link *link, const struct snug_engine_
             status = take_event(line, options, &doc, err);
             if (status != SNUG_OK)
                 return kill_with(link, SNUG_TRIAL_CRASH, "the worker sent nonsense", end, err);
-            continue;
-        }
-        if (status == SNUG_INTERRUPTED) {
-            snug__link_close(link);
-            return snug_fail(err, SNUG_INTERRUPTED, "stopped by the user");
-        }
-        if (status != SNUG_TIMEOUT) {
-            describe_exit(link, anonymous, end);
+        } else if (status != SNUG_TIMEOUT && status != SNUG_INTERRUPTED) {
+            describe_exit(link, watch.anonymous, end);
             snug__link_close(link);
             return snug_fail(err, SNUG_CRASHED, "%s", end->reason);
         }
-        if (snug_clock_s() > until) {
-            snprintf(reason, sizeof reason, "not done after %.0f s", deadline_s);
-            return kill_with(link, SNUG_TRIAL_TIMEOUT, reason, end, err);
-        }
-        anonymous = anonymous_bytes(link->process.pid);
-        if (link->limit_bytes && anonymous > link->limit_bytes) {
-            snprintf(reason, sizeof reason, "passed the memory limit: %.0f of %.0f MiB",
-                     (double)anonymous / (1 << 20), (double)link->limit_bytes / (1 << 20));
-            return kill_with(link, SNUG_TRIAL_OOM, reason, end, err);
-        }
+        /* Also between events: a worker that talks all the time has a deadline too. */
+        status = doc ? SNUG_OK : look_after(link, options, &watch, end, err);
+        if (status != SNUG_OK)
+            return status;
     }
     *out_doc = doc;
     return SNUG_OK;

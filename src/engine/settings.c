@@ -85,7 +85,8 @@ static bool set_one(struct snug__settings *s, const char *key, const struct snug
     else if (strcmp(key, "prio") == 0)
         s->priority = number;
     else if (strcmp(key, "cpu_mask") == 0)
-        snprintf(s->cpu_mask, sizeof s->cpu_mask, "%s", text);
+        /* "all" is the absence of a mask, not hex digits. */
+        snprintf(s->cpu_mask, sizeof s->cpu_mask, "%s", strcmp(text, "all") == 0 ? "" : text);
     else
         return false;
     return true;

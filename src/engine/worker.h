@@ -16,6 +16,7 @@
 
 #include <ggml-backend.h>
 #include <llama.h>
+#include <sched.h>
 
 #include "base/buffer.h"
 #include "base/json.h"
@@ -71,6 +72,8 @@ struct snug__worker {
     struct llama_model *model;
     struct llama_context *context;
     void *threadpool, *threadpool_batch;
+    bool is_pinned; /* some trial had a CPU mask */
+    cpu_set_t cpus; /* what was allowed before that */
     struct snug_bytes bytes; /* stated by libllama for what is loaded */
     uint64_t rss_base;
     bool is_flash_attn_on;

@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -34,7 +35,23 @@ static void fill_mask(const char *hex, bool mask[GGML_MAX_N_THREADS])
     }
 }
 
-static struct ggml_threadpool *make_pool(const struct snug__settings *s, int n_threads)
+/* ggml pins threads by a mask and never frees them again, and OpenMP keeps its threads: after a
+ * trial with a mask, "no mask" must name every CPU that this process began with. */
+static void choose_mask(struct snug__worker *w, const char *hex, bool mask[GGML_MAX_N_THREADS])
+{
+    if (hex[0]) {
+        if (!w->is_pinned && sched_getaffinity(0, sizeof w->cpus, &w->cpus) != 0)
+            return; /* nothing to come back to: stay with all */
+        w->is_pinned = true;
+        fill_mask(hex, mask);
+    } else if (w->is_pinned) {
+        for (size_t i = 0; i < GGML_MAX_N_THREADS && i < CPU_SETSIZE; i++)
+            mask[i] = CPU_ISSET(i, &w->cpus);
+    }
+}
+
+static struct ggml_threadpool *make_pool(struct snug__worker *w, const struct snug__settings *s,
+                                         int n_threads)
 {
     const threadpool_new_fn make = (threadpool_new_fn)cpu_proc("ggml_threadpool_new");
     if (!make)
@@ -43,8 +60,7 @@ static struct ggml_threadpool *make_pool(const struct snug__settings *s, int n_t
     ggml_threadpool_params_init(&params, n_threads);
     params.poll = (uint32_t)s->poll;
     params.prio = (enum ggml_sched_priority)s->priority;
-    if (s->cpu_mask[0])
-        fill_mask(s->cpu_mask, params.cpumask);
+    choose_mask(w, s->cpu_mask, params.cpumask);
     return make(&params);
 }
 
@@ -133,9 +149,9 @@ static snug_status make_context(struct snug__worker *w, const struct snug__setti
                          snug__llama_log.last_error[0] ? snug__llama_log.last_error
                                                        : "no reason given");
     }
-    w->threadpool = make_pool(s, s->n_threads);
+    w->threadpool = make_pool(w, s, s->n_threads);
     if (s->n_threads_batch != s->n_threads)
-        w->threadpool_batch = make_pool(s, s->n_threads_batch);
+        w->threadpool_batch = make_pool(w, s, s->n_threads_batch);
     if (w->threadpool)
         llama_attach_threadpool(w->context, w->threadpool, w->threadpool_batch);
     w->bytes = snug__llama_log.bytes;

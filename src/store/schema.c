@@ -146,11 +146,19 @@ static snug_status check_version(struct snug_store *store, int64_t *out_version,
                      store->path, (long long)*out_version, VERSION);
 }
 
+/* One read transaction: another process may make the tables between two reads, and then a file
+ * that had no mark yet but has tables now would look like a stranger's. */
 snug_status snug__store_check(struct snug_store *store, struct snug_error *err)
 {
     int64_t version = 0;
-    snug_status status = check_stranger(store, err);
-    return status == SNUG_OK ? check_version(store, &version, err) : status;
+    snug_status status = snug__store_exec(store, "BEGIN", "be read", err);
+    if (status == SNUG_OK)
+        status = check_stranger(store, err);
+    if (status == SNUG_OK)
+        status = check_version(store, &version, err);
+    if (status == SNUG_OK)
+        status = snug__store_exec(store, "COMMIT", "be read", err);
+    return status; /* a transaction that is still open ends when the failed store is closed */
 }
 
 static snug_status migrate_from(struct snug_store *store, int64_t version, struct snug_error *err)

@@ -20,6 +20,7 @@ static const double BYTES_REF_FACTOR = 1.5;
 struct loop {
     const struct snug_tune_options *options;
     const struct snug_space *space;
+    struct snug_space searched; /* space less the rows that are fixed by hand */
     struct snug_tune_result *result;
     struct snug_strategy *strategy;
     double start_s, earlier_s; /* earlier_s: spent before a resume */
@@ -173,6 +174,20 @@ static snug_status run_trial(struct loop *l, const char *role, const char *strat
 
 /* ---- the phases ---- */
 
+static bool is_fixed(const struct loop *l, int row)
+{
+    return l->options->base && l->options->is_fixed && l->options->is_fixed[row];
+}
+
+/* What was set by hand holds everywhere: a pick that breaks it would be none. */
+static void keep_fixed(const struct loop *l, struct snug_config *config)
+{
+    for (int i = 0; i < l->space->n; i++) {
+        if (is_fixed(l, i))
+            config->value[i] = l->options->base->value[i];
+    }
+}
+
 /* The region of the hypervolume, fixed once the default is known. */
 static void fix_bounds(struct loop *l)
 {
@@ -197,6 +212,7 @@ static snug_status measure_references(struct loop *l, struct snug_error *err)
     struct snug_config config;
     snug_status status = SNUG_OK;
     snug_space_default(l->space, &config);
+    keep_fixed(l, &config);
     if (r->i_default < 0)
         status = run_trial(l, "default", "", &config, NULL, err);
     if (status != SNUG_OK)
@@ -210,13 +226,14 @@ static snug_status measure_references(struct loop *l, struct snug_error *err)
         snprintf(r->fit_note, sizeof r->fit_note, "%.200s", why.text);
         return SNUG_OK;
     }
+    keep_fixed(l, &config);
     return run_trial(l, "fit", "", &config, NULL, err);
 }
 
 static snug_status start_strategy(struct loop *l, struct snug_error *err)
 {
     struct snug_problem problem = {
-        .space = l->space,
+        .space = &l->searched,
         .bounds = l->result->bounds,
         .bytes_limit = l->options->memory_limit_bytes,
         .bytes = stated_bytes,
@@ -228,6 +245,8 @@ static snug_status start_strategy(struct loop *l, struct snug_error *err)
         problem.base = *l->options->base;
     else
         snug_space_default(l->space, &problem.base);
+    for (int i = 0; i < l->searched.n; i++)
+        l->searched.knobs[i].is_tuned = l->searched.knobs[i].is_tuned && !is_fixed(l, i);
     snug_status status = snug_strategy_new(l->options->strategy, &problem, &l->strategy, err);
     for (int i = 0; status == SNUG_OK && i < l->result->n_trials; i++)
         status = tell(l, &l->result->trials[i], err);
@@ -324,6 +343,7 @@ snug_status snug_tune_run(const struct snug_tune_options *options, struct snug_t
     struct snug_tune_result result = {.i_default = -1, .i_fit = -1, .i_best = -1, .i_pick = -1};
     struct loop l = {.options = options,
                      .space = snug_engine_space(options->engine),
+                     .searched = *snug_engine_space(options->engine),
                      .result = &result,
                      .start_s = snug_clock_s()};
     const snug_status status = run_phases(&l, err);
