@@ -16,9 +16,11 @@ struct snug_engine;
 struct snug_effort {
     int blocks_min, blocks_max; /* timed blocks per phase; min >= 1, max <= SNUG_BLOCKS_MAX */
     double spread_frac;         /* stop adding blocks when MAD / median of each phase is below */
-    double phase_s;             /* and stop after so many timed seconds per phase anyway */
+    double phase_s;             /* and begin no more blocks after so many timed seconds */
     double deadline_s;          /* whole trial, load included; then outcome timeout */
     bool want_prefill, want_decode;
+    bool
+        may_cut; /* a block of more than 2 phase_s counts at once, decode cut after a whole token */
 };
 /* 3..16 blocks, 2 %, 4 s per phase, deadline 120 s, both phases. */
 void snug_effort_default(struct snug_effort *out);
@@ -39,7 +41,8 @@ struct snug_engine_options {
 };
 
 /* Start an engine by name ("llama"). Options are copied, what they point to is kept.
- * Errors  SNUG_BAD_INPUT: the engine refuses the model (its own words are quoted). */
+ * Errors  SNUG_BAD_INPUT: the engine refuses the model (its own words are quoted), or no context
+ *         holds the workload; SNUG_INFEASIBLE: the memory limit holds no such context. */
 snug_status snug_engine_open(const char *name, const struct snug_engine_options *options,
                              struct snug_engine **out, struct snug_error *err) SNUG_CHECKED;
 void snug_engine_close(struct snug_engine *engine);

@@ -217,10 +217,10 @@ int cmd_bench(const struct cli_args *args)
     struct grid *grid = calloc(1, sizeof *grid);
     snug_status status = grid ? cli_task_open_model(args, &task, &err)
                               : snug_fail(&err, SNUG_NO_MEMORY, "no memory for a grid");
-    if (status == SNUG_OK) {
-        cli_task_workload(args, &DEFAULTS, &task);
+    if (status == SNUG_OK)
+        status = cli_task_workload(args, &DEFAULTS, -1, &task, &err);
+    if (status == SNUG_OK)
         status = cli_task_open_engine(args, &task, on_progress, NULL, &err);
-    }
     if (status == SNUG_OK)
         status = make_grid(args, snug_engine_space(task.engine), grid, &err);
     if (status == SNUG_OK)
@@ -229,11 +229,14 @@ int cmd_bench(const struct cli_args *args)
         make_columns(&table);
         status = run_all(args, &task, grid, &table, &n_failed, &err);
     }
-    int result = status == SNUG_OK ? CLI_OK : cli_fail(&err);
-    if (status == SNUG_OK) {
+    /* What was measured before something failed is shown all the same. */
+    int result = CLI_OK;
+    if (status == SNUG_OK || table.n_cells > 0) {
         snug_table_render(&table, cli_table_format(args), &out);
         result = cli_put(snug_buffer_text(&out));
     }
+    if (status != SNUG_OK)
+        result = cli_fail(&err);
     if (result == CLI_OK && (n_failed > 0 || cli_stop))
         result = CLI_FAILED;
     snug_buffer_clear(&out);

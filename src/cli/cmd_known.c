@@ -70,10 +70,10 @@ enum snug_table_format cli_table_format(const struct cli_args *args)
                         : SNUG_TABLE_MD;
 }
 
-static int put_trials(const struct cli_args *args, const struct known *k, bool only_front)
+static void render_trials(const struct cli_args *args, const struct known *k, bool only_front,
+                          struct snug_buffer *out)
 {
     struct snug_table table = {0};
-    struct snug_buffer out = {0};
     const enum snug_table_format format = cli_table_format(args);
     trial_columns(&table);
     for (int i = 0; i < k->n_trials; i++) {
@@ -85,11 +85,8 @@ static int put_trials(const struct cli_args *args, const struct known *k, bool o
                 k->model_name, k->machine_name, k->build, (long long)k->workload.n_prompt,
                 (long long)k->workload.n_gen, (long long)k->workload.n_depth,
                 (long long)k->workload.n_parallel, (long long)k->workload.n_ctx);
-    snug_table_render(&table, format, &out);
-    const int code = cli_put(snug_buffer_text(&out));
-    snug_buffer_clear(&out);
+    snug_table_render(&table, format, out);
     snug_table_clear(&table);
-    return code;
 }
 
 /* Open the store and one task of it, do the work, close. */
@@ -100,8 +97,8 @@ static int with_known(const struct cli_args *args,
     struct snug_store *store = NULL;
     struct known known = {.task_id = 0};
     int code = CLI_OK;
-    if (snug_store_open(args->store, &store, &err) != SNUG_OK ||
-        known_open(args, store, &known, &err) != SNUG_OK)
+    if (cli_store_open_known(args, &store, &err) != SNUG_OK ||
+        known_open(args, store, NULL, &known, &err) != SNUG_OK)
         code = cli_fail(&err);
     else
         code = work(args, &known);
@@ -110,9 +107,34 @@ static int with_known(const struct cli_args *args,
     return code;
 }
 
+/* The same for every task of the model, oldest first. */
+static int with_each(const struct cli_args *args,
+                     int (*work)(const struct cli_args *args, const struct known *k,
+                                 struct snug_buffer *out),
+                     struct snug_buffer *out)
+{
+    struct snug_error err = {0};
+    struct snug_store *store = NULL;
+    struct known *list = NULL;
+    int n = 0, code = CLI_OK;
+    if (cli_store_open_known(args, &store, &err) != SNUG_OK ||
+        known_list(args, store, NULL, &list, &n, &err) != SNUG_OK)
+        code = cli_fail(&err);
+    for (int i = n - 1; code == CLI_OK && i >= 0; i--)
+        code = known_load(args, store, &list[i], &err) == SNUG_OK ? work(args, &list[i], out)
+                                                                  : cli_fail(&err);
+    known_list_free(list, n);
+    snug_store_close(store);
+    return code;
+}
+
 static int work_front(const struct cli_args *args, const struct known *k)
 {
-    return put_trials(args, k, !args->all);
+    struct snug_buffer out = {0};
+    render_trials(args, k, !args->all, &out);
+    const int code = cli_put(snug_buffer_text(&out));
+    snug_buffer_clear(&out);
+    return code;
 }
 
 int cmd_front(const struct cli_args *args)
@@ -138,25 +160,30 @@ static bool task_row(const struct snug_task_view *view, void *data)
     return true;
 }
 
-static int work_history(const struct cli_args *args, const struct known *k)
+static int work_history(const struct cli_args *args, const struct known *k, struct snug_buffer *out)
 {
-    return put_trials(args, k, false);
+    snug_buffer_clear(out);
+    render_trials(args, k, false, out);
+    return cli_put(snug_buffer_text(out));
 }
 
 int cmd_history(const struct cli_args *args)
 {
     static const char *const columns[] = {"task",   "model",   "machine",  "build", "prompt",
                                           "output", "context", "parallel", "trials"};
-    if (args->operand)
-        return with_known(args, work_history);
     struct snug_error err = {0};
     struct snug_store *store = NULL;
     struct snug_table table = {0};
     struct snug_buffer out = {0};
+    if (args->operand) {
+        const int each = with_each(args, work_history, &out);
+        snug_buffer_clear(&out);
+        return each;
+    }
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
         snug_table_column(&table, columns[i],
                           i >= 1 && i <= 3 ? SNUG_COLUMN_TEXT : SNUG_COLUMN_NUMBER);
-    snug_status status = snug_store_open(args->store, &store, &err);
+    snug_status status = cli_store_open_known(args, &store, &err);
     if (status == SNUG_OK)
         status = snug_store_tasks(store, NULL, task_row, &table, &err);
     int code = status == SNUG_OK ? CLI_OK : cli_fail(&err);
@@ -176,38 +203,32 @@ int cmd_history(const struct cli_args *args)
 
 /* ---- export ---- */
 
-static int work_export(const struct cli_args *args, const struct known *k)
+static int work_export(const struct cli_args *args, const struct known *k, struct snug_buffer *out)
 {
-    struct snug_buffer out = {0};
-    struct snug_error err = {0};
-    int code = CLI_OK;
-    const bool is_csv = args->format && strcmp(args->format, "csv") == 0;
-    const bool is_md = args->format && strcmp(args->format, "md") == 0;
-    if (is_csv || is_md) {
-        struct snug_table table = {0};
-        trial_columns(&table);
-        for (int i = 0; i < k->n_trials; i++)
-            trial_row(k, &k->trials[i], &table);
-        snug_table_render(&table, is_csv ? SNUG_TABLE_CSV : SNUG_TABLE_MD, &out);
-        snug_table_clear(&table);
-    } else {
-        known_export(k, args->json || (args->format && strcmp(args->format, "json") == 0), &out);
-    }
-    if (out.is_failed)
-        code = cli_fail_text(CLI_FAILED, "no memory for the export");
-    else if (args->output && snug_file_write(args->output, out.data, out.len, &err) != SNUG_OK)
-        code = cli_fail(&err);
-    else if (args->output)
-        cli_say("%s: %d trials", args->output, k->n_trials);
+    if (args->format && (strcmp(args->format, "csv") == 0 || strcmp(args->format, "md") == 0))
+        known_export_table(k, cli_table_format(args), out);
     else
-        code = cli_put(snug_buffer_text(&out));
-    snug_buffer_clear(&out);
-    return code;
+        known_export(k, args->json || (args->format && strcmp(args->format, "json") == 0), out);
+    return out->is_failed ? cli_fail_text(CLI_FAILED, "no memory for the export") : CLI_OK;
 }
 
 int cmd_export(const struct cli_args *args)
 {
-    return with_known(args, work_export);
+    struct snug_buffer out = {0};
+    struct snug_error err = {0};
+    int code = with_each(args, work_export, &out);
+    if (code == CLI_OK && (args->json || (args->format && strcmp(args->format, "json") == 0)))
+        snug_buffer_puts(&out, "\n]\n");
+    if (code == CLI_OK && args->output && strcmp(args->output, "-") != 0) {
+        if (snug_file_write(args->output, out.data, out.len, &err) != SNUG_OK)
+            code = cli_fail(&err);
+        else
+            cli_say("written: %s", args->output);
+    } else if (code == CLI_OK) {
+        code = cli_put(snug_buffer_text(&out));
+    }
+    snug_buffer_clear(&out);
+    return code;
 }
 
 /* ---- report ---- */

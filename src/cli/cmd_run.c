@@ -1,6 +1,7 @@
 /* snug pick and snug run: the best known safe config of this moment, and the program started with
  * it. Nothing is measured here. */
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -40,16 +41,20 @@ static bool judge(const struct known *k, const struct known_trial *trial, struct
     for (int i = 0; is_safe && i < k->n_trials; i++) {
         if (strcmp(k->trials[i].config_json, trial->config_json) != 0)
             continue;
-        if (k->trials[i].speed > 0.0)
-            speeds[n++] = k->trials[i].speed;
-        else
+        const struct snug_measurement *m = &k->trials[i].measurement;
+        /* A check at the end times only what the objective needs: a good trial without this speed.
+         */
+        if (m->outcome != SNUG_TRIAL_OK)
             is_safe = false;
-        out->trial = &k->trials[i];
+        else if (k->trials[i].speed > 0.0)
+            speeds[n++] = k->trials[i].speed;
+        if (m->prefill_tps > 0.0 && m->decode_tps > 0.0)
+            out->trial = &k->trials[i];
     }
     out->speed = n ? snug_stats_median(speeds, n) : 0.0;
     out->n_trials = (int)n;
     free(speeds);
-    return is_safe && n > 0;
+    return is_safe && n > 0 && out->trial;
 }
 
 /* What the last tuning upheld, when it fits; else the fastest that fits. */
@@ -105,14 +110,12 @@ static snug_status pick(const struct cli_args *args, struct picked *p, struct sn
 {
     snug_status status = cli_task_open_model(args, &p->task, err);
     if (status == SNUG_OK)
-        status = snug_store_open(args->store, &p->task.store, err);
+        status = cli_store_open_known(args, &p->task.store, err);
     if (status == SNUG_OK)
-        status = known_open(args, p->task.store, &p->known, err);
+        status = known_open(args, p->task.store, p->task.machine.fingerprint, &p->known, err);
     if (status != SNUG_OK)
         return status;
     p->task.workload = p->known.workload;
-    if (args->n_ctx)
-        p->task.workload.n_ctx = args->n_ctx;
     status = cli_task_open_engine(args, &p->task, NULL, NULL, err);
     if (status != SNUG_OK)
         return status;
@@ -210,11 +213,7 @@ static char **join_words(const struct cli_args *args, const struct picked *p, ch
     argv[at++] = (char *)"--model";
     argv[at++] = (char *)p->task.model.path;
     for (char **w = p->words; *w; w++) {
-        /* llama-cli serves one person: it knows no --parallel. */
-        if (strcmp(tool_of(args), "llama-cli") == 0 && strcmp(*w, "--parallel") == 0)
-            w++;
-        else
-            argv[at++] = *w;
+        argv[at++] = *w;
     }
     for (int i = 0; i < args->n_rest; i++)
         argv[at++] = args->rest[i];
@@ -227,7 +226,7 @@ static int start(const struct cli_args *args, struct picked *p)
     struct snug_error err = {0};
     snprintf(tool, sizeof tool, "%s", tool_of(args));
     if (!args->print && snug_engine_tool(tool_of(args), tool, sizeof tool, &err) != SNUG_OK)
-        return cli_fail(&err);
+        return cli_fail_text(CLI_FAILED, "%s", err.text);
     char **argv = join_words(args, p, tool);
     if (!argv)
         return cli_fail_text(CLI_FAILED, "no memory for a command line");
@@ -245,6 +244,8 @@ static int start(const struct cli_args *args, struct picked *p)
     /* The workers must be gone before this process becomes the server. */
     snug_engine_close(p->task.engine);
     p->task.engine = NULL;
+    signal(SIGPIPE, SIG_DFL);
+    signal(SIGXFSZ, SIG_DFL);
     execv(tool, argv);
     free(argv);
     return cli_fail_text(CLI_FAILED, "cannot start %s: %s", tool, strerror(errno));

@@ -13,7 +13,7 @@
 
 static const int N_TRIALS_DEFAULT = 16;
 static const int N_CONFIRM_PAIRS = 6;
-static const double TRIAL_LIMIT_S = 120.0;
+static const double TRIAL_LIMIT_S = 120.0, TRIAL_LIMIT_S_PER_GIB = 30.0;
 
 struct screen {
     const struct snug_space *space;
@@ -149,9 +149,12 @@ static void put_verdict(const struct snug_tune_result *r, const struct screen *s
                               "or more --memory, may help.\n");
         return;
     }
-    if (r->i_best == r->i_default || r->n_confirm == 0)
+    const bool is_default =
+        r->i_default >= 0 &&
+        snug_config_equal(s->space, &r->trials[r->i_best].config, &r->trials[r->i_default].config);
+    if (is_default || r->n_confirm == 0)
         snug_buffer_printf(out, "%s\n",
-                           r->i_best == r->i_default
+                           is_default
                                ? "llama.cpp's default is already the fastest config that was tried."
                                : "Not checked against the default: these are first measurements.");
     for (int i = 0; i < r->n_confirm; i++) {
@@ -313,7 +316,9 @@ static snug_status tune(const struct cli_args *args, struct cli_task *task, stru
     snug_effort_default(&options.effort);
     options.effort.blocks_max = 8;
     options.effort.phase_s = 2.0;
-    options.effort.deadline_s = TRIAL_LIMIT_S;
+    options.effort.deadline_s =
+        TRIAL_LIMIT_S + TRIAL_LIMIT_S_PER_GIB * (double)task->model.bytes_tensors / (1 << 30);
+    options.effort.may_cut = true;
     say_task(args, task, &options);
     return snug_tune_run(&options, result, err);
 }
@@ -327,10 +332,10 @@ int cmd_tune(const struct cli_args *args)
     struct snug_buffer out = {0};
     cli_catch_signals();
     snug_status status = cli_task_open_model(args, &task, &err);
-    if (status == SNUG_OK) {
-        cli_task_workload(args, &cli_tune_defaults, &task);
+    if (status == SNUG_OK)
+        status = cli_task_workload(args, &cli_tune_defaults, (int)screen.objective, &task, &err);
+    if (status == SNUG_OK)
         status = cli_task_open_engine(args, &task, on_phase, &screen, &err);
-    }
     if (status == SNUG_OK) {
         screen.space = snug_engine_space(task.engine);
         status = cli_task_open_store(args, &task, &err);

@@ -13,39 +13,125 @@ static const size_t N_RESAMPLES = 500;
 
 /* ---- which task ---- */
 
+struct listing {
+    struct known *tasks;
+    int n, cap;
+    const char *fingerprint;
+    bool is_failed;
+};
+
 static bool take_task(const struct snug_task_view *view, void *data)
 {
-    struct known *k = data;
-    if (view->n_trials == 0)
+    struct listing *l = data;
+    if (view->n_trials == 0 ||
+        (l->fingerprint && strcmp(l->fingerprint, view->machine_fingerprint) != 0))
         return true;
-    k->task_id = view->id;
-    k->workload = view->workload;
+    if (l->n == l->cap) {
+        const int cap = l->cap ? l->cap * 2 : 8;
+        struct known *grown = realloc(l->tasks, (size_t)cap * sizeof *grown);
+        if (!grown) {
+            l->is_failed = true;
+            return false;
+        }
+        l->tasks = grown;
+        l->cap = cap;
+    }
+    struct known *k = &l->tasks[l->n++];
+    *k = (struct known){.task_id = view->id, .workload = view->workload};
     k->machine_json = snug_arena_strdup(&k->arena, view->machine_json);
     k->machine_name = snug_arena_strdup(&k->arena, view->machine_name);
     k->model_json = snug_arena_strdup(&k->arena, view->model_json);
     k->model_name = snug_arena_strdup(&k->arena, view->model_name);
     k->model_path = snug_arena_strdup(&k->arena, view->model_path);
     k->build = snug_arena_strdup(&k->arena, view->build);
-    return false; /* newest first: the first one with trials it is */
+    l->is_failed = !k->machine_json || !k->machine_name || !k->model_json || !k->model_name ||
+                   !k->model_path || !k->build;
+    return !l->is_failed;
 }
 
-static snug_status find_task(const struct cli_args *args, struct snug_store *store, struct known *k,
-                             struct snug_error *err)
+snug_status known_list(const struct cli_args *args, struct snug_store *store,
+                       const char *fingerprint, struct known **out, int *out_n,
+                       struct snug_error *err)
 {
     struct snug_model model = {0};
+    struct listing l = {.fingerprint = fingerprint};
     snug_status status = SNUG_OK;
     if (args->operand)
         status = snug_model_open(args->operand, &model, err);
     if (status == SNUG_OK)
-        status = snug_store_tasks(store, args->operand ? model.hash : NULL, take_task, k, err);
+        status = snug_store_tasks(store, args->operand ? model.hash : NULL, take_task, &l, err);
     snug_model_clear(&model);
-    if (status == SNUG_OK && k->task_id == 0)
-        status = args->operand ? snug_fail(err, SNUG_INFEASIBLE,
-                                           "nothing is known of %s yet: run snug tune %s",
-                                           args->operand, args->operand)
-                               : snug_fail(err, SNUG_INFEASIBLE,
-                                           "the history %s is empty: run snug tune model.gguf",
-                                           snug_store_path(store));
+    if (status == SNUG_OK && l.is_failed)
+        status = snug_fail(err, SNUG_NO_MEMORY, "no memory for %d tasks", l.n);
+    if (status == SNUG_OK && l.n == 0)
+        status =
+            args->operand
+                ? snug_fail(err, SNUG_INFEASIBLE, "nothing is known of %s%s yet: run snug tune %s",
+                            args->operand, fingerprint ? " on this machine" : "", args->operand)
+                : snug_fail(err, SNUG_INFEASIBLE,
+                            "the history %s is empty: run snug tune model.gguf",
+                            snug_store_path(store));
+    if (status != SNUG_OK) {
+        known_list_free(l.tasks, l.n);
+        return status;
+    }
+    *out = l.tasks;
+    *out_n = l.n;
+    return SNUG_OK;
+}
+
+void known_list_free(struct known *list, int n)
+{
+    for (int i = 0; i < n; i++)
+        known_close(&list[i]);
+    free(list);
+}
+
+static bool matches(const struct cli_args *args, const struct snug_workload *w)
+{
+    return (!args->has_prompt || args->n_prompt == w->n_prompt) &&
+           (!args->has_gen || args->n_gen == w->n_gen) &&
+           (!args->has_depth || args->n_depth == w->n_depth) &&
+           (!args->n_parallel || args->n_parallel == w->n_parallel) &&
+           (!args->n_ctx || args->n_ctx == w->n_ctx);
+}
+
+static bool is_tuned(struct snug_store *store, const struct known *k)
+{
+    int64_t id = 0;
+    char *json = NULL;
+    const bool is_found = snug_store_result(store, k->task_id, "tune", &id, &json, NULL) == SNUG_OK;
+    free(json);
+    return is_found;
+}
+
+snug_status known_open(const struct cli_args *args, struct snug_store *store,
+                       const char *fingerprint, struct known *out, struct snug_error *err)
+{
+    struct known *list = NULL;
+    int n = 0, chosen = -1;
+    snug_status status = known_list(args, store, fingerprint, &list, &n, err);
+    if (status != SNUG_OK)
+        return status;
+    /* Newest first: the newest that was tuned to its end, else the newest. */
+    for (int i = 0; i < n; i++) {
+        if (matches(args, &list[i].workload) && (chosen < 0 || is_tuned(store, &list[i]))) {
+            const bool is_done = is_tuned(store, &list[i]);
+            chosen = i;
+            if (is_done)
+                break;
+        }
+    }
+    if (chosen < 0) {
+        status = snug_fail(err, SNUG_INFEASIBLE,
+                           "nothing is known for this workload (prompt, output, depth, context, "
+                           "sequences): see snug history, or run snug tune with it");
+    } else {
+        *out = list[chosen];
+        list[chosen] = (struct known){.task_id = 0};
+        status = known_load(args, store, out, err);
+    }
+    known_list_free(list, n);
     return status;
 }
 
@@ -191,32 +277,26 @@ static void find_objective(const struct cli_args *args, struct known *k)
     snug_json_free(doc);
 }
 
-snug_status known_open(const struct cli_args *args, struct snug_store *store, struct known *out,
+snug_status known_load(const struct cli_args *args, struct snug_store *store, struct known *k,
                        struct snug_error *err)
 {
-    struct known k = {.task_id = 0};
-    struct reading reading = {.known = &k};
-    snug_status status = find_task(args, store, &k, err);
-    const struct snug_trial_filter filter = {.task_id = k.task_id};
-    if (status == SNUG_OK)
-        status = snug_store_trials(store, &filter, take_trial, &reading, err);
+    struct reading reading = {.known = k};
+    const struct snug_trial_filter filter = {.task_id = k->task_id};
+    snug_status status = snug_store_trials(store, &filter, take_trial, &reading, err);
     if (status == SNUG_OK && reading.is_failed)
-        status = snug_fail(err, SNUG_NO_MEMORY, "no memory for %d trials", k.n_trials);
-    if (status == SNUG_OK && snug_store_result(store, k.task_id, "tune", &k.result_session_id,
-                                               &k.result_json, NULL) != SNUG_OK)
-        k.result_json = NULL; /* never tuned to the end */
+        status = snug_fail(err, SNUG_NO_MEMORY, "no memory for %d trials", k->n_trials);
+    if (status == SNUG_OK && snug_store_result(store, k->task_id, "tune", &k->result_session_id,
+                                               &k->result_json, NULL) != SNUG_OK)
+        k->result_json = NULL; /* never tuned to the end */
     if (status == SNUG_OK) {
-        find_objective(args, &k);
-        name_configs(&k);
-        find_speeds(&k);
-        status = find_front(&k, err);
+        find_objective(args, k);
+        name_configs(k);
+        find_speeds(k);
+        status = find_front(k, err);
     }
-    if (status != SNUG_OK) {
-        known_close(&k);
-        return status;
-    }
-    *out = k;
-    return SNUG_OK;
+    if (status != SNUG_OK)
+        known_close(k);
+    return status;
 }
 
 void known_close(struct known *known)

@@ -30,10 +30,21 @@ struct known {
     int64_t result_session_id;
 };
 
-/* The newest task that has trials, of the model named (file or hash of it), or of all. Speeds and
- * front by objective: the one given, else that of the last tuning. Front: one point per config
- * (its median over trials), failed trials left out. */
-snug_status known_open(const struct cli_args *args, struct snug_store *store, struct known *out,
+/* Tasks that have trials, newest first, of the model named or of all, on the machine of that
+ * fingerprint or (NULL) on all; without their trials. */
+snug_status known_list(const struct cli_args *args, struct snug_store *store,
+                       const char *fingerprint, struct known **out, int *out_n,
+                       struct snug_error *err) SNUG_CHECKED;
+void known_list_free(struct known *list, int n);
+/* Read the trials of a listed task; on failure it is closed. Speeds and front by objective: the one
+ * given, else that of the last tuning. Front: one point per config (its median over trials), failed
+ * trials left out. */
+snug_status known_load(const struct cli_args *args, struct snug_store *store, struct known *k,
+                       struct snug_error *err) SNUG_CHECKED;
+/* The newest listed task that was tuned to its end, else the newest; where args name a workload,
+ * of those that match it. Loaded. */
+snug_status known_open(const struct cli_args *args, struct snug_store *store,
+                       const char *fingerprint, struct known *out,
                        struct snug_error *err) SNUG_CHECKED;
 void known_close(struct known *known);
 const struct known_trial *known_find(const struct known *known, int64_t id);

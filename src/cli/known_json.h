@@ -5,8 +5,12 @@
 #include "cli/known.h"
 #include "snug/report.h"
 
-/* One object per trial, each with its machine and model: a JSON array, or one per line. */
+/* Append one object per trial, each with its machine and model: one per line, or elements of an
+ * array that the caller closes. */
 void known_export(const struct known *k, bool is_array, struct snug_buffer *out);
+/* Append the same as rows of CSV or Markdown; a heading only when out is empty. */
+void known_export_table(const struct known *k, enum snug_table_format format,
+                        struct snug_buffer *out);
 /* The document of snug_report_html; malloc'ed, NULL when memory is out. */
 char *known_report_json(const struct known *k);
 

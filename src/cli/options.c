@@ -45,7 +45,7 @@ struct option {
 static const struct option OPTIONS[] = {
     {"memory", 0, BYTES, AT(memory_bytes), 0, "SIZE", TUNE | PICK | RUN | BENCH, 0, 0,
      "memory the model may use, such as 2GiB (default: what is free now, less a reserve)"},
-    {"trials", 0, INT, AT(n_trials), 0, "N", TUNE, 1, 10000,
+    {"trials", 0, INT, AT(n_trials), 0, "N", TUNE, 1, 500,
      "configs to try besides llama.cpp's default and its --fit choice (default 16)"},
     {"time", 0, SECONDS, AT(time_s), 0, "TIME", TUNE, 0, 0,
      "stop searching after this, such as 5m (default: no limit)"},
@@ -77,6 +77,8 @@ static const struct option OPTIONS[] = {
      "a sparse file with headers and no weights, a few kB on disk"},
     {"layers", 0, INT, AT(n_layer), 0, "N", SYNTH, 1, 1024, "cut the model to so many layers"},
     {"output", 'o', TEXT, AT(output), 0, "FILE", SYNTH | REPORT | EXPORT, 0, 0, "where to write"},
+    {"output", 'o', CHOICE, AT(format), 0, "md|csv|json|jsonl", BENCH, 0, 0,
+     "form of the table, as llama-bench's -o (default md)"},
     {"format", 0, CHOICE, AT(format), 0, "md|csv|json|jsonl", BENCH | FRONT | HISTORY | EXPORT, 0,
      0, "form of the table (default md; export: jsonl)"},
     {"measure", 0, FLAG, AT(measure), 0, NULL, PROBE, 0, 0,
@@ -87,11 +89,11 @@ static const struct option OPTIONS[] = {
     {"tool", 0, CHOICE, AT(tool), 0, "llama-server|llama-cli", RUN | PICK, 0, 0,
      "program the config is for (default llama-server)"},
     {"print", 0, FLAG, AT(print), 0, NULL, RUN, 0, 0, "only show the command line"},
-    {"all", 0, FLAG, AT(all), 0, NULL, FRONT | HISTORY | EXPORT | REPORT, 0, 0,
-     "every trial, also those that no front has"},
+    {"all", 0, FLAG, AT(all), 0, NULL, FRONT, 0, 0,
+     "every trial, also those that are not on the front"},
     {"store", 0, TEXT, AT(store), 0, "FILE", STORED, 0, 0,
      "history file (default: snug/history.db in the XDG data folder)"},
-    {"json", 0, FLAG, AT(json), 0, NULL, ALL & ~(SYNTH | REPORT), 0, 0, "print JSON"},
+    {"json", 0, FLAG, AT(json), 0, NULL, ALL & ~(SYNTH | REPORT | RUN), 0, 0, "print JSON"},
     {"quiet", 'q', FLAG, AT(quiet), 0, NULL, ALL, 0, 0, "no talk on stderr but errors"},
     {"help", 'h', FLAG, AT(help), 0, NULL, ALL, 0, 0, "this help"},
 };
@@ -109,6 +111,25 @@ static const struct option *find_option(const struct cli_command *command, const
             continue;
         if (letter ? o->letter == letter : strlen(o->name) == n && strncmp(o->name, name, n) == 0)
             return o;
+    }
+    return NULL;
+}
+
+/* llama.cpp's short names of knobs. */
+static const struct {
+    const char *word, *knob;
+} SHORT_KNOBS[] = {
+    {"-t", "n_threads"}, {"-tb", "n_threads_batch"}, {"-b", "n_batch"},
+    {"-ub", "n_ubatch"}, {"-fa", "flash_attn"},      {"-ctk", "type_k"},
+    {"-ctv", "type_v"},  {"-lm", "load_mode"},       {"-ngl", "n_gpu_layers"},
+    {"-dev", "device"},  {"-C", "cpu_mask"},         {"-kvu", "kv_unified"},
+};
+
+static const char *find_short_knob(const char *word)
+{
+    for (size_t i = 0; i < sizeof SHORT_KNOBS / sizeof *SHORT_KNOBS; i++) {
+        if (strcmp(SHORT_KNOBS[i].word, word) == 0)
+            return SHORT_KNOBS[i].knob;
     }
     return NULL;
 }
@@ -179,6 +200,8 @@ static bool take_value(const struct option *o, const char *text, struct cli_args
         break;
     case BYTES:
         status = snug_bytes_parse(text, (uint64_t *)(base + o->at), &err);
+        if (status == SNUG_OK && *(uint64_t *)(base + o->at) == 0)
+            status = snug_fail(&err, SNUG_BAD_INPUT, "0 is no limit that anything fits");
         break;
     case SECONDS:
         status = snug_seconds_parse(text, (double *)(base + o->at), &err);
@@ -227,6 +250,9 @@ static int take_option(const struct cli_command *command, int argc, char **argv,
 {
     const char *word = argv[i];
     const bool is_long = word[1] == '-';
+    const char *short_knob = command->takes_knobs ? find_short_knob(word) : NULL;
+    if (short_knob && i + 1 < argc)
+        return take_knob(short_knob, argv[i + 1], out) ? 2 : 0;
     const char *name = word + (is_long ? 2 : 1);
     const size_t n = is_long ? strcspn(name, "=") : 1;
     const char *inline_value =
@@ -297,11 +323,12 @@ static void help_option(FILE *out, const struct option *o)
         fprintf(out, "  %-28s  %s\n", left, o->help);
 }
 
-static void help_knobs(FILE *out)
+static void help_knobs(FILE *out, const struct cli_command *command)
 {
     const struct snug_space *rows = snug_engine_rows();
-    fputs("\nKnobs (also under llama.cpp's names; a comma list measures every combination):\n",
-          out);
+    fprintf(out, "\nKnobs (also by llama.cpp's names, such as --threads or -t; %s):\n",
+            command->bit == BENCH ? "a comma list measures every combination"
+                                  : "what is set here stays so in every trial");
     for (int i = 0; i < rows->n; i++) {
         const struct snug_knob *knob = &rows->knobs[i];
         char left[96];
@@ -330,6 +357,6 @@ void cli_help_command(FILE *out, const struct cli_command *command)
             help_option(out, &OPTIONS[i]);
     }
     if (command->takes_knobs)
-        help_knobs(out);
+        help_knobs(out, command);
     fprintf(out, "\nExample:\n  %s\n", command->example);
 }

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "machine/machine_json.h"
 #include "model/model_json.h"
@@ -62,25 +63,28 @@ snug_status cli_task_open_model(const struct cli_args *args, struct cli_task *ta
     return SNUG_OK;
 }
 
-void cli_task_workload(const struct cli_args *args, const struct cli_task_defaults *defaults,
-                       struct cli_task *task)
+snug_status cli_task_workload(const struct cli_args *args, const struct cli_task_defaults *defaults,
+                              int objective, struct cli_task *task, struct snug_error *err)
 {
-    struct snug_workload *w = &task->workload;
-    w->n_prompt = args->has_prompt ? args->n_prompt : defaults->n_prompt;
-    w->n_gen = args->has_gen ? args->n_gen : defaults->n_gen;
-    w->n_depth = args->n_depth;
-    w->n_parallel = args->n_parallel ? args->n_parallel : 1;
-    const int64_t need = w->n_depth + (w->n_prompt > w->n_gen ? w->n_prompt : w->n_gen);
+    struct snug_workload w = {.n_prompt = args->has_prompt ? args->n_prompt : defaults->n_prompt,
+                              .n_gen = args->has_gen ? args->n_gen : defaults->n_gen,
+                              .n_depth = args->n_depth,
+                              .n_parallel = args->n_parallel ? args->n_parallel : 1};
+    const int64_t need = w.n_depth + (w.n_prompt > w.n_gen ? w.n_prompt : w.n_gen);
     const int64_t trained = task->model.n_ctx_train;
-    if (args->n_ctx) {
-        w->n_ctx = args->n_ctx;
-        return;
-    }
-    w->n_ctx = defaults->n_ctx;
-    if (trained > 0 && w->n_ctx > trained)
-        w->n_ctx = trained;
-    if (w->n_ctx < need)
-        w->n_ctx = need;
+    if (w.n_prompt == 0 && (w.n_gen == 0 || objective == SNUG_OBJECTIVE_PREFILL))
+        return snug_fail(err, SNUG_BAD_INPUT, "--prompt 0 leaves nothing to time");
+    if (w.n_gen == 0 && objective == SNUG_OBJECTIVE_DECODE)
+        return snug_fail(err, SNUG_BAD_INPUT, "--gen 0 leaves nothing to time");
+    w.n_ctx = defaults->n_ctx;
+    if (trained > 0 && w.n_ctx > trained)
+        w.n_ctx = trained;
+    if (w.n_ctx < need)
+        w.n_ctx = need;
+    if (args->n_ctx)
+        w.n_ctx = args->n_ctx;
+    task->workload = w;
+    return SNUG_OK;
 }
 
 snug_status cli_task_open_engine(const struct cli_args *args, struct cli_task *task,
@@ -133,6 +137,14 @@ snug_status cli_task_open_store(const struct cli_args *args, struct cli_task *ta
     free(machine);
     free(model);
     return status;
+}
+
+snug_status cli_store_open_known(const struct cli_args *args, struct snug_store **out,
+                                 struct snug_error *err)
+{
+    if (args->store && access(args->store, F_OK) != 0)
+        return snug_fail(err, SNUG_NOT_FOUND, "%s: no such history file", args->store);
+    return snug_store_open(args->store, out, err);
 }
 
 void cli_task_close(struct cli_task *task)

@@ -33,8 +33,10 @@ uint64_t cli_reserve_bytes(uint64_t available_bytes);
 /* Model and machine; a preset is refused with the way to make a file of it. */
 snug_status cli_task_open_model(const struct cli_args *args, struct cli_task *task,
                                 struct snug_error *err) SNUG_CHECKED;
-void cli_task_workload(const struct cli_args *args, const struct cli_task_defaults *defaults,
-                       struct cli_task *task);
+/* Fails when there would be nothing to time for the objective (objective -1: any). */
+snug_status cli_task_workload(const struct cli_args *args, const struct cli_task_defaults *defaults,
+                              int objective, struct cli_task *task,
+                              struct snug_error *err) SNUG_CHECKED;
 /* The engine with its worker; progress may be NULL. */
 snug_status cli_task_open_engine(const struct cli_args *args, struct cli_task *task,
                                  snug_engine_progress_fn progress, void *progress_data,
@@ -53,6 +55,9 @@ char *cli_model_json(const struct snug_model *model);
 /* model.gguf of /a/b/model.gguf */
 const char *cli_base_name(const char *path);
 enum snug_objective cli_objective(const struct cli_args *args);
+/* The store for commands that only read: a file that is not there is an error, not made. */
+snug_status cli_store_open_known(const struct cli_args *args, struct snug_store **out,
+                                 struct snug_error *err) SNUG_CHECKED;
 /* --format, else --json, else Markdown. */
 enum snug_table_format cli_table_format(const struct cli_args *args);
 /* A tuning's result with its trials; malloc'ed or NULL. */

@@ -199,6 +199,7 @@ static void read_caps(const struct snug_json_node *root, struct snug__llama_caps
     caps->has_repack = snug_json_get_bool(root, "has_repack", false);
     caps->rss_base = (uint64_t)snug_json_get_int(root, "rss_base", 0);
     const struct snug_json_node *devices = snug_json_get(root, "devices");
+    caps->n_gpus = 0; /* a worker that was started again tells them again */
     for (size_t i = 0; i < snug_json_count(devices) && caps->n_gpus < SNUG_DEVICES_MAX; i++) {
         const struct snug_json_node *device = snug_json_at(devices, i);
         const char *kind = snug_json_get_string(device, "kind", "");
@@ -266,4 +267,19 @@ snug_status snug__link_open(struct snug__link *link, const struct snug_engine_op
     }
     snug_json_free(doc);
     return status;
+}
+
+void snug__effort_to_json(struct snug_json_writer *w, const char *key,
+                          const struct snug_effort *effort)
+{
+    snug_json_begin_object(w, key);
+    snug_json_put_int(w, "blocks_min", effort->blocks_min);
+    snug_json_put_int(w, "blocks_max", effort->blocks_max);
+    snug_json_put_number(w, "spread_frac", effort->spread_frac);
+    snug_json_put_number(w, "phase_s", effort->phase_s);
+    snug_json_put_number(w, "deadline_s", effort->deadline_s);
+    snug_json_put_bool(w, "want_prefill", effort->want_prefill);
+    snug_json_put_bool(w, "want_decode", effort->want_decode);
+    snug_json_put_bool(w, "may_cut", effort->may_cut);
+    snug_json_end(w);
 }

@@ -8,10 +8,14 @@
 #include <string.h>
 #include <time.h>
 
+#include <ggml.h>
+
 #include "trial/trial_json.h"
 
 #define ESTIMATES_MAX 4096
 static const double ESTIMATE_LIMIT_S = 60.0;
+/* A dry run holds no weights and no cache, but libllama's list of cells, some 50 bytes a token. */
+static const uint64_t DRY_LIMIT_MIN_BYTES = 256ull << 20, DRY_LIMIT_MAX_BYTES = 2ull << 30;
 
 struct estimate {
     struct snug_config key; /* knobs that do not move bytes are at their default */
@@ -177,14 +181,7 @@ static snug_status call_trial(struct llama_engine *e, const struct snug_config *
         return status;
     struct snug_json_writer request = {0};
     begin_request(&request, "run", e, config);
-    snug_json_begin_object(&request, "effort");
-    snug_json_put_int(&request, "blocks_min", effort->blocks_min);
-    snug_json_put_int(&request, "blocks_max", effort->blocks_max);
-    snug_json_put_number(&request, "spread_frac", effort->spread_frac);
-    snug_json_put_number(&request, "phase_s", effort->phase_s);
-    snug_json_put_bool(&request, "want_prefill", effort->want_prefill);
-    snug_json_put_bool(&request, "want_decode", effort->want_decode);
-    snug_json_end(&request);
+    snug__effort_to_json(&request, "effort", effort);
     snug_json_end(&request);
     struct snug_json *doc = NULL;
     struct snug__link_end end = {0};
@@ -262,14 +259,42 @@ static void find_masks(struct llama_engine *e)
     }
 }
 
+static uint64_t dry_limit(uint64_t limit)
+{
+    if (limit == 0 || limit > DRY_LIMIT_MAX_BYTES)
+        return DRY_LIMIT_MAX_BYTES;
+    return limit < DRY_LIMIT_MIN_BYTES ? DRY_LIMIT_MIN_BYTES : limit;
+}
+
+/* A context that no cache type could fit is refused before libllama is asked, which would list its
+ * cells for half a minute. Where layers look back a window only, they may need next to nothing. */
+static snug_status check_context(const struct snug_engine_options *o, struct snug_error *err)
+{
+    const uint64_t n_cells = (uint64_t)(o->workload.n_ctx * o->workload.n_parallel);
+    const uint64_t bytes =
+        snug_model_cache_bytes(o->model, n_cells, GGML_TYPE_Q4_0, GGML_TYPE_Q4_0) /
+        (o->model->n_swa > 0 ? 8 : 1);
+    if (o->memory_limit_bytes == 0 || bytes <= o->memory_limit_bytes)
+        return SNUG_OK;
+    return snug_fail(err, SNUG_INFEASIBLE,
+                     "%s: a context of %lld tokens needs %.0f MiB for its cache at the least, the "
+                     "limit is %.0f MiB: give a smaller --context, or more --memory",
+                     o->model_path, (long long)n_cells, (double)bytes / (1 << 20),
+                     (double)o->memory_limit_bytes / (1 << 20));
+}
+
 static snug_status open_engine(const struct snug_engine_options *options, void **out_state,
                                struct snug_error *err)
 {
+    const snug_status fits = check_context(options, err);
+    if (fits != SNUG_OK)
+        return fits;
     struct llama_engine *e = calloc(1, sizeof *e);
     if (!e)
         return snug_fail(err, SNUG_NO_MEMORY, "no memory for an engine");
     e->options = *options;
     e->trial.limit_bytes = options->memory_limit_bytes;
+    e->dry.limit_bytes = dry_limit(options->memory_limit_bytes);
     e->estimates = calloc(ESTIMATES_MAX, sizeof *e->estimates);
     struct estimate first = {0};
     snug_status status = e->estimates

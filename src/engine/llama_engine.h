@@ -26,6 +26,10 @@ struct snug__llama_caps {
 void snug__llama_space(const struct snug__llama_caps *caps,
                        const struct snug_engine_options *options, struct snug_space *out);
 
+/* Its reader is in worker.h. */
+void snug__effort_to_json(struct snug_json_writer *w, const char *key,
+                          const struct snug_effort *effort);
+
 /* One worker process, started when needed. */
 struct snug__link {
     struct snug_process process;

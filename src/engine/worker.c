@@ -175,7 +175,6 @@ static void on_open(struct snug__worker *w, const struct snug_json_node *request
     snug_json_put_string(&writer, "build", build);
     snug_json_put_bool(&writer, "has_openmp", has_cpu_feature("OPENMP"));
     snug_json_put_bool(&writer, "has_repack", has_cpu_feature("REPACK"));
-    snug_json_put_int(&writer, "n_threads_default", llama_context_default_params().n_threads);
     snug_json_put_int(&writer, "rss_base", (int64_t)w->rss_base);
     put_devices(&writer);
     snug_json_end(&writer);
@@ -273,20 +272,6 @@ static void on_request(struct snug__worker *w, const char *line)
     snug_json_free(doc);
 }
 
-void snug__effort_to_json(struct snug_json_writer *w, const char *key,
-                          const struct snug_effort *effort)
-{
-    snug_json_begin_object(w, key);
-    snug_json_put_int(w, "blocks_min", effort->blocks_min);
-    snug_json_put_int(w, "blocks_max", effort->blocks_max);
-    snug_json_put_number(w, "spread_frac", effort->spread_frac);
-    snug_json_put_number(w, "phase_s", effort->phase_s);
-    snug_json_put_number(w, "deadline_s", effort->deadline_s);
-    snug_json_put_bool(w, "want_prefill", effort->want_prefill);
-    snug_json_put_bool(w, "want_decode", effort->want_decode);
-    snug_json_end(w);
-}
-
 void snug__effort_from_json(const struct snug_json_node *node, struct snug_effort *effort)
 {
     snug_effort_default(effort);
@@ -297,6 +282,7 @@ void snug__effort_from_json(const struct snug_json_node *node, struct snug_effor
     effort->deadline_s = snug_json_get_number(node, "deadline_s", effort->deadline_s);
     effort->want_prefill = snug_json_get_bool(node, "want_prefill", effort->want_prefill);
     effort->want_decode = snug_json_get_bool(node, "want_decode", effort->want_decode);
+    effort->may_cut = snug_json_get_bool(node, "may_cut", effort->may_cut);
 }
 
 int snug__worker_main(void)

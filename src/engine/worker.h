@@ -72,8 +72,8 @@ struct snug__worker {
     struct llama_model *model;
     struct llama_context *context;
     void *threadpool, *threadpool_batch;
-    bool is_pinned; /* some trial had a CPU mask */
-    cpu_set_t cpus; /* what was allowed before that */
+    bool is_pinned;          /* some trial had a CPU mask */
+    cpu_set_t cpus;          /* what was allowed before that */
     struct snug_bytes bytes; /* stated by libllama for what is loaded */
     uint64_t rss_base;
     bool is_flash_attn_on;
@@ -113,8 +113,6 @@ snug_status snug__worker_measure(struct snug__worker *w, const struct snug_workl
 void snug__worker_send(struct snug__worker *w, struct snug_json_writer *writer);
 void snug__worker_phase(struct snug__worker *w, const char *name, int index);
 
-void snug__effort_to_json(struct snug_json_writer *w, const char *key,
-                          const struct snug_effort *effort);
 void snug__effort_from_json(const struct snug_json_node *node, struct snug_effort *effort);
 
 #endif

@@ -39,8 +39,7 @@ struct bench {
     double ttft_s[SNUG_BLOCKS_MAX];
     double block_ttft_s;
     size_t gaps_cap;
-    bool is_warm; /* gaps are kept from the first timed block on */
-    bool is_cut;  /* the last block was cut short */
+    bool is_cut; /* the last block was cut short */
 };
 
 static snug_status decode_failed(int rc, const char *what, struct snug_error *err)
@@ -123,6 +122,8 @@ static snug_status prefill_block(struct bench *b, double *out_tps, struct snug_e
     const double end = snug_clock_s();
     sample_first(b);
     b->block_ttft_s = snug_clock_s() - start;
+    /* One decode call cannot be cut; but a block this long counts at once and is the last. */
+    b->is_cut = b->effort->may_cut && end - start > BLOCK_CUT_PHASES * b->effort->phase_s;
     *out_tps = (double)(b->workload->n_prompt * b->workload->n_parallel) / (end - start);
     return status;
 }
@@ -130,7 +131,7 @@ static snug_status prefill_block(struct bench *b, double *out_tps, struct snug_e
 static void keep_gap(struct bench *b, double gap_s)
 {
     struct snug_measurement *m = b->m;
-    if (!b->is_warm || (size_t)m->n_gaps >= GAPS_MAX)
+    if ((size_t)m->n_gaps >= GAPS_MAX)
         return;
     if ((size_t)m->n_gaps == b->gaps_cap) {
         const size_t cap = b->gaps_cap ? b->gaps_cap * 2 : 256;
@@ -152,7 +153,8 @@ static snug_status decode_block(struct bench *b, double *out_tps, struct snug_er
     const double cut_s = BLOCK_CUT_PHASES * b->effort->phase_s;
     double last = start;
     int64_t n_done = 0;
-    while (n_done < b->workload->n_gen && (n_done < BLOCK_CUT_TOKENS_MIN || last - start < cut_s)) {
+    while (n_done < b->workload->n_gen &&
+           (!b->effort->may_cut || n_done < BLOCK_CUT_TOKENS_MIN || last - start < cut_s)) {
         b->batch.n_tokens = 0;
         for (int64_t seq = 0; seq < b->workload->n_parallel; seq++)
             add_token(b, seq, b->n_cached, true);
@@ -191,7 +193,6 @@ static snug_status warm_up(struct bench *b, const struct phase *p, double *out_f
         double tps = 0.0;
         snug__worker_phase(b->w, p->warm_name, i + 1);
         const bool is_last = i + 1 == WARMUP_BLOCKS_MAX || spent_s > b->effort->phase_s;
-        b->is_warm = i > 0;
         b->is_cut = false;
         const int n_gaps = b->m->n_gaps;
         const double start = snug_clock_s();
@@ -231,10 +232,10 @@ static snug_status run_phase(struct bench *b, const struct phase *p, struct snug
     snug_status status = warm_up(b, p, &tps, err);
     if (status != SNUG_OK)
         return status;
-    b->is_warm = true;
     const double start = snug_clock_s();
     for (;;) {
-        b->ttft_s[*p->n_blocks] = b->block_ttft_s;
+        if (p->block == prefill_block)
+            b->ttft_s[*p->n_blocks] = b->block_ttft_s;
         p->block_tps[(*p->n_blocks)++] = tps;
         if (is_enough(b, p, snug_clock_s() - start))
             return SNUG_OK;

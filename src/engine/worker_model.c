@@ -183,6 +183,8 @@ snug_status snug__worker_prepare(struct snug__worker *w, const struct snug__sett
     snug_status status = SNUG_OK;
     if (!same_model) {
         status = load_model(w, settings, out_outcome, err);
+        /* From here on this is what is loaded, whether a context follows or not. */
+        w->settings = *settings;
     }
     if (status == SNUG_OK)
         status = make_context(w, settings, workload, out_outcome, err);

@@ -114,16 +114,16 @@ static void render_md(const struct snug_table *table, struct snug_buffer *out)
             widths[c] = w > widths[c] ? w : widths[c];
         }
     }
-    for (int c = 0; c < table->n_columns; c++)
+    for (int c = 0; c < table->n_columns && !table->is_headless; c++)
         put_md_cell(out, table->names[c], widths[c], table->kinds[c] == SNUG_COLUMN_NUMBER);
-    snug_buffer_puts(out, "|\n");
-    for (int c = 0; c < table->n_columns; c++) {
+    snug_buffer_puts(out, table->is_headless ? "" : "|\n");
+    for (int c = 0; c < table->n_columns && !table->is_headless; c++) {
         const bool is_right = table->kinds[c] == SNUG_COLUMN_NUMBER;
         snug_buffer_puts(out, "| ");
         pad(out, widths[c] - (is_right ? 1 : 0), '-');
         snug_buffer_puts(out, is_right ? ": " : " ");
     }
-    snug_buffer_puts(out, "|\n");
+    snug_buffer_puts(out, table->is_headless ? "" : "|\n");
     for (size_t r = 0; r < n_rows(table); r++) {
         for (int c = 0; c < table->n_columns; c++)
             put_md_cell(out, cell(table, r, c)->text, widths[c],
@@ -148,11 +148,11 @@ static void put_csv_cell(struct snug_buffer *out, const char *text)
 
 static void render_csv(const struct snug_table *table, struct snug_buffer *out)
 {
-    for (int c = 0; c < table->n_columns; c++) {
+    for (int c = 0; c < table->n_columns && !table->is_headless; c++) {
         snug_buffer_puts(out, c ? "," : "");
         put_csv_cell(out, table->names[c]);
     }
-    snug_buffer_puts(out, "\n");
+    snug_buffer_puts(out, table->is_headless ? "" : "\n");
     for (size_t r = 0; r < n_rows(table); r++) {
         for (int c = 0; c < table->n_columns; c++) {
             snug_buffer_puts(out, c ? "," : "");

@@ -22,6 +22,7 @@ struct snug_table {
     const char *names[SNUG_TABLE_COLUMNS_MAX];
     enum snug_column_kind kinds[SNUG_TABLE_COLUMNS_MAX];
     int n_columns;
+    bool is_headless;              /* Markdown and CSV without their heading: rows that go on */
     struct snug_table_cell *cells; /* n_rows * n_columns, the last row may be unfinished */
     size_t n_cells, cells_cap;
     bool is_failed;
