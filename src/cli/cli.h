@@ -20,7 +20,8 @@ struct cli_args {
     char **rest;         /* after "--" */
     int n_rest;
     /* options */
-    bool json, help, resume, print, shape_only, allow_cache_types, measure, all, refresh, quiet;
+    bool json, help, resume, print, shape_only, allow_cache_types, measure, all, refresh, quiet,
+        dry_run;
     const char *output; /* -o */
     const char *format; /* --format md|csv|json|jsonl */
     const char *store;

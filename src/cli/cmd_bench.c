@@ -34,7 +34,7 @@ static snug_status multiply(struct grid *grid, const struct snug_space *space, i
                              space->knobs[row].name, CLI_LIST_MAX);
         snprintf(word, sizeof word, "%.*s", (int)n, p);
         const snug_status status =
-            snug_knob_parse(&space->knobs[row], word, &values[n_values++], err);
+            cli_parse_knob(&space->knobs[row], word, &values[n_values++], err);
         if (status != SNUG_OK)
             return status;
         p += n + (p[n] == ',');
@@ -65,6 +65,8 @@ static snug_status make_grid(const struct cli_args *args, const struct snug_spac
         if (status != SNUG_OK)
             return status;
     }
+    for (int i = 0; i < grid->n; i++)
+        cli_follow_threads(args, space, &grid->configs[i]);
     return SNUG_OK;
 }
 
@@ -206,6 +208,26 @@ static snug_status run_all(const struct cli_args *args, struct cli_task *task,
     return status == SNUG_INTERRUPTED ? SNUG_OK : status;
 }
 
+/* Bytes alone, as libllama states them without allocating. */
+static snug_status state_all(struct cli_task *task, const struct grid *grid,
+                             struct snug_table *table, struct snug_error *err)
+{
+    for (int i = 0; i < grid->n && !cli_stop; i++) {
+        struct snug_measurement m = {.outcome = SNUG_TRIAL_OK};
+        struct snug_error why = {0};
+        const snug_status status =
+            snug_engine_estimate(task->engine, &grid->configs[i], &m.bytes, &why);
+        if (status != SNUG_OK && status != SNUG_INFEASIBLE)
+            return snug_fail(err, status, "%s", why.text);
+        if (status == SNUG_INFEASIBLE) {
+            m.outcome = SNUG_TRIAL_REFUSED;
+            snprintf(m.reason, sizeof m.reason, "%.200s", why.text);
+        }
+        put_row(table, task, &grid->configs[i], &m, true);
+    }
+    return SNUG_OK;
+}
+
 int cmd_bench(const struct cli_args *args)
 {
     struct cli_task task = {0};
@@ -224,10 +246,13 @@ int cmd_bench(const struct cli_args *args)
     if (status == SNUG_OK)
         status = make_grid(args, snug_engine_space(task.engine), grid, &err);
     if (status == SNUG_OK)
-        status = cli_task_open_store(args, &task, &err);
-    if (status == SNUG_OK) {
         make_columns(&table);
-        status = run_all(args, &task, grid, &table, &n_failed, &err);
+    if (status == SNUG_OK && args->dry_run) {
+        status = state_all(&task, grid, &table, &err);
+    } else if (status == SNUG_OK) {
+        status = cli_task_open_store(args, &task, &err);
+        if (status == SNUG_OK)
+            status = run_all(args, &task, grid, &table, &n_failed, &err);
     }
     /* What was measured before something failed is shown all the same. */
     int result = CLI_OK;

@@ -70,6 +70,8 @@ static const struct option OPTIONS[] = {
      "what the test needs)"},
     {"repetitions", 'r', INT, AT(repetitions), 0, "N", BENCH, 1, SNUG_BLOCKS_MAX,
      "exactly so many timed blocks (default: 3 to 16, until the spread is under 2 %)"},
+    {"dry-run", 0, FLAG, AT(dry_run), 0, NULL, BENCH, 0, 0,
+     "only state the bytes each config would need; nothing is loaded or stored"},
     {"seed", 0, INT, AT(seed), AT(has_seed), "N", TUNE | SYNTH, 0, INT64_MAX,
      "seed of everything random (default 1)"},
     {"type", 0, TEXT, AT(type), 0, "TYPE", SYNTH, 0, 0, "tensor type: q4_0, q8_0, f16, q4_k ..."},

@@ -155,6 +155,29 @@ void cli_task_close(struct cli_task *task)
     *task = (struct cli_task){0};
 }
 
+snug_status cli_parse_knob(const struct snug_knob *knob, const char *text, int64_t *out,
+                           struct snug_error *err)
+{
+    const struct snug_space *widest = snug_engine_rows();
+    const int row = snug_space_find(widest, knob->name);
+    const bool is_free = knob->kind == SNUG_KNOB_LOG2 && strncmp(knob->name, "n_threads", 9) != 0;
+    return snug_knob_parse(is_free ? &widest->knobs[row] : knob, text, out, err);
+}
+
+void cli_follow_threads(const struct cli_args *args, const struct snug_space *space,
+                        struct snug_config *config)
+{
+    const int decode = snug_space_find(space, "n_threads");
+    const int prefill = snug_space_find(space, "n_threads_batch");
+    bool has_decode = false, has_prefill = false;
+    for (int i = 0; i < args->n_knobs; i++) {
+        has_decode = has_decode || strcmp(args->knobs[i].name, "n_threads") == 0;
+        has_prefill = has_prefill || strcmp(args->knobs[i].name, "n_threads_batch") == 0;
+    }
+    if (has_decode && !has_prefill)
+        config->value[prefill] = config->value[decode];
+}
+
 snug_status cli_task_config(const struct cli_args *args, const struct snug_space *space,
                             struct snug_config *config, struct snug_error *err)
 {
@@ -163,11 +186,12 @@ snug_status cli_task_config(const struct cli_args *args, const struct snug_space
         const int row = snug_space_find(space, args->knobs[i].name);
         const snug_status status =
             row < 0 ? snug_fail(err, SNUG_BAD_INPUT, "no knob '%s'", args->knobs[i].name)
-                    : snug_knob_parse(&space->knobs[row], args->knobs[i].text, &config->value[row],
-                                      err);
+                    : cli_parse_knob(&space->knobs[row], args->knobs[i].text, &config->value[row],
+                                     err);
         if (status != SNUG_OK)
             return status;
     }
+    cli_follow_threads(args, space, config);
     return SNUG_OK;
 }
 

@@ -50,6 +50,13 @@ void cli_task_close(struct cli_task *task);
 snug_status cli_task_config(const struct cli_args *args, const struct snug_space *space,
                             struct snug_config *config, struct snug_error *err) SNUG_CHECKED;
 
+/* A knob's text as the user may set it: batch sizes beyond what is worth tuning are allowed. */
+snug_status cli_parse_knob(const struct snug_knob *knob, const char *text, int64_t *out,
+                           struct snug_error *err) SNUG_CHECKED;
+/* llama.cpp's rule: --threads alone sets both counts. */
+void cli_follow_threads(const struct cli_args *args, const struct snug_space *space,
+                        struct snug_config *config);
+
 char *cli_machine_json(const struct snug_machine *machine);
 char *cli_model_json(const struct snug_model *model);
 /* model.gguf of /a/b/model.gguf */
