@@ -4,7 +4,8 @@
     perf/memory.py [FOLDER]
 
 Stated: `snug bench --dry-run` (libllama's dry run; nothing is allocated). Measured: the worker's
-VmHWM during the trial, less its own empty footprint (libraries and the model's vocabulary).
+VmHWM during the trial, less its own empty footprint (libraries and the model's vocabulary). Without flash
+attention the attention scores grow with what is in the cache, so those runs fill the context.
 """
 import csv
 import io
@@ -27,7 +28,7 @@ def main():
     rows = []
     for which, context, ubatch, flash, cache in CONFIGS:
         base = [common.SNUG, "bench", models[which], "-c", str(context), "-p", "512", "-n", "4", "-r", "1", "-q", "-ub",
-                str(ubatch), "-fa", flash, "-ctk", cache, "-ctv", cache, "--load-mode", "none", "-t", "2"]
+                str(ubatch), "-fa", flash, "-d", str(context - 512 if flash == "off" else 0), "-ctk", cache, "-ctv", cache, "--load-mode", "none", "-t", "2"]
         store = f"{folder}/memory-{len(rows)}.db"
         dry = next(csv.DictReader(io.StringIO(common.run(base + ["--dry-run", "-o", "csv"]))))
         stated = sum(float(dry[k]) for k in ("weights_MiB", "cache_MiB", "compute_MiB"))

@@ -88,8 +88,9 @@ snug_status snug_machine_probe(const char *root, struct snug_machine *out,
                                struct snug_error *err) SNUG_CHECKED;
 
 /* Load ggml's backends once per process; later calls do nothing. Folder: $SNUG_BACKENDS, else
- * ../lib/snug/ggml beside the program's folder, else the one fixed at build time, else ggml's own.
- * Turns ggml's log into debug lines of snug_log. Call it in a worker, never before a fork. */
+ * PREFIX/lib/snug/ggml where libggml lies in PREFIX/lib/snug, else the one fixed at build time,
+ * else ggml's own. Turns ggml's log into debug lines of snug_log. Call it in a worker, never before
+ * a fork. */
 snug_status snug_machine_load_backends(struct snug_error *err) SNUG_CHECKED;
 /* List the loaded backends' devices with their free memory into machine->devices. */
 void snug_machine_devices(struct snug_machine *machine);

@@ -77,7 +77,10 @@ snug_status snug_process_run(const char *const *argv, const char *const *env_add
  * snug_process_start tells the child who its parent is. */
 #define SNUG_PROCESS_PARENT_VARIABLE "SNUG_PARENT_PID"
 void snug_process_die_with_parent(void);
-/* Absolute path of the running program. */
+/* Absolute path by which the running program can be started again: its file, or, where a script
+ * started it through the dynamic loader (a bundle's bin/snug), the script, which names itself in
+ * this variable. The variable counts in that case alone. */
+#define SNUG_PROCESS_SELF_VARIABLE "SNUG_SELF"
 snug_status snug_process_self(char *out, size_t cap, struct snug_error *err) SNUG_CHECKED;
 
 /* Resident set of a process: now and peak (VmRSS, VmHWM), each may be NULL; false when it is gone.

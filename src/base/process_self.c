@@ -43,6 +43,15 @@ void snug_process_die_with_parent(void)
         raise(SIGKILL);
 }
 
+/* Was this program started as an argument of the dynamic loader? The kernel then names the loader.
+ */
+static bool is_loader(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    return strncmp(name, "ld-", 3) == 0 && strstr(name, ".so") != NULL;
+}
+
 snug_status snug_process_self(char *out, size_t cap, struct snug_error *err)
 {
     static const char DELETED[] = " (deleted)"; /* the file was replaced while running */
@@ -54,9 +63,13 @@ snug_status snug_process_self(char *out, size_t cap, struct snug_error *err)
     path[n] = '\0';
     if (n > n_deleted && memcmp(path + n - n_deleted, DELETED, n_deleted) == 0)
         path[n -= n_deleted] = '\0';
+    const char *launcher = is_loader(path) ? getenv(SNUG_PROCESS_SELF_VARIABLE) : NULL;
+    const char *self = launcher && launcher[0] == '/' ? launcher : path;
+    n = strlen(self);
     if (n >= cap)
-        return snug_fail(err, SNUG_BAD_INPUT, "/proc/self/exe: path longer than %zu bytes", cap);
-    memcpy(out, path, n + 1);
+        return snug_fail(err, SNUG_BAD_INPUT, "%s: path longer than %zu bytes",
+                         self == path ? "/proc/self/exe" : SNUG_PROCESS_SELF_VARIABLE, cap);
+    memcpy(out, self, n + 1);
     return SNUG_OK;
 }
 

@@ -13,6 +13,8 @@
 #include "snug/units.h"
 #include "trial/trial_json.h"
 
+static const uint64_t CACHE_RAM_DEFAULT_MIB = 8192; /* llama-server's own */
+
 /* A config as it was measured, over all its trials. */
 struct choice {
     const struct known_trial *trial; /* the newest of them */
@@ -200,9 +202,10 @@ int cmd_pick(const struct cli_args *args)
 }
 
 /* argv of the program: what was picked, then what the user adds (later options win there). */
-static char **join_words(const struct cli_args *args, const struct picked *p, char *tool)
+static char **join_words(const struct cli_args *args, const struct picked *p, char *tool,
+                         char cache_ram[32])
 {
-    size_t n = 3;
+    size_t n = 5;
     for (char **w = p->words; *w; w++)
         n++;
     char **argv = calloc(n + (size_t)args->n_rest + 1, sizeof *argv);
@@ -215,6 +218,14 @@ static char **join_words(const struct cli_args *args, const struct picked *p, ch
     for (char **w = p->words; *w; w++) {
         argv[at++] = *w;
     }
+    /* The server keeps prompts of earlier requests, 8 GiB of them by default: what the limit
+     * leaves. */
+    const uint64_t spare = p->task.memory_limit_bytes - p->choice.trial->bytes;
+    if (strcmp(tool_of(args), "llama-server") == 0 && spare >> 20 < CACHE_RAM_DEFAULT_MIB) {
+        snprintf(cache_ram, 32, "%llu", (unsigned long long)(spare >> 20));
+        argv[at++] = (char *)"--cache-ram";
+        argv[at++] = cache_ram;
+    }
     for (int i = 0; i < args->n_rest; i++)
         argv[at++] = args->rest[i];
     return argv;
@@ -222,12 +233,12 @@ static char **join_words(const struct cli_args *args, const struct picked *p, ch
 
 static int start(const struct cli_args *args, struct picked *p)
 {
-    char tool[4096];
+    char tool[4096], cache_ram[32];
     struct snug_error err = {0};
     snprintf(tool, sizeof tool, "%s", tool_of(args));
     if (!args->print && snug_engine_tool(tool_of(args), tool, sizeof tool, &err) != SNUG_OK)
         return cli_fail_text(CLI_FAILED, "%s", err.text);
-    char **argv = join_words(args, p, tool);
+    char **argv = join_words(args, p, tool, cache_ram);
     if (!argv)
         return cli_fail_text(CLI_FAILED, "no memory for a command line");
     char *line = snug_engine_command_line(tool_of(args), p->task.model.path, argv + 3);

@@ -12,7 +12,7 @@
 #include "trial/trial_json.h"
 
 static const int N_TRIALS_DEFAULT = 16;
-static const int N_CONFIRM_PAIRS = 6;
+static const int N_CONFIRM_PAIRS = 8;
 static const double TRIAL_LIMIT_S = 120.0, TRIAL_LIMIT_S_PER_GIB = 30.0;
 
 struct screen {
@@ -170,7 +170,7 @@ static void put_verdict(const struct snug_tune_result *r, const struct screen *s
             snug_buffer_printf(
                 out,
                 "No gain shown over %s: ratio %.2f, the 95 %% interval %.2f to %.2f includes 1 "
-                "or lies below (%d pairs). It stays the pick.\n",
+                "or lies below (%d pairs).\n",
                 name, c->ratio.mid, c->ratio.lo, c->ratio.hi, c->n_pairs);
     }
     const struct snug_tune_trial *pick = &r->trials[r->i_pick];
@@ -283,6 +283,41 @@ static void say_task(const struct cli_args *args, const struct cli_task *task,
             (long long)task->workload.n_gen);
 }
 
+/* What a resumed session was begun with, where nothing else is said now. */
+static snug_status take_stored_options(const struct cli_args *args, struct cli_task *task,
+                                       struct screen *screen, struct snug_tune_options *o,
+                                       struct snug_error *err)
+{
+    int64_t id = 0;
+    char *json = NULL;
+    struct snug_json *doc = NULL;
+    snug_status status =
+        snug_store_session_unfinished(task->store, task->id, "tune", &id, &json, err);
+    if (status == SNUG_OK)
+        status = snug_json_parse("stored session", json, strlen(json), &doc, err);
+    const struct snug_json_node *stored = snug_json_root(doc);
+    const int objective = snug_objective_from_name(snug_json_get_string(stored, "objective", ""));
+    if (status == SNUG_OK && !args->objective && objective >= 0)
+        screen->objective = o->objective = (enum snug_objective)objective;
+    if (status == SNUG_OK && !args->n_trials)
+        o->n_trials = (int)snug_json_get_int(stored, "n_trials", o->n_trials);
+    if (status == SNUG_OK && args->time_s <= 0.0)
+        screen->time_s = o->time_s = snug_json_get_number(stored, "time_s", 0.0);
+    if (status == SNUG_OK && !args->has_seed)
+        o->seed = (uint64_t)snug_json_get_int(stored, "seed", 1);
+    if (status == SNUG_OK && !args->memory_bytes)
+        o->memory_limit_bytes = (uint64_t)snug_json_get_int(stored, "memory_limit_bytes", 0);
+    const char *strategy = snug_json_get_string(stored, "strategy", "snug");
+    for (const struct snug_strategy_row *row = snug_strategy_rows();
+         status == SNUG_OK && !args->strategy && row->name; row++) {
+        if (strcmp(row->name, strategy) == 0)
+            o->strategy = row->name;
+    }
+    snug_json_free(doc);
+    free(json);
+    return status;
+}
+
 static snug_status tune(const struct cli_args *args, struct cli_task *task, struct screen *screen,
                         struct snug_tune_result *result, struct snug_error *err)
 {
@@ -313,6 +348,9 @@ static snug_status tune(const struct cli_args *args, struct cli_task *task, stru
         .on_event = on_event,
         .event_data = screen,
     };
+    status = args->resume ? take_stored_options(args, task, screen, &options, err) : SNUG_OK;
+    if (status != SNUG_OK)
+        return status;
     snug_effort_default(&options.effort);
     options.effort.blocks_max = 8;
     options.effort.phase_s = 2.0;
@@ -348,8 +386,8 @@ int cmd_tune(const struct cli_args *args)
         put_answer(args, &task, &result, &screen, &out);
         code = cli_put(snug_buffer_text(&out));
         if (result.is_stopped)
-            cli_say("\nstopped; every finished trial is kept. Go on with: snug tune %s --resume",
-                    args->operand);
+            cli_say("\nstopped; every finished trial is kept. Go on with the same command and "
+                    "--resume");
         else if (result.i_pick >= 0)
             cli_say("\nnext: snug run %s, or snug report %s -o report.html", args->operand,
                     args->operand);

@@ -161,7 +161,10 @@ snug_status cli_parse_knob(const struct snug_knob *knob, const char *text, int64
     const struct snug_space *widest = snug_engine_rows();
     const int row = snug_space_find(widest, knob->name);
     const bool is_free = knob->kind == SNUG_KNOB_LOG2 && strncmp(knob->name, "n_threads", 9) != 0;
-    return snug_knob_parse(is_free ? &widest->knobs[row] : knob, text, out, err);
+    struct snug_knob wide = *knob;
+    if (strncmp(knob->name, "n_threads", 9) == 0)
+        wide.min = 1; /* the lattice of a large machine begins higher */
+    return snug_knob_parse(is_free ? &widest->knobs[row] : &wide, text, out, err);
 }
 
 void cli_follow_threads(const struct cli_args *args, const struct snug_space *space,
@@ -185,9 +188,9 @@ snug_status cli_task_config(const struct cli_args *args, const struct snug_space
     for (int i = 0; i < args->n_knobs; i++) {
         const int row = snug_space_find(space, args->knobs[i].name);
         const snug_status status =
-            row < 0 ? snug_fail(err, SNUG_BAD_INPUT, "no knob '%s'", args->knobs[i].name)
-                    : cli_parse_knob(&space->knobs[row], args->knobs[i].text, &config->value[row],
-                                     err);
+            row < 0
+                ? snug_fail(err, SNUG_BAD_INPUT, "no knob '%s'", args->knobs[i].name)
+                : cli_parse_knob(&space->knobs[row], args->knobs[i].text, &config->value[row], err);
         if (status != SNUG_OK)
             return status;
     }

@@ -160,6 +160,8 @@ static void bound_threads(struct snug_knob *knob, const struct snug_machine *mac
     if (def > usable && knob->max > 8)
         knob->kind = SNUG_KNOB_LOG2;
     knob->step = knob->max > 16 ? (knob->max + 15) / 16 : 1;
+    if (knob->kind == SNUG_KNOB_INT)
+        knob->min = knob->step; /* multiples of the step, so that halves are among them */
     knob->is_tuned = knob->max > 1;
     knob->why_not = "one CPU only";
 }

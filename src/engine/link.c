@@ -51,8 +51,12 @@ static void describe_exit(struct snug__link *link, uint64_t last_anonymous,
 {
     struct snug_process_exit status = {0};
     char words[160];
-    if (snug_process_wait(&link->process, EXIT_LIMIT_S, &status) != SNUG_OK)
+    if (snug_process_wait(&link->process, EXIT_LIMIT_S, &status) != SNUG_OK) {
         snug_process_signal(&link->process, SIGKILL);
+        end->outcome = SNUG_TRIAL_TIMEOUT;
+        snprintf(end->reason, sizeof end->reason, "the worker neither answered nor ended");
+        return;
+    }
     last_words(&link->process, words, sizeof words);
     end->outcome = SNUG_TRIAL_CRASH;
     if (status.signal == SIGKILL) {
@@ -233,6 +237,10 @@ static void write_open(struct snug_json_writer *w, const struct snug__link *link
 snug_status snug__link_open(struct snug__link *link, const struct snug_engine_options *options,
                             struct snug__llama_caps *caps, struct snug_error *err)
 {
+    struct snug_process_exit gone;
+    /* One that died while it had nothing to do is no fault of the next config. */
+    if (link->is_open && snug_process_wait(&link->process, 0.0, &gone) == SNUG_OK)
+        snug__link_close(link);
     if (link->is_open)
         return SNUG_OK;
     char self[4096];

@@ -10,6 +10,7 @@
 
 #include <ggml.h>
 
+#include "snug/units.h"
 #include "trial/trial_json.h"
 
 #define ESTIMATES_MAX 4096
@@ -29,6 +30,7 @@ struct llama_engine {
     struct snug_space space;
     struct snug__llama_caps caps;
     struct snug__link dry, trial;
+    int64_t numa;            /* of the last trial */
     uint64_t rss_vocabulary; /* a worker with vocabulary and without weights */
     struct estimate *estimates;
     size_t n_estimates;
@@ -176,6 +178,11 @@ static snug_status call_trial(struct llama_engine *e, const struct snug_config *
                               const struct snug_effort *effort, struct snug_measurement *m,
                               struct snug_error *err)
 {
+    /* ggml sets NUMA placement once per process. */
+    const int64_t numa = config->value[snug_space_find(&e->space, "numa")];
+    if (numa != e->numa)
+        snug__link_close(&e->trial);
+    e->numa = numa;
     snug_status status = snug__link_open(&e->trial, &e->options, NULL, err);
     if (status != SNUG_OK)
         return status;
@@ -274,13 +281,14 @@ static snug_status check_context(const struct snug_engine_options *o, struct snu
     const uint64_t bytes =
         snug_model_cache_bytes(o->model, n_cells, GGML_TYPE_Q4_0, GGML_TYPE_Q4_0) /
         (o->model->n_swa > 0 ? 8 : 1);
+    char need[SNUG_UNIT_TEXT_MAX], limit[SNUG_UNIT_TEXT_MAX];
     if (o->memory_limit_bytes == 0 || bytes <= o->memory_limit_bytes)
         return SNUG_OK;
     return snug_fail(err, SNUG_INFEASIBLE,
-                     "%s: a context of %lld tokens needs %.0f MiB for its cache at the least, the "
-                     "limit is %.0f MiB: give a smaller --context, or more --memory",
-                     o->model_path, (long long)n_cells, (double)bytes / (1 << 20),
-                     (double)o->memory_limit_bytes / (1 << 20));
+                     "%s: a context of %lld tokens needs %s for its cache at the least, the limit "
+                     "is %s: give a smaller --context, or more --memory",
+                     o->model_path, (long long)n_cells, snug_bytes_text(bytes, need),
+                     snug_bytes_text(o->memory_limit_bytes, limit));
 }
 
 static snug_status open_engine(const struct snug_engine_options *options, void **out_state,

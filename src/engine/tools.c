@@ -73,7 +73,13 @@ snug_status snug_engine_fit(const struct snug_space *space, const struct snug_wo
     const char *const env[] = {"GGML_NO_BACKTRACE=1", NULL};
     struct snug_buffer out = {0};
     status = snug_process_run(argv, env, FIT_LIMIT_S, FIT_OUTPUT_MAX, &out, err);
-    if (status == SNUG_OK) {
+    if (status == SNUG_OK &&
+        (strstr(snug_buffer_text(&out), "-ot ") || strstr(snug_buffer_text(&out), "-ts "))) {
+        /* Part of its choice would be dropped, and the rest must not go by its name. */
+        status = snug_fail(err, SNUG_UNSUPPORTED,
+                           "it places single tensors, which is not a knob here yet: %.150s",
+                           snug_buffer_text(&out));
+    } else if (status == SNUG_OK) {
         snug_space_default(space, out_config);
         read_fit(snug_buffer_text(&out), space, out_config);
     }

@@ -146,6 +146,20 @@ static void put_devices(struct snug_json_writer *writer)
     snug_json_end(writer);
 }
 
+/* Private memory mapped already, used or not: drivers and sanitizers reserve far more than there
+ * is. Second last field of proc(5) statm, in pages. */
+static uint64_t data_bytes(void)
+{
+    unsigned long long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (!file)
+        return 0;
+    if (fscanf(file, "%*u %*u %*u %*u %*u %llu", &pages) != 1)
+        pages = 0;
+    fclose(file);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 static void on_open(struct snug__worker *w, const struct snug_json_node *request)
 {
     const char *path = snug_json_get_string(request, "model", "");
@@ -162,7 +176,8 @@ static void on_open(struct snug__worker *w, const struct snug_json_node *request
     llama_backend_init();
     const uint64_t limit = (uint64_t)snug_json_get_int(request, "limit_bytes", 0);
     if (limit > 0) {
-        const struct rlimit data = {limit + SLACK_BYTES, limit + SLACK_BYTES};
+        const uint64_t most = data_bytes() + limit + SLACK_BYTES;
+        const struct rlimit data = {most, most};
         setrlimit(RLIMIT_DATA, &data); /* the watchdog stands behind it when this is refused */
     }
     uint64_t peak = 0;
@@ -233,13 +248,14 @@ static void on_run(struct snug__worker *w, const struct snug__settings *settings
     m.load_s = w->load_s;
     m.bytes = w->bytes;
     m.bytes.rss_base = w->rss_base;
+    w->outcome = SNUG_TRIAL_REFUSED;
     status = snug__worker_measure(w, workload, effort, &m, &err);
     if (status == SNUG_OK) {
         uint64_t rss = 0;
         snug_process_rss(getpid(), &rss, &m.bytes.rss_peak);
         send_done(w, &m);
     } else {
-        send_refused(w, SNUG_TRIAL_REFUSED, err.text);
+        send_refused(w, w->outcome, err.text);
     }
     snug_measurement_clear(&m);
 }
@@ -262,6 +278,9 @@ static void on_request(struct snug__worker *w, const char *line)
     } else if (snug__settings_from_json(snug_json_get(request, "config"), &settings, &err) !=
                SNUG_OK) {
         send_refused(w, SNUG_TRIAL_REFUSED, err.text);
+    } else if (workload.n_parallel > settings.n_batch) {
+        /* ggml would abort: one step of decode is one token of every sequence. */
+        send_refused(w, SNUG_TRIAL_REFUSED, "more sequences at once than n_batch");
     } else if (strcmp(op, "estimate") == 0) {
         on_estimate(w, &settings, &workload);
     } else {

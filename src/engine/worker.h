@@ -53,6 +53,7 @@ bool snug__settings_same_context(const struct snug__settings *a, const struct sn
 /* Sizes and choices that libllama states only in its log. One global capture per process, since
  * libllama's log callback is global. */
 struct snug__llama_log {
+    uint64_t device_model;   /* part of bytes.device that is the model\'s */
     struct snug_bytes bytes; /* summed since the last reset of each kind */
     bool is_flash_attn_on;   /* what "auto" became */
     char last_error[SNUG_REASON_MAX];
@@ -77,7 +78,8 @@ struct snug__worker {
     struct snug_bytes bytes; /* stated by libllama for what is loaded */
     uint64_t rss_base;
     bool is_flash_attn_on;
-    double load_s; /* of the last load */
+    enum snug_outcome outcome; /* of a measurement that failed */
+    double load_s;             /* of the last load */
     /* Dry runs: a model without weights, kept for as long as the load knobs stay the same. */
     struct llama_model *dry_model;
     struct snug__settings dry_settings;

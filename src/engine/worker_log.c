@@ -111,5 +111,6 @@ void snug__llama_log_reset_context(void)
 {
     snug__llama_log.bytes.cache = 0;
     snug__llama_log.bytes.compute = 0;
+    snug__llama_log.bytes.device = snug__llama_log.device_model;
     snug__llama_log.last_error[0] = '\0';
 }

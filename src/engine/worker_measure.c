@@ -42,8 +42,10 @@ struct bench {
     bool is_cut; /* the last block was cut short */
 };
 
-static snug_status decode_failed(int rc, const char *what, struct snug_error *err)
+/* -2 is libllama's word for an allocation that failed. */
+static snug_status decode_failed(struct bench *b, int rc, const char *what, struct snug_error *err)
 {
+    b->w->outcome = rc == -2 ? SNUG_TRIAL_OOM : SNUG_TRIAL_REFUSED;
     return snug_fail(err, SNUG_UNSUPPORTED, "llama_decode returned %d during %s: %s", rc, what,
                      snug__llama_log.last_error[0] ? snug__llama_log.last_error
                      : rc == 1                     ? "the cache is full"
@@ -75,7 +77,7 @@ static snug_status feed(struct bench *b, int64_t n, const char *what, struct snu
             }
             const int rc = llama_decode(b->w->context, b->batch);
             if (rc != 0)
-                return decode_failed(rc, what, err);
+                return decode_failed(b, rc, what, err);
         }
     }
     llama_synchronize(b->w->context);
@@ -160,7 +162,7 @@ static snug_status decode_block(struct bench *b, double *out_tps, struct snug_er
             add_token(b, seq, b->n_cached, true);
         const int rc = llama_decode(b->w->context, b->batch);
         if (rc != 0)
-            return decode_failed(rc, "decode", err);
+            return decode_failed(b, rc, "decode", err);
         llama_synchronize(b->w->context);
         b->n_cached++;
         n_done++;

@@ -127,12 +127,25 @@ static snug_status load_model(struct snug__worker *w, const struct snug__setting
     const double start = snug_clock_s();
     w->model = llama_model_load_from_file(w->model_path, params);
     w->load_s = snug_clock_s() - start;
+    snug__llama_log.device_model = snug__llama_log.bytes.device;
     if (w->model)
         return SNUG_OK;
     *out_outcome = outcome_of_log();
     return snug_fail(err, SNUG_UNSUPPORTED, "libllama did not load the model: %s",
                      snug__llama_log.last_error[0] ? snug__llama_log.last_error
                                                    : "no reason given");
+}
+
+/* ggml's CPU backend keeps a work buffer that libllama does not state. Without flash attention its
+ * largest user is the product with V, for which the scores [n_ctx, n_ubatch, n_head] are converted to
+ * V's 16-bit type (ggml_graph_plan, MUL_MAT). With flash attention it stays below some MiB. */
+static uint64_t work_bytes(const struct llama_model *model, const struct snug__settings *s,
+                           const struct snug_workload *workload, bool is_flash_attn_on)
+{
+    if (is_flash_attn_on || s->type_v == GGML_TYPE_F32)
+        return 0;
+    return (uint64_t)workload->n_ctx * (uint64_t)s->n_ubatch *
+           (uint64_t)llama_model_n_head(model) * sizeof(uint16_t);
 }
 
 static snug_status make_context(struct snug__worker *w, const struct snug__settings *s,
@@ -156,6 +169,7 @@ static snug_status make_context(struct snug__worker *w, const struct snug__setti
         llama_attach_threadpool(w->context, w->threadpool, w->threadpool_batch);
     w->bytes = snug__llama_log.bytes;
     w->is_flash_attn_on = snug__llama_log.is_flash_attn_on;
+    w->bytes.compute += work_bytes(w->model, s, workload, w->is_flash_attn_on);
     return SNUG_OK;
 }
 
@@ -283,6 +297,7 @@ snug_status snug__worker_estimate(struct snug__worker *w, const struct snug__set
                          reason[0] ? reason : "no reason given");
     llama_free(context);
     bytes.weights = llama_model_size(w->dry_model) + tied_copy_bytes(w, settings);
+    bytes.compute += work_bytes(w->dry_model, settings, workload, is_flash_attn_on);
     w->is_flash_attn_on = is_flash_attn_on;
     *out = bytes;
     return SNUG_OK;

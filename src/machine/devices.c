@@ -2,13 +2,13 @@
  * at hand when they are loaded; a device is what a backend offers to compute on. */
 #include "snug/machine.h"
 
+#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include <ggml-backend.h>
 
-#include "base/process.h"
 #include "machine/probe.h"
 
 /* The build writes SNUG_BACKEND_FOLDER; "" lets ggml look where it was built to look. */
@@ -19,7 +19,9 @@
 #define SNUG_BACKEND_FOLDER ""
 #endif
 
-#define INSTALLED_FOLDER "../lib/snug/ggml" /* beside the folder of the program */
+/* Seen from libggml's folder. An installation with libraries of its own keeps them in
+ * PREFIX/lib/snug; beside a system's libggml there is no such folder. */
+#define INSTALLED_FOLDER "../snug/ggml"
 
 /* ggml sends pieces of lines; each becomes one debug line without its end. */
 static void forward_log(enum ggml_log_level level, const char *text, void *data)
@@ -40,14 +42,15 @@ static bool is_folder(const char *path)
 
 static bool find_installed(char *out, size_t cap)
 {
-    char self[SNUG__PROBE_PATH_MAX];
-    if (snug_process_self(self, sizeof self, NULL) != SNUG_OK)
+    Dl_info info;
+    const void *function = dlsym(RTLD_DEFAULT, "ggml_backend_load_all_from_path");
+    if (!function || !dladdr(function, &info) || !info.dli_fname)
         return false;
-    char *slash = strrchr(self, '/');
-    if (!slash)
-        return false;
-    *slash = '\0';
-    return snug__format(out, cap, "%s/" INSTALLED_FOLDER, self) && is_folder(out);
+    const char *slash = strrchr(info.dli_fname, '/');
+    return slash &&
+           snug__format(out, cap, "%.*s/" INSTALLED_FOLDER, (int)(slash - info.dli_fname),
+                        info.dli_fname) &&
+           is_folder(out);
 }
 
 snug_status snug_machine_load_backends(struct snug_error *err)

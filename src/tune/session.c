@@ -2,6 +2,7 @@
  * it ends. */
 #include "tune/session.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -149,6 +150,7 @@ static void put_command(struct snug_json_writer *w, const struct snug_tune_optio
 
 char *snug__tune_result_json(const struct snug_tune_options *o, const struct snug_tune_result *r)
 {
+    char verdict[64];
     struct snug_json_writer w = {0};
     snug_json_begin_object(&w, NULL);
     snug_json_put_string(&w, "objective", snug_objective_name(o->objective));
@@ -169,6 +171,10 @@ char *snug__tune_result_json(const struct snug_tune_options *o, const struct snu
         snug_json_put_number(&w, "mid", r->confirm[i].ratio.mid);
         snug_json_put_number(&w, "hi", r->confirm[i].ratio.hi);
         snug_json_put_int(&w, "n_pairs", r->confirm[i].n_pairs);
+        snprintf(verdict, sizeof verdict,
+                 r->confirm[i].ratio.lo > 1.0 ? "%.2fx faster" : "no gain shown (ratio %.2f)",
+                 r->confirm[i].ratio.mid);
+        snug_json_put_string(&w, "verdict", verdict);
         snug_json_end(&w);
     }
     snug_json_end(&w);

@@ -66,7 +66,9 @@ static void check_ok(const struct snug_measurement *m, const struct snug_workloa
         assert_true(isfinite(m->gaps_s[i]) && m->gaps_s[i] > 0);
     assert_contains(m->build, "libllama ");
     assert_true(m->bytes.weights > 0 && m->bytes.cache > 0 && m->bytes.compute > 0);
-    assert_true(m->bytes.rss_peak > m->bytes.rss_base && m->bytes.rss_base > 0);
+    assert_true(m->bytes.rss_peak > 0 && m->bytes.rss_base > 0);
+    /* A sanitizer keeps what was freed: its empty worker may be the larger one. */
+    assert_true(HAS_ASAN || m->bytes.rss_peak > m->bytes.rss_base);
 }
 
 static void trial_of_default_measures_and_reads_back_its_config(void **state)

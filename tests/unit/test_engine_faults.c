@@ -222,7 +222,7 @@ static void models_that_libllama_refuses_are_bad_input_in_its_words(void **state
     char path[512];
     snprintf(path, sizeof path, "%s/changed.gguf", t->folder);
     for (size_t i = 0; i < COUNT(cases); i++) {
-        struct snug_error err;
+        struct snug_error err = {0};
         struct snug_model model = {0};
         struct snug_engine *engine = NULL;
         struct snug_engine_options options = engine_test_options(t);
@@ -230,11 +230,12 @@ static void models_that_libllama_refuses_are_bad_input_in_its_words(void **state
         options.model_path = path;
         if (snug_model_open(path, &model, &err) == SNUG_OK)
             options.model = &model;
-        assert_fails(SNUG_BAD_INPUT, snug_engine_open("llama", &options, &engine, &err));
+        const snug_status status = snug_engine_open("llama", &options, &engine, &err);
+        snug_model_clear(&model);
+        assert_int_equal(status, SNUG_BAD_INPUT);
         assert_contains(err.text, "changed.gguf");
         assert_contains(err.text, cases[i][2]);
         assert_null(strchr(err.text, '\n'));
-        snug_model_clear(&model);
         engine_test_no_children();
     }
 }

@@ -1,6 +1,8 @@
 /* What a process knows of itself, with this very program in other roles. */
 #include "child.h"
 
+#include <dlfcn.h>
+#include <sys/auxv.h>
 #include <sys/time.h>
 
 static volatile int stop_flag;
@@ -25,6 +27,17 @@ static void self_is_the_running_program(void **state)
     assert_fails(SNUG_BAD_INPUT, snug_process_self(small, sizeof small, &err));
 }
 
+static void assert_self_is(const char *want, const char *const *argv, const char *const *env)
+{
+    struct snug_error err;
+    struct snug_process p = SNUG_PROCESS_INIT;
+    assert_ok(snug_process_start(&p, argv, env, &err));
+    assert_string_equal(next_line(&p), "ready");
+    assert_ok(snug_process_write(&p, "go\n", 3, PATIENCE_S, &err));
+    assert_string_equal(next_line(&p), want);
+    snug_process_clear(&p);
+}
+
 static void self_of_replaced_program_is_its_path(void **state)
 {
     struct snug_error err;
@@ -41,6 +54,26 @@ static void self_of_replaced_program_is_its_path(void **state)
     assert_ok(snug_process_write(&p, "go\n", 3, PATIENCE_S, &err));
     assert_string_equal(next_line(&p), copy);
     snug_process_clear(&p);
+}
+
+/* The program started by a script through the loader, as in a bundle. */
+static void self_through_the_loader_is_what_the_variable_says(void **state)
+{
+    (void)state;
+    struct snug_error err;
+    Dl_info loader;
+    char self[4096];
+    assert_ok(snug_process_self(self, sizeof self, &err));
+    assert_true(dladdr((const void *)getauxval(AT_BASE), &loader) != 0);
+    const char *const env[] = {"SNUG_SELF=/opt/bundle/bin/snug", NULL};
+    const char *const relative[] = {"SNUG_SELF=bin/snug", NULL};
+    assert_self_is("/opt/bundle/bin/snug",
+                   (const char *const[]){loader.dli_fname, self, "--self", NULL}, env);
+    assert_self_is(self, (const char *const[]){self, "--self", NULL}, env); /* not meant for it */
+    char *loader_path = realpath(loader.dli_fname, NULL);
+    assert_self_is(loader_path, (const char *const[]){loader.dli_fname, self, "--self", NULL},
+                   relative);
+    free(loader_path);
 }
 
 static void worker_dies_with_its_parent(void **state)
@@ -187,6 +220,7 @@ static int run_tests(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(self_is_the_running_program),
         IN_FOLDER(self_of_replaced_program_is_its_path),
+        cmocka_unit_test(self_through_the_loader_is_what_the_variable_says),
         IN_FOLDER(worker_dies_with_its_parent),
         IN_FOLDER(worker_of_a_parent_already_gone_dies),
         cmocka_unit_test(rss_of_living_process_is_known),
