@@ -125,7 +125,7 @@ const char *snug_warning_meaning(enum snug_warning_bit bit);
 struct snug_bytes {
     uint64_t weights;  /* all model buffers on all devices, mapped file included */
     uint64_t cache;    /* key-value cache and recurrent state */
-    uint64_t compute;  /* graph buffers and output logits */
+    uint64_t compute;  /* graph buffers, output logits, CPU work buffer of unfused attention */
     uint64_t device;   /* part of the sum of the three that lies on devices other than the CPU */
     uint64_t rss_peak; /* worker's peak resident set during the trial; 0: not measured */
     uint64_t rss_base; /* the worker's own resident set before any model */

@@ -21,6 +21,7 @@ static const uint64_t DRY_LIMIT_MIN_BYTES = 256ull << 20, DRY_LIMIT_MAX_BYTES = 
 struct estimate {
     struct snug_config key; /* knobs that do not move bytes are at their default */
     bool is_feasible;
+    bool is_killed; /* the worker was killed from outside: says nothing of the config */
     struct snug_bytes bytes;
     char reason[SNUG_REASON_MAX];
 };
@@ -67,8 +68,7 @@ static void read_bytes(const struct snug_json_node *node, struct snug_bytes *out
     out->device = (uint64_t)snug_json_get_int(node, "device", 0);
 }
 
-/* One dry run. config NULL: libllama's own defaults. *out_flash_attn: what is in effect. */
-static snug_status dry_run(struct llama_engine *e, const struct snug_config *config,
+static snug_status ask_dry(struct llama_engine *e, const struct snug_config *config,
                            struct estimate *out, bool *out_flash_attn, struct snug_error *err)
 {
     snug_status status = snug__link_open(&e->dry, &e->options, &e->caps, err);
@@ -81,6 +81,7 @@ static snug_status dry_run(struct llama_engine *e, const struct snug_config *con
     struct snug__link_end end = {0};
     status = snug__link_call(&e->dry, &e->options, &request, ESTIMATE_LIMIT_S, &doc, &end, err);
     if (status == SNUG_CRASHED) {
+        out->is_killed = end.outcome == SNUG_TRIAL_OOM;
         snprintf(out->reason, sizeof out->reason, "%s", end.reason);
         return SNUG_OK; /* the config is infeasible; the next dry run gets a new worker */
     }
@@ -99,6 +100,18 @@ static snug_status dry_run(struct llama_engine *e, const struct snug_config *con
     }
     snug_json_free(doc);
     return SNUG_OK;
+}
+
+/* One dry run. config NULL: libllama's own defaults. *out_flash_attn: what is in effect. Asked
+ * again when the worker was killed: twice, and the config itself is too much. */
+static snug_status dry_run(struct llama_engine *e, const struct snug_config *config,
+                           struct estimate *out, bool *out_flash_attn, struct snug_error *err)
+{
+    const snug_status status = ask_dry(e, config, out, out_flash_attn, err);
+    if (status != SNUG_OK || !out->is_killed)
+        return status;
+    out->is_killed = false;
+    return ask_dry(e, config, out, out_flash_attn, err);
 }
 
 static snug_status find_estimate(struct llama_engine *e, const struct snug_config *config,

@@ -137,15 +137,15 @@ static snug_status load_model(struct snug__worker *w, const struct snug__setting
 }
 
 /* ggml's CPU backend keeps a work buffer that libllama does not state. Without flash attention its
- * largest user is the product with V, for which the scores [n_ctx, n_ubatch, n_head] are converted to
- * V's 16-bit type (ggml_graph_plan, MUL_MAT). With flash attention it stays below some MiB. */
+ * largest user is the product with V, for which the scores [n_ctx, n_ubatch, n_head] are converted
+ * to V's 16-bit type (ggml_graph_plan, MUL_MAT). With flash attention it stays below some MiB. */
 static uint64_t work_bytes(const struct llama_model *model, const struct snug__settings *s,
                            const struct snug_workload *workload, bool is_flash_attn_on)
 {
     if (is_flash_attn_on || s->type_v == GGML_TYPE_F32)
         return 0;
-    return (uint64_t)workload->n_ctx * (uint64_t)s->n_ubatch *
-           (uint64_t)llama_model_n_head(model) * sizeof(uint16_t);
+    return (uint64_t)workload->n_ctx * (uint64_t)s->n_ubatch * (uint64_t)llama_model_n_head(model) *
+           sizeof(uint16_t);
 }
 
 static snug_status make_context(struct snug__worker *w, const struct snug__settings *s,

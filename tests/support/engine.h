@@ -91,10 +91,8 @@ static inline int engine_test_close(void **state)
 
 static inline struct snug_engine_options engine_test_options(const struct engine_test *t)
 {
-    return (struct snug_engine_options){.model_path = t->path,
-                                        .machine = &t->machine,
-                                        .model = &t->model,
-                                        .workload = t->workload};
+    return (struct snug_engine_options){
+        .model_path = t->path, .machine = &t->machine, .model = &t->model, .workload = t->workload};
 }
 
 static struct snug_engine *engine_test_running;

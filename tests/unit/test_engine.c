@@ -249,8 +249,8 @@ static void estimate_equals_what_a_real_load_states(void **state)
     options.workload.n_ctx = 1024;
     struct snug_engine *engine = engine_test_start(&options);
     const struct snug_space *space = snug_engine_space(engine);
-    const char *const knobs[][2] = {{"repack", "on"},        {"repack", "off"}, {"n_ubatch", "32"},
-                                    {"flash_attn", "off"},   {"type_k", "q8_0"}, {"type_k", "f32"},
+    const char *const knobs[][2] = {{"repack", "on"},      {"repack", "off"},  {"n_ubatch", "32"},
+                                    {"flash_attn", "off"}, {"type_k", "q8_0"}, {"type_k", "f32"},
                                     {"load_mode", "none"}};
     for (size_t i = 0; i < COUNT(knobs); i++) {
         struct snug_config config;
@@ -339,11 +339,11 @@ static void memory_limit_below_the_statement_refuses_before_running(void **state
 static void open_refuses_workloads_that_no_context_holds(void **state)
 {
     struct engine_test *t = *state;
-    const struct snug_workload workloads[] = {
-        {16, 4, 0, 0, 64},       {-1, 4, 0, 1, 64},          {16, 4, 0, 1, 0},
-        {65, 4, 0, 1, 64},       {16, 4, 49, 1, 64},         {16, 4, 0, 257, 64},
-        {16, 4, 0, 2, 1 << 30},  {16, 4, 0, 1, INT64_MAX},   {INT64_MAX, 4, 0, 1, 64},
-        {16, 4, INT64_MAX, 1, 64}};
+    const struct snug_workload workloads[] = {{16, 4, 0, 0, 64},        {-1, 4, 0, 1, 64},
+                                              {16, 4, 0, 1, 0},         {65, 4, 0, 1, 64},
+                                              {16, 4, 49, 1, 64},       {16, 4, 0, 257, 64},
+                                              {16, 4, 0, 2, 1 << 30},   {16, 4, 0, 1, INT64_MAX},
+                                              {INT64_MAX, 4, 0, 1, 64}, {16, 4, INT64_MAX, 1, 64}};
     for (size_t i = 0; i < COUNT(workloads); i++) {
         struct snug_error err;
         struct snug_engine *engine = NULL;

@@ -175,10 +175,11 @@ static void log_keeps_the_first_error(void **state)
 static void command_line_quotes_what_a_shell_would_change(void **state)
 {
     (void)state;
-    char *const words[] = {(char *)"--a", (char *)"b c", (char *)"it's", (char *)"", (char *)"$X",
-                           NULL};
+    char *const words[] = {(char *)"--a", (char *)"b c", (char *)"it's",
+                           (char *)"",    (char *)"$X",  NULL};
     char *line = snug_engine_command_line("llama-server", "/m odels/é.gguf", words);
-    assert_string_equal(line, "llama-server --model '/m odels/é.gguf' --a 'b c' 'it'\\''s' '' '$X'");
+    assert_string_equal(line,
+                        "llama-server --model '/m odels/é.gguf' --a 'b c' 'it'\\''s' '' '$X'");
     free(line);
     line = snug_engine_command_line("llama-cli", "m.gguf", NULL);
     assert_string_equal(line, "llama-cli --model m.gguf");
@@ -275,8 +276,8 @@ static void flags_are_accepted_by_the_packaged_server(void **state)
     options.allow_quality = true;
     struct snug_engine *engine = engine_test_start(&options);
     const struct snug_space *space = snug_engine_space(engine);
-    const char *const knobs[][2] = {{"load_mode", "none"}, {"repack", "off"},   {"n_ubatch", "64"},
-                                    {"n_batch", "256"},    {"type_k", "q8_0"},  {"type_v", "q4_0"},
+    const char *const knobs[][2] = {{"load_mode", "none"}, {"repack", "off"},    {"n_ubatch", "64"},
+                                    {"n_batch", "256"},    {"type_k", "q8_0"},   {"type_v", "q4_0"},
                                     {"poll", "0"},         {"kv_unified", "on"}, {"prio", "-1"},
                                     {"kv_offload", "off"}, {"device", "none"}};
     struct snug_config config;
@@ -310,8 +311,7 @@ static void fit_starts_from_the_default_of_the_space(void **state)
     assert_ok(snug_engine_fit(space, &t->workload, t->path, &config, &err));
     if (!space->knobs[snug_space_find(space, "n_gpu_layers")].is_tuned)
         engine_test_effective(space, &plain, &config); /* nothing to fit without a GPU */
-    assert_fails(SNUG_CRASHED,
-                 snug_engine_fit(space, &t->workload, "/nosuch.gguf", &config, &err));
+    assert_fails(SNUG_CRASHED, snug_engine_fit(space, &t->workload, "/nosuch.gguf", &config, &err));
     engine_test_stop();
     engine_test_no_children();
 }

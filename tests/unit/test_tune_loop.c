@@ -15,7 +15,7 @@ struct session {
     char store_path[600];
     int64_t task_id;
     volatile int stop;
-    int stop_after;     /* trials that end before the stop flag is set; 0: never */
+    int stop_after; /* trials that end before the stop flag is set; 0: never */
     int n_begun, n_ended, n_checked;
     const char *limit_file; /* set a file size limit when the first search trial begins */
     struct snug_tune_options options;
