@@ -53,7 +53,14 @@ format: deps-check
 	@clang-format -i $$(find src include tests fuzz perf examples -name '*.c' -o -name '*.h')
 
 install: snug
-	@tools/install "$(DESTDIR)" "$(PREFIX)"
+	@BUILD="$(BUILD)" tools/install "$(DESTDIR)" "$(PREFIX)"
+
+uninstall:
+	@tools/install --uninstall "$(DESTDIR)" "$(PREFIX)"
+
+# One archive that runs wherever it is unpacked.
+dist: snug
+	@BUILD="$(BUILD)" tools/install --dist "$(BUILD)/dist"
 
 clean:
 	rm -rf build build-* snug
@@ -66,6 +73,7 @@ help:
 	@echo 'make demo       all set-up, then the main job with no model file'
 	@echo 'make test       all set-up, then every test'
 	@echo 'make check      format, sizes, layers, banned functions, sanitizers, both compilers'
-	@echo 'make install    PREFIX=/usr/local DESTDIR='
+	@echo 'make install    PREFIX=/usr/local DESTDIR=; make uninstall takes it away again'
+	@echo 'make dist       build/dist/snug-VERSION-ARCH.tar.gz, which runs wherever it is unpacked'
 
-.PHONY: all snug deps deps-check ready demo test check format install clean distclean help
+.PHONY: all snug deps deps-check ready demo test check format install uninstall dist clean distclean help

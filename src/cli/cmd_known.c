@@ -97,7 +97,7 @@ static int with_known(const struct cli_args *args,
     struct snug_store *store = NULL;
     struct known known = {.task_id = 0};
     int code = CLI_OK;
-    if (cli_store_open_known(args, &store, &err) != SNUG_OK ||
+    if (snug_store_open(args->store, &store, &err) != SNUG_OK ||
         known_open(args, store, NULL, &known, &err) != SNUG_OK)
         code = cli_fail(&err);
     else
@@ -117,7 +117,7 @@ static int with_each(const struct cli_args *args,
     struct snug_store *store = NULL;
     struct known *list = NULL;
     int n = 0, code = CLI_OK;
-    if (cli_store_open_known(args, &store, &err) != SNUG_OK ||
+    if (snug_store_open(args->store, &store, &err) != SNUG_OK ||
         known_list(args, store, NULL, &list, &n, &err) != SNUG_OK)
         code = cli_fail(&err);
     for (int i = n - 1; code == CLI_OK && i >= 0; i--)
@@ -183,7 +183,7 @@ int cmd_history(const struct cli_args *args)
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
         snug_table_column(&table, columns[i],
                           i >= 1 && i <= 3 ? SNUG_COLUMN_TEXT : SNUG_COLUMN_NUMBER);
-    snug_status status = cli_store_open_known(args, &store, &err);
+    snug_status status = snug_store_open(args->store, &store, &err);
     if (status == SNUG_OK)
         status = snug_store_tasks(store, NULL, task_row, &table, &err);
     int code = status == SNUG_OK ? CLI_OK : cli_fail(&err);

@@ -112,7 +112,7 @@ static snug_status pick(const struct cli_args *args, struct picked *p, struct sn
 {
     snug_status status = cli_task_open_model(args, &p->task, err);
     if (status == SNUG_OK)
-        status = cli_store_open_known(args, &p->task.store, err);
+        status = snug_store_open(args->store, &p->task.store, err);
     if (status == SNUG_OK)
         status = known_open(args, p->task.store, p->task.machine.fingerprint, &p->known, err);
     if (status != SNUG_OK)

@@ -4,7 +4,6 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "machine/machine_json.h"
 #include "model/model_json.h"
@@ -137,14 +136,6 @@ snug_status cli_task_open_store(const struct cli_args *args, struct cli_task *ta
     free(machine);
     free(model);
     return status;
-}
-
-snug_status cli_store_open_known(const struct cli_args *args, struct snug_store **out,
-                                 struct snug_error *err)
-{
-    if (args->store && access(args->store, F_OK) != 0)
-        return snug_fail(err, SNUG_NOT_FOUND, "%s: no such history file", args->store);
-    return snug_store_open(args->store, out, err);
 }
 
 void cli_task_close(struct cli_task *task)

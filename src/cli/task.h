@@ -62,9 +62,6 @@ char *cli_model_json(const struct snug_model *model);
 /* model.gguf of /a/b/model.gguf */
 const char *cli_base_name(const char *path);
 enum snug_objective cli_objective(const struct cli_args *args);
-/* The store for commands that only read: a file that is not there is an error, not made. */
-snug_status cli_store_open_known(const struct cli_args *args, struct snug_store **out,
-                                 struct snug_error *err) SNUG_CHECKED;
 /* --format, else --json, else Markdown. */
 enum snug_table_format cli_table_format(const struct cli_args *args);
 /* A tuning's result with its trials; malloc'ed or NULL. */

@@ -7,8 +7,8 @@
 #include "tune/session.h"
 
 #define PAIRS_MAX 64
-/* With fewer, the bootstrap's 95 % interval covers less than it says: of six pairs even the smallest
- * and the largest ratio enclose the median only in 97 % of all cases. */
+/* With fewer, the bootstrap's 95 % interval covers less than it says: of six pairs even the
+ * smallest and the largest ratio enclose the median only in 97 % of all cases. */
 #define PAIRS_MIN 6
 static const size_t N_RESAMPLES = 2000;
 static const double LEVEL = 0.95;
@@ -89,7 +89,8 @@ static snug_status confirm_against(const struct snug_tune_options *o, struct snu
     c->n_pairs = pairs.n;
     c->ratio =
         snug_stats_ratio_paired(pairs.a, pairs.b, (size_t)pairs.n, LEVEL, N_RESAMPLES, o->seed);
-    /* What was not shown to be faster is not recommended; the default goes before the fit choice. */
+    /* What was not shown to be faster is not recommended; the default goes before the fit choice.
+     */
     if (c->ratio.lo <= 1.0 && r->i_pick == r->i_best)
         r->i_pick = i_other;
     return SNUG_OK;

@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <signal.h>
 
+#include "base/file.h"
 #include "engine/probe_worker.h"
 #include "engine/worker.h"
 #include "snug/engine.h"
@@ -152,6 +153,32 @@ static inline struct snug_measurement engine_test_run(struct snug_engine *engine
         fail_msg("the trial is %s, not %s: %s", snug_outcome_name(m.outcome),
                  snug_outcome_name(want), m.reason);
     return m;
+}
+
+/* A copy of the model in which the n bytes `skip` after the first `key` are others. */
+static inline void engine_test_change(const struct engine_test *t, const char *path,
+                                      const char *key, size_t skip, const void *bytes, size_t n)
+{
+    struct snug_error err;
+    char *file = NULL;
+    size_t n_file = 0;
+    assert_ok(snug_file_read(t->path, 64u << 20, &file, &n_file, &err));
+    char *at = memmem(file, n_file, key, strlen(key));
+    assert_non_null(at);
+    memcpy(at + skip, bytes, n);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(file, 1, n_file, f), n_file);
+    assert_int_equal(fclose(f), 0);
+    free(file);
+}
+
+/* Loads, is stated, and aborts in the first norm that is computed: ggml asserts eps >= 0. */
+static inline void engine_test_aborting(const struct engine_test *t, const char *path)
+{
+    static const char key[] = "llama.attention.layer_norm_rms_epsilon";
+    const float epsilon = -1.0f; /* after the key: its type in 4 bytes, then the number */
+    engine_test_change(t, path, key, sizeof key - 1 + 4, &epsilon, sizeof epsilon);
 }
 
 /* Living or unreaped children of this process, at most cap of them. */

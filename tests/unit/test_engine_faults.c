@@ -2,7 +2,6 @@
  * trial works. Workers are killed from the progress callback, in the middle of their work. */
 #include "engine.h"
 
-#include "base/file.h"
 #include "base/process.h"
 
 /* What a progress callback does once, when a trial is under way. */
@@ -166,8 +165,28 @@ static void stop_in_a_trial_interrupts_and_leaves_no_child(void **state)
     assert_next_trial_works(engine, t);
 }
 
-/* A batch for 64 sequences at once is longer than n_batch: libllama asserts. */
-static void assertion_in_libllama_is_a_crash_that_quotes_it(void **state)
+static void assertion_in_ggml_is_a_crash_that_quotes_it(void **state)
+{
+    struct engine_test *t = *state;
+    struct snug_engine_options options = engine_test_options(t);
+    struct snug_config config;
+    char path[512];
+    snprintf(path, sizeof path, "%s/aborts.gguf", t->folder);
+    engine_test_aborting(t, path);
+    options.model_path = path;
+    struct snug_engine *engine = engine_test_start(&options);
+    snug_space_default(snug_engine_space(engine), &config);
+    for (int i = 0; i < 2; i++) { /* each gets a worker of its own */
+        struct snug_measurement m = engine_test_run(engine, &config, &t->effort, SNUG_TRIAL_CRASH);
+        assert_contains(m.reason, "GGML_ASSERT(eps >= 0.0f) failed");
+        assert_contains(m.reason, "signal 6");
+        snug_measurement_clear(&m);
+    }
+    engine_test_stop();
+    engine_test_no_children();
+}
+
+static void more_sequences_than_a_batch_holds_are_refused(void **state)
 {
     struct engine_test *t = *state;
     struct snug_engine_options options = engine_test_options(t);
@@ -176,39 +195,18 @@ static void assertion_in_libllama_is_a_crash_that_quotes_it(void **state)
     struct snug_config bad, good;
     snug_space_default(snug_engine_space(engine), &good);
     bad = good;
-    engine_test_set(snug_engine_space(engine), &bad, "n_batch", "32");
+    engine_test_set(snug_engine_space(engine), &bad, "n_batch", "32"); /* libllama would abort */
     engine_test_set(snug_engine_space(engine), &bad, "n_ubatch", "32");
-    struct snug_measurement m = engine_test_run(engine, &bad, &t->effort, SNUG_TRIAL_CRASH);
-    assert_contains(m.reason, "GGML_ASSERT(n_tokens_all <= cparams.n_batch) failed");
-    assert_contains(m.reason, "signal 6");
+    struct snug_measurement m = engine_test_run(engine, &bad, &t->effort, SNUG_TRIAL_REFUSED);
+    assert_contains(m.reason, "n_batch");
     snug_measurement_clear(&m);
     m = engine_test_run(engine, &good, &t->effort, SNUG_TRIAL_OK);
     assert_true(m.decode_tps > 0);
     snug_measurement_clear(&m);
     engine_test_stop();
-    engine_test_no_children();
 }
 
 /* ---- models that libllama does not take ---- */
-
-/* A copy of the model in which the first `from` reads `to`, of the same length. */
-static void write_changed(const struct engine_test *t, const char *path, const char *from,
-                          const char *to)
-{
-    struct snug_error err;
-    char *bytes = NULL;
-    size_t n = 0;
-    assert_int_equal(strlen(from), strlen(to));
-    assert_ok(snug_file_read(t->path, 64u << 20, &bytes, &n, &err));
-    char *at = memmem(bytes, n, from, strlen(from));
-    assert_non_null(at);
-    memcpy(at, to, strlen(to));
-    FILE *f = fopen(path, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(bytes, 1, n, f), n);
-    assert_int_equal(fclose(f), 0);
-    free(bytes);
-}
 
 static void models_that_libllama_refuses_are_bad_input_in_its_words(void **state)
 {
@@ -224,7 +222,7 @@ static void models_that_libllama_refuses_are_bad_input_in_its_words(void **state
         struct snug_model model = {0};
         struct snug_engine *engine = NULL;
         struct snug_engine_options options = engine_test_options(t);
-        write_changed(t, path, cases[i][0], cases[i][1]);
+        engine_test_change(t, path, cases[i][0], 0, cases[i][1], strlen(cases[i][1]));
         options.model_path = path;
         if (snug_model_open(path, &model, &err) == SNUG_OK)
             options.model = &model;
@@ -266,7 +264,8 @@ int main(int argc, char **argv)
         TEST(deadline_passed_is_a_timeout),
         TEST(memory_limit_passed_in_a_trial_is_oom),
         TEST(stop_in_a_trial_interrupts_and_leaves_no_child),
-        TEST(assertion_in_libllama_is_a_crash_that_quotes_it),
+        TEST(assertion_in_ggml_is_a_crash_that_quotes_it),
+        TEST(more_sequences_than_a_batch_holds_are_refused),
         TEST(models_that_libllama_refuses_are_bad_input_in_its_words),
         TEST(model_that_disappears_is_refused_in_the_trial),
     };

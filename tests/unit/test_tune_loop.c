@@ -321,27 +321,19 @@ static void session_in_which_nothing_fits_ends_without_a_pick(void **state)
     close_session(s);
 }
 
-static void crashing_configs_do_not_end_the_session(void **state)
+static void crashing_trials_do_not_end_the_session(void **state)
 {
     struct engine_test *t = *state;
     struct snug_error err;
     struct snug_engine_options options = engine_test_options(t);
-    options.workload = (struct snug_workload){0, 2, 0, 64, 32};
+    char path[512];
+    snprintf(path, sizeof path, "%s/aborts.gguf", t->folder);
+    engine_test_aborting(t, path);
+    options.model_path = path;
     struct session *s = open_session(t, engine_test_start(&options), "crash");
-    const struct snug_space *space = snug_engine_space(s->options.engine);
     struct snug_tune_result r = {0};
-    struct snug_config base;
-    bool is_fixed[SNUG_KNOBS_MAX] = {false};
-    snug_space_default(space, &base);
-    engine_test_set(space, &base, "n_batch", "32"); /* libllama asserts: 64 sequences at once */
-    engine_test_set(space, &base, "n_ubatch", "32");
-    is_fixed[snug_space_find(space, "n_batch")] = true;
-    is_fixed[snug_space_find(space, "n_ubatch")] = true;
-    s->options.workload = options.workload;
-    s->options.objective = SNUG_OBJECTIVE_DECODE;
-    s->options.base = &base;
-    s->options.is_fixed = is_fixed;
     s->options.n_trials = 2;
+    s->options.n_confirm_pairs = 2;
     assert_ok(snug_tune_run(&s->options, &r, &err));
     assert_int_equal(r.i_best, -1);
     assert_int_equal(count_role(&r, "search"), 2);
@@ -393,7 +385,7 @@ int main(int argc, char **argv)
         TEST(nothing_to_resume_is_not_found),
         TEST(knobs_fixed_by_hand_stay_in_every_trial),
         TEST(session_in_which_nothing_fits_ends_without_a_pick),
-        TEST(crashing_configs_do_not_end_the_session),
+        TEST(crashing_trials_do_not_end_the_session),
         TEST(full_disk_surfaces_and_keeps_the_store_whole),
     };
     return cmocka_run_group_tests(tests, engine_test_open, engine_test_close);
