@@ -23,7 +23,8 @@ import time
 SNUG, N, SEED = os.path.abspath(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 TRIALS = 6
 TUNE = ["--prompt", "16", "--gen", "4", "--context", "64", "--n-threads", "1",
-        "--n-threads-batch", "1", "--trials", str(TRIALS), "--seed", str(SEED), "-q"]
+        "--n-threads-batch", "1", "--trials", str(TRIALS), "--seed", str(SEED)]
+LINES = 3 + TRIALS  # that a run says: its task, default, fit, each trial
 PATIENCE_S = 120.0
 
 
@@ -101,9 +102,18 @@ def resume(model, store):
     return f"{open_sessions} sessions unfinished" if open_sessions else None
 
 
-def kill_parent(model, store, moment):
+def start_and_wait(model, store, moment):
+    """A run at that part of its way: after so many lines and some time, however fast it is."""
     p = start(model, store)
-    time.sleep(moment)
+    lines = int(moment * (LINES + 1))
+    for _ in range(lines):
+        p.stderr.readline()
+    time.sleep((moment * (LINES + 1) - lines) * 0.3)
+    return p
+
+
+def kill_parent(model, store, moment):
+    p = start_and_wait(model, store, moment)
     below = descendants(p.pid)
     p.kill()
     p.communicate()
@@ -112,8 +122,7 @@ def kill_parent(model, store, moment):
 
 def kill_worker(model, store, moment):
     """The tuning must get over it: the worker's death is an outcome of one trial."""
-    p = start(model, store)
-    time.sleep(moment)
+    p = start_and_wait(model, store, moment)
     below = descendants(p.pid)
     if below:
         try:
@@ -126,7 +135,7 @@ def kill_worker(model, store, moment):
 
 def fill_disk(model, store, moment):
     """Room for a part of the history only; how much is what is random here."""
-    room = 16384 + int(moment * 60000)
+    room = 16384 + int(moment * 90000)
     folder = os.path.dirname(store)
     is_mounted = os.geteuid() == 0 and subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={room + 65536}", "snug-kill", folder],
@@ -137,7 +146,7 @@ def fill_disk(model, store, moment):
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
 
     fill_disk.how = "tmpfs" if is_mounted else "ulimit -f"
-    p = start(model, store, before=None if is_mounted else limit)
+    p = start(model, store, "-q", before=None if is_mounted else limit)
     below = []
     while p.poll() is None:
         below = descendants(p.pid) or below
@@ -150,10 +159,10 @@ def fill_disk(model, store, moment):
     return p.returncode, left
 
 
-def run(name, blow, model, length_s):
+def run(name, blow, model):
     bad, codes, n_orphans, n_corrupt, n_lost = [], {}, 0, 0, 0
     for i in range(N):
-        moment = random.uniform(0.0, length_s)
+        moment = random.random()
         with tempfile.TemporaryDirectory(prefix="snug-kill-") as folder:
             store = os.path.join(folder, "s.db")
             try:
@@ -169,7 +178,7 @@ def run(name, blow, model, length_s):
             n_corrupt += answer not in ("ok", "none") or after != "ok"
             n_lost += why is not None
             if orphans or answer not in ("ok", "none") or after != "ok" or why:
-                bad.append(f"{name} {i} at {moment:.3f} s: {orphans} orphans, {answer}, {after}, "
+                bad.append(f"{name} {i} at {moment:.3f}: {orphans} orphans, {answer}, {after}, "
                            f"{why}")
     ends = " ".join(f"{code}:{n}" for code, n in sorted(codes.items()))
     print(f"| {name:12} | {N:4} | {ends:18} | {n_orphans:7} | {n_corrupt:7} | {n_lost:15} |",
@@ -187,13 +196,14 @@ def main():
         begin = time.monotonic()
         p = start(model, os.path.join(folder, "s.db"))
         p.communicate(timeout=PATIENCE_S)
-        length_s = time.monotonic() - begin
-        print(f"seed {SEED}; a whole run takes {length_s:.1f} s and ends with {p.returncode}\n")
+        print(f"seed {SEED}; a whole run takes {time.monotonic() - begin:.1f} s and ends with "
+              f"{p.returncode}\n", flush=True)
         print("| what         |    N | exit status: times | orphans | corrupt | resume failed   |")
-        print("| ------------ | ---: | ------------------ | ------: | ------: | --------------: |")
-        bad = run("kill parent", kill_parent, model, length_s)
-        bad += run("kill worker", kill_worker, model, length_s)
-        bad += run("full disk", fill_disk, model, length_s)
+        print("| ------------ | ---: | ------------------ | ------: | ------: | --------------: |",
+              flush=True)
+        bad = run("kill parent", kill_parent, model)
+        bad += run("kill worker", kill_worker, model)
+        bad += run("full disk", fill_disk, model)
         print(f"\nfull disk by {fill_disk.how}; {fill_disk.said} of {N} runs met it, and said so in "
               "one line")
     for line in bad:

@@ -102,11 +102,13 @@ int snug_knob_index(const struct snug_knob *knob, int64_t value)
     if (value >= snug_knob_level(knob, last))
         return last;
     int i = 0;
-    if (knob->kind == SNUG_KNOB_INT)
-        i = (int)(((uint64_t)value - (uint64_t)knob->min) / step_of(knob));
-    else
+    if (knob->kind == SNUG_KNOB_INT) {
+        const uint64_t steps = ((uint64_t)value - (uint64_t)knob->min) / step_of(knob);
+        i = steps < (uint64_t)last ? (int)steps : last; /* levels are cut at INT_MAX */
+    } else {
         while (i < last && snug_knob_level(knob, i + 1) <= value)
             i++;
+    }
     if (i >= last)
         return last;
     const int64_t lo = snug_knob_level(knob, i), hi = snug_knob_level(knob, i + 1);

@@ -77,6 +77,16 @@ static void level_step_not_dividing_the_range_keeps_max(void **state)
     assert_levels(&even, (const int64_t[]){0, 50, 100}, 3);
 }
 
+static void index_of_a_row_with_more_levels_than_an_int_stays_within(void **state)
+{
+    (void)state;
+    const struct snug_knob wide = {.kind = SNUG_KNOB_INT, .min = -1, .max = INT64_MAX, .step = 1};
+    assert_int_equal(snug_knob_n_levels(&wide), INT_MAX);
+    assert_int_equal(snug_knob_index(&wide, INT64_MAX - 1), INT_MAX - 1);
+    assert_int_equal(snug_knob_index(&wide, (int64_t)INT_MAX * 2), INT_MAX - 1);
+    assert_int_equal(snug_knob_index(&wide, 100), 101);
+}
+
 static void level_log2_with_odd_max_keeps_it(void **state)
 {
     (void)state;
@@ -563,6 +573,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(level_every_row_inverts_index),
         cmocka_unit_test(level_step_not_dividing_the_range_keeps_max),
+        cmocka_unit_test(index_of_a_row_with_more_levels_than_an_int_stays_within),
         cmocka_unit_test(level_log2_with_odd_max_keeps_it),
         cmocka_unit_test(level_out_of_range_is_held_at_the_ends),
         cmocka_unit_test(index_any_value_is_the_nearest_level),
