@@ -73,6 +73,8 @@ void cli_say(const char *format, ...) SNUG_PRINTF(1, 2);
 void cli_set_quiet(bool is_quiet);
 /* Write data to stdout; CLI_FAILED with a message when it cannot be written (full disk, closed). */
 int cli_put(const char *text);
+/* The same of a buffer; CLI_FAILED when an append to it had failed: half a table is no data. */
+int cli_put_buffer(const struct snug_buffer *out);
 
 /* The live line: redrawn in place on a terminal, dropped elsewhere. */
 void cli_live(const char *format, ...) SNUG_PRINTF(1, 2);

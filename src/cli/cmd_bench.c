@@ -258,7 +258,7 @@ int cmd_bench(const struct cli_args *args)
     int result = CLI_OK;
     if (status == SNUG_OK || table.n_cells > 0) {
         snug_table_render(&table, cli_table_format(args), &out);
-        result = cli_put(snug_buffer_text(&out));
+        result = cli_put_buffer(&out);
     }
     if (status != SNUG_OK)
         result = cli_fail(&err);

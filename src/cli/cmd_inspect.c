@@ -65,7 +65,7 @@ int cmd_inspect(const struct cli_args *args)
         put_text(&out, &model);
     }
     snug_model_clear(&model);
-    const int result = cli_put(snug_buffer_text(&out));
+    const int result = cli_put_buffer(&out);
     snug_buffer_clear(&out);
     return result;
 }

@@ -132,7 +132,7 @@ static int work_front(const struct cli_args *args, const struct known *k)
 {
     struct snug_buffer out = {0};
     render_trials(args, k, !args->all, &out);
-    const int code = cli_put(snug_buffer_text(&out));
+    const int code = cli_put_buffer(&out);
     snug_buffer_clear(&out);
     return code;
 }
@@ -164,7 +164,7 @@ static int work_history(const struct cli_args *args, const struct known *k, stru
 {
     snug_buffer_clear(out);
     render_trials(args, k, false, out);
-    return cli_put(snug_buffer_text(out));
+    return cli_put_buffer(out);
 }
 
 int cmd_history(const struct cli_args *args)
@@ -189,7 +189,7 @@ int cmd_history(const struct cli_args *args)
     int code = status == SNUG_OK ? CLI_OK : cli_fail(&err);
     if (status == SNUG_OK) {
         snug_table_render(&table, cli_table_format(args), &out);
-        code = cli_put(snug_buffer_text(&out));
+        code = cli_put_buffer(&out);
         if (table.n_cells == 0)
             cli_say("nothing is known yet; start with: snug tune model.gguf");
         else
@@ -225,7 +225,7 @@ int cmd_export(const struct cli_args *args)
         else
             cli_say("written: %s", args->output);
     } else if (code == CLI_OK) {
-        code = cli_put(snug_buffer_text(&out));
+        code = cli_put_buffer(&out);
     }
     snug_buffer_clear(&out);
     return code;

@@ -171,7 +171,7 @@ int cmd_probe(const struct cli_args *args)
         put_speed(&out, &speed);
         line(&out, "fingerprint", "%.16s", machine.fingerprint);
     }
-    const int result = cli_put(snug_buffer_text(&out));
+    const int result = cli_put_buffer(&out);
     if (result == CLI_OK && !args->json && speed.n_bandwidth == 0)
         cli_say("\nnext: snug probe --measure, or snug tune model.gguf");
     snug_buffer_clear(&out);

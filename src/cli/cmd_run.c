@@ -194,7 +194,7 @@ int cmd_pick(const struct cli_args *args)
         else if (line)
             put_pick_text(&p, line, &out);
         free(line);
-        code = cli_put(snug_buffer_text(&out));
+        code = cli_put_buffer(&out);
     }
     snug_buffer_clear(&out);
     picked_close(&p);

@@ -384,7 +384,7 @@ int cmd_tune(const struct cli_args *args)
     if (status == SNUG_OK) {
         cli_live_end();
         put_answer(args, &task, &result, &screen, &out);
-        code = cli_put(snug_buffer_text(&out));
+        code = cli_put_buffer(&out);
         if (result.is_stopped)
             cli_say("\nstopped; every finished trial is kept. Go on with the same command and "
                     "--resume");

@@ -60,6 +60,12 @@ int cli_put(const char *text)
     return CLI_OK;
 }
 
+int cli_put_buffer(const struct snug_buffer *out)
+{
+    return out->is_failed ? cli_fail_text(CLI_FAILED, "no memory for the output")
+                          : cli_put(snug_buffer_text(out));
+}
+
 void cli_live(const char *format, ...)
 {
     if (is_quiet || !cli_is_terminal())

@@ -278,6 +278,9 @@ static void on_request(struct snug__worker *w, const char *line)
     } else if (snug__settings_from_json(snug_json_get(request, "config"), &settings, &err) !=
                SNUG_OK) {
         send_refused(w, SNUG_TRIAL_REFUSED, err.text);
+    } else if (workload.n_parallel > settings.n_batch) {
+        /* libllama would abort: one step of decode is one token of every sequence. */
+        send_refused(w, SNUG_TRIAL_REFUSED, "more sequences at once than n_batch");
     } else if (strcmp(op, "estimate") == 0) {
         on_estimate(w, &settings, &workload);
     } else {

@@ -174,6 +174,17 @@ static void put_json_row(const struct snug_table *table, size_t row, struct snug
     snug_json_end(w);
 }
 
+/* Finish the writer onto out. */
+static void put_json(struct snug_json_writer *w, bool is_pretty, struct snug_buffer *out)
+{
+    char *text = snug_json_finish(w, is_pretty);
+    if (text)
+        snug_buffer_printf(out, "%s\n", text);
+    else
+        out->is_failed = true;
+    free(text);
+}
+
 static void render_json(const struct snug_table *table, bool is_lines, struct snug_buffer *out)
 {
     struct snug_json_writer w = {0};
@@ -181,26 +192,21 @@ static void render_json(const struct snug_table *table, bool is_lines, struct sn
         snug_json_begin_array(&w, NULL);
     for (size_t r = 0; r < n_rows(table); r++) {
         put_json_row(table, r, &w);
-        if (!is_lines)
-            continue;
-        char *text = snug_json_finish(&w, false);
-        snug_buffer_printf(out, "%s\n", text ? text : "null");
-        free(text);
+        if (is_lines)
+            put_json(&w, false, out);
     }
     if (is_lines)
         return;
     snug_json_end(&w);
-    char *text = snug_json_finish(&w, true);
-    snug_buffer_printf(out, "%s\n", text ? text : "null");
-    free(text);
+    put_json(&w, true, out);
 }
 
 void snug_table_render(const struct snug_table *table, enum snug_table_format format,
                        struct snug_buffer *out)
 {
     if (table->is_failed)
-        return;
-    if (format == SNUG_TABLE_MD)
+        out->is_failed = true;
+    else if (format == SNUG_TABLE_MD)
         render_md(table, out);
     else if (format == SNUG_TABLE_CSV)
         render_csv(table, out);

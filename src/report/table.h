@@ -16,8 +16,8 @@ struct snug_table_cell {
     double number; /* of a number cell, for JSON */
 };
 
-/* Zero state is an empty table. After a failed allocation render gives nothing and is_failed is
- * set. */
+/* Zero state is an empty table. is_failed: an allocation failed, or there were too many columns;
+ * render then gives nothing. */
 struct snug_table {
     const char *names[SNUG_TABLE_COLUMNS_MAX];
     enum snug_column_kind kinds[SNUG_TABLE_COLUMNS_MAX];
@@ -36,6 +36,7 @@ void snug_table_cell_number(struct snug_table *table, double value, int decimals
 void snug_table_cell_empty(struct snug_table *table);
 /* Fill what is missing of the row with empty cells. */
 void snug_table_row_end(struct snug_table *table);
+/* Append to out; out->is_failed when the table had failed or memory is out. */
 void snug_table_render(const struct snug_table *table, enum snug_table_format format,
                        struct snug_buffer *out);
 /* "md", "csv", "json", "jsonl"; -1 for anything else. */
