@@ -150,8 +150,9 @@ int cmd_probe(const struct cli_args *args)
     struct snug_buffer out = {0};
     cli_catch_signals();
     snug_status status = snug_machine_probe("", &machine, &err);
-    if (status == SNUG_OK)
-        status = snug_engine_probe(&machine, NULL, &cli_stop, &err);
+    struct snug_error why = {0};
+    if (status == SNUG_OK && snug_engine_probe(&machine, NULL, &cli_stop, &why) != SNUG_OK)
+        cli_say("devices unknown: %s", why.text);
     if (status == SNUG_OK)
         status = find_speed(args, &machine, &speed, &err);
     if (status == SNUG_OK && args->disk)

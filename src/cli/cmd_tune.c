@@ -20,6 +20,7 @@ struct screen {
     enum snug_objective objective;
     struct snug_tune_event last;
     double time_s;
+    bool has_fixed; /* knobs set by hand: they hold in the default too */
     char phase[64];
 };
 
@@ -159,8 +160,10 @@ static void put_verdict(const struct snug_tune_result *r, const struct screen *s
                                : "Not checked against the default: these are first measurements.");
     for (int i = 0; i < r->n_confirm; i++) {
         const struct snug_tune_confirm *c = &r->confirm[i];
-        const char *name =
-            strcmp(c->against, "fit") == 0 ? "llama.cpp's --fit choice" : "llama.cpp's default";
+        char name[96];
+        snprintf(name, sizeof name, "llama.cpp's %s%s",
+                 strcmp(c->against, "fit") == 0 ? "--fit choice" : "default",
+                 s->has_fixed ? " with the knobs set by hand" : "");
         if (c->ratio.lo > 1.0)
             snug_buffer_printf(out,
                                "%.2fx faster than %s (95 %% interval %.2f to %.2f, %d pairs "
@@ -366,7 +369,8 @@ int cmd_tune(const struct cli_args *args)
     struct cli_task task = {0};
     struct snug_error err = {0};
     struct snug_tune_result result = {.i_default = -1, .i_fit = -1, .i_best = -1, .i_pick = -1};
-    struct screen screen = {.objective = cli_objective(args), .time_s = args->time_s};
+    struct screen screen = {
+        .objective = cli_objective(args), .time_s = args->time_s, .has_fixed = args->n_knobs > 0};
     struct snug_buffer out = {0};
     cli_catch_signals();
     snug_status status = cli_task_open_model(args, &task, &err);

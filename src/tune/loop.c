@@ -270,9 +270,12 @@ static snug_status search(struct loop *l, struct snug_error *err)
         }
         struct snug_config config;
         struct snug_ask_info info = {0};
-        snug_status status = snug_strategy_ask(l->strategy, &config, &info, err);
+        struct snug_error why = {0};
+        snug_status status = snug_strategy_ask(l->strategy, &config, &info, &why);
+        if (status != SNUG_OK && status != SNUG_NOT_FOUND)
+            return snug_fail(err, status, "%s", why.text);
         if (status == SNUG_NOT_FOUND) {
-            snprintf(r->end_reason, sizeof r->end_reason, "nothing left that promises a gain");
+            snprintf(r->end_reason, sizeof r->end_reason, "%.120s", why.text);
             return SNUG_OK;
         }
         if (status == SNUG_OK)
