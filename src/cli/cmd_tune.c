@@ -177,10 +177,12 @@ static void put_verdict(const struct snug_tune_result *r, const struct screen *s
                 name, c->ratio.mid, c->ratio.lo, c->ratio.hi, c->n_pairs);
     }
     const struct snug_tune_trial *pick = &r->trials[r->i_pick];
-    snug_buffer_printf(
-        out, "Pick: %s%s%s.\n", speed_text(s->objective, pick->speed, a),
-        r->i_default >= 0 ? "; default " : "",
-        r->i_default >= 0 ? speed_text(s->objective, r->trials[r->i_default].speed, b) : "");
+    /* The same config measured twice is no comparison. */
+    const bool has_other = r->i_default >= 0 && !snug_config_equal(s->space, &pick->config,
+                                                                   &r->trials[r->i_default].config);
+    snug_buffer_printf(out, "Pick: %s%s%s.\n", speed_text(s->objective, pick->speed, a),
+                       has_other ? "; default " : " (the default)",
+                       has_other ? speed_text(s->objective, r->trials[r->i_default].speed, b) : "");
 }
 
 static void put_command(const struct cli_task *task, const struct snug_tune_result *r,
