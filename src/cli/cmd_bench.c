@@ -100,14 +100,6 @@ static void notes_text(const struct snug_measurement *m, char *out, size_t cap)
     }
 }
 
-static void number_or_empty(struct snug_table *table, double value, int decimals)
-{
-    if (value > 0.0 && isfinite(value))
-        snug_table_cell_number(table, value, decimals);
-    else
-        snug_table_cell_empty(table);
-}
-
 /* llama-bench's names: pp512, tg128, tg128 @ d4096; parallel sequences are added as " x 4". */
 static void test_name(const struct snug_workload *w, bool is_prefill, char *out, size_t cap)
 {
@@ -134,21 +126,21 @@ static void put_row(struct snug_table *table, const struct cli_task *task,
     snug_table_cell_text(table, snug_config_text(space, config, true, text, sizeof text));
     test_name(&task->workload, is_prefill, test, sizeof test);
     snug_table_cell_text(table, test);
-    number_or_empty(table, is_prefill ? m->prefill_tps : m->decode_tps, 2);
+    snug_table_cell_positive(table, is_prefill ? m->prefill_tps : m->decode_tps, 2);
     if (n > 0)
         snug_table_cell_number(table, snug_stats_mad(blocks, (size_t)n), 2);
     else
         snug_table_cell_empty(table);
     snug_table_cell_number(table, n, 0);
-    number_or_empty(table, is_prefill ? m->ttft_s : 0.0, 4);
-    number_or_empty(table, is_prefill ? 0.0 : m->tpot_p50_s, 5);
-    number_or_empty(table, is_prefill ? 0.0 : m->tpot_p95_s, 5);
-    number_or_empty(table, m->load_s, 3);
+    snug_table_cell_positive(table, is_prefill ? m->ttft_s : 0.0, 4);
+    snug_table_cell_positive(table, is_prefill ? 0.0 : m->tpot_p50_s, 5);
+    snug_table_cell_positive(table, is_prefill ? 0.0 : m->tpot_p95_s, 5);
+    snug_table_cell_positive(table, m->load_s, 3);
     const double mib = 1 << 20;
     snug_table_cell_number(table, (double)m->bytes.weights / mib, 1);
     snug_table_cell_number(table, (double)m->bytes.cache / mib, 1);
     snug_table_cell_number(table, (double)m->bytes.compute / mib, 1);
-    number_or_empty(table, (double)m->bytes.rss_peak / mib, 1);
+    snug_table_cell_positive(table, (double)m->bytes.rss_peak / mib, 1);
     notes_text(m, text, sizeof text);
     snug_table_cell_text(table, text);
     snug_table_row_end(table);

@@ -25,14 +25,6 @@ static void trial_columns(struct snug_table *table)
         snug_table_column(table, columns[i].name, columns[i].kind);
 }
 
-static void number_or_empty(struct snug_table *table, double value, int decimals)
-{
-    if (value > 0.0)
-        snug_table_cell_number(table, value, decimals);
-    else
-        snug_table_cell_empty(table);
-}
-
 static void trial_row(const struct known *k, const struct known_trial *trial,
                       struct snug_table *table)
 {
@@ -49,12 +41,12 @@ static void trial_row(const struct known *k, const struct known_trial *trial,
     snug_table_cell_number(table, (double)trial->id, 0);
     snug_table_cell_text(table, trial->role);
     snug_table_cell_text(table, snug_outcome_name(m->outcome));
-    number_or_empty(table, (double)trial->bytes / (1 << 20), 1);
-    number_or_empty(table, m->prefill_tps, 2);
-    number_or_empty(table, m->decode_tps, 2);
-    number_or_empty(table, m->ttft_s, 4);
-    number_or_empty(table, m->tpot_p95_s, 5);
-    number_or_empty(
+    snug_table_cell_positive(table, (double)trial->bytes / (1 << 20), 1);
+    snug_table_cell_positive(table, m->prefill_tps, 2);
+    snug_table_cell_positive(table, m->decode_tps, 2);
+    snug_table_cell_positive(table, m->ttft_s, 4);
+    snug_table_cell_positive(table, m->tpot_p95_s, 5);
+    snug_table_cell_positive(
         table, m->outcome == SNUG_TRIAL_OK ? snug_measurement_request_s(m, &k->workload) : 0.0, 4);
     snug_table_cell_text(table, trial->on_front ? "*" : "");
     snug_table_cell_text(table, trial->config_text);

@@ -10,6 +10,7 @@
 #include "snug/tune_loop.h"
 #include "snug/units.h"
 #include "trial/trial_json.h"
+#include "tune/session.h"
 
 static const int N_TRIALS_DEFAULT = 16;
 static const int N_CONFIRM_PAIRS = 8;
@@ -250,17 +251,7 @@ char *cli_tune_json(const struct cli_task *task, const struct snug_tune_result *
     snug_json_put_bool(&w, "is_stopped", r->is_stopped);
     snug_json_put_number(&w, "elapsed_s", r->elapsed_s);
     put_trials_json(&w, space, r);
-    snug_json_begin_array(&w, "confirm");
-    for (int i = 0; i < r->n_confirm; i++) {
-        snug_json_begin_object(&w, NULL);
-        snug_json_put_string(&w, "against", r->confirm[i].against);
-        snug_json_put_number(&w, "lo", r->confirm[i].ratio.lo);
-        snug_json_put_number(&w, "mid", r->confirm[i].ratio.mid);
-        snug_json_put_number(&w, "hi", r->confirm[i].ratio.hi);
-        snug_json_put_int(&w, "n_pairs", r->confirm[i].n_pairs);
-        snug_json_end(&w);
-    }
-    snug_json_end(&w);
+    snug__tune_confirm_json(&w, r);
     if (r->i_pick >= 0 && snug_engine_flags(space, &r->trials[r->i_pick].config, &task->workload,
                                             &words, NULL) == SNUG_OK) {
         char *line = snug_engine_command_line("llama-server", task->model.path, words);

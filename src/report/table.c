@@ -57,6 +57,14 @@ void snug_table_cell_empty(struct snug_table *table)
     add_cell(table, NULL, NAN);
 }
 
+void snug_table_cell_positive(struct snug_table *table, double value, int decimals)
+{
+    if (value > 0.0)
+        snug_table_cell_number(table, value, decimals);
+    else
+        snug_table_cell_empty(table);
+}
+
 void snug_table_row_end(struct snug_table *table)
 {
     const size_t n = (size_t)table->n_columns;

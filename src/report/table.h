@@ -33,6 +33,8 @@ void snug_table_column(struct snug_table *table, const char *name, enum snug_col
 void snug_table_cell_text(struct snug_table *table, const char *text);
 /* decimals: digits after the point in Markdown and CSV; JSON gets the full number. */
 void snug_table_cell_number(struct snug_table *table, double value, int decimals);
+/* A figure that is 0 or not finite when it was not measured: empty then. */
+void snug_table_cell_positive(struct snug_table *table, double value, int decimals);
 void snug_table_cell_empty(struct snug_table *table);
 /* Fill what is missing of the row with empty cells. */
 void snug_table_row_end(struct snug_table *table);

@@ -148,9 +148,28 @@ static void put_command(struct snug_json_writer *w, const struct snug_tune_optio
     snug_engine_flags_free(words);
 }
 
-char *snug__tune_result_json(const struct snug_tune_options *o, const struct snug_tune_result *r)
+void snug__tune_confirm_json(struct snug_json_writer *w, const struct snug_tune_result *r)
 {
     char verdict[64];
+    snug_json_begin_array(w, "confirm");
+    for (int i = 0; i < r->n_confirm; i++) {
+        snug_json_begin_object(w, NULL);
+        snug_json_put_string(w, "against", r->confirm[i].against);
+        snug_json_put_number(w, "lo", r->confirm[i].ratio.lo);
+        snug_json_put_number(w, "mid", r->confirm[i].ratio.mid);
+        snug_json_put_number(w, "hi", r->confirm[i].ratio.hi);
+        snug_json_put_int(w, "n_pairs", r->confirm[i].n_pairs);
+        snprintf(verdict, sizeof verdict,
+                 r->confirm[i].ratio.lo > 1.0 ? "%.2fx faster" : "no gain shown (ratio %.2f)",
+                 r->confirm[i].ratio.mid);
+        snug_json_put_string(w, "verdict", verdict);
+        snug_json_end(w);
+    }
+    snug_json_end(w);
+}
+
+char *snug__tune_result_json(const struct snug_tune_options *o, const struct snug_tune_result *r)
+{
     struct snug_json_writer w = {0};
     snug_json_begin_object(&w, NULL);
     snug_json_put_string(&w, "objective", snug_objective_name(o->objective));
@@ -163,21 +182,7 @@ char *snug__tune_result_json(const struct snug_tune_options *o, const struct snu
     put_trial_id(&w, "best_trial", r, r->i_best);
     put_trial_id(&w, "default_trial", r, r->i_default);
     put_trial_id(&w, "fit_trial", r, r->i_fit);
-    snug_json_begin_array(&w, "confirm");
-    for (int i = 0; i < r->n_confirm; i++) {
-        snug_json_begin_object(&w, NULL);
-        snug_json_put_string(&w, "against", r->confirm[i].against);
-        snug_json_put_number(&w, "lo", r->confirm[i].ratio.lo);
-        snug_json_put_number(&w, "mid", r->confirm[i].ratio.mid);
-        snug_json_put_number(&w, "hi", r->confirm[i].ratio.hi);
-        snug_json_put_int(&w, "n_pairs", r->confirm[i].n_pairs);
-        snprintf(verdict, sizeof verdict,
-                 r->confirm[i].ratio.lo > 1.0 ? "%.2fx faster" : "no gain shown (ratio %.2f)",
-                 r->confirm[i].ratio.mid);
-        snug_json_put_string(&w, "verdict", verdict);
-        snug_json_end(&w);
-    }
-    snug_json_end(&w);
+    snug__tune_confirm_json(&w, r);
     put_progress(&w, r);
     snug_json_end(&w);
     return snug_json_finish(&w, false);

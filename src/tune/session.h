@@ -2,6 +2,7 @@
 #ifndef SNUG_TUNE_SESSION_H
 #define SNUG_TUNE_SESSION_H
 
+#include "base/json.h"
 #include "snug/tune_loop.h"
 
 struct snug__tune_past {
@@ -14,6 +15,8 @@ snug_status snug__tune_session_new(const struct snug_tune_options *options, int6
 /* Trials of the last unfinished session, confirm trials left out (they are measured again). */
 snug_status snug__tune_past_load(const struct snug_tune_options *options, int64_t *out_id,
                                  struct snug__tune_past *out, struct snug_error *err) SNUG_CHECKED;
+/* The array "confirm" of a result. */
+void snug__tune_confirm_json(struct snug_json_writer *w, const struct snug_tune_result *result);
 /* malloc'ed, or NULL */
 char *snug__tune_result_json(const struct snug_tune_options *options,
                              const struct snug_tune_result *result);
