@@ -113,7 +113,8 @@ static snug_status read_header(struct table *t, const struct snug_json_node *roo
     if (n == 0 || n > SNUG_KNOBS_MAX)
         return snug_fail(err, SNUG_BAD_INPUT, "first line: \"space\" of 1 to %d rows is needed",
                          SNUG_KNOBS_MAX);
-    t->workload = (struct snug_workload){512, 128, 0, 1, 1024};
+    t->workload = (struct snug_workload){
+        .n_prompt = 512, .n_gen = 128, .n_depth = 0, .n_parallel = 1, .n_ctx = 1024};
     if (snug_json_get(root, "workload"))
         snug_workload_from_json(snug_json_get(root, "workload"), &t->workload);
     for (size_t i = 0; i < n; i++) {

@@ -7,6 +7,7 @@
 #define SNUG_TRIAL_H
 
 #include "snug/base.h"
+#include "snug/conditions.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -78,12 +79,20 @@ const char *snug_config_text(const struct snug_space *space, const struct snug_c
 
 /* ---- workload ---- */
 
+#define SNUG_WORKLOAD_NAME_MAX 64
+#define SNUG_WORKLOAD_PATH_MAX 1024
+
 struct snug_workload {
     int64_t n_prompt;   /* tokens of prompt that prefill is timed on, per sequence */
     int64_t n_gen;      /* tokens generated that decode is timed on, per sequence */
     int64_t n_depth;    /* tokens already in the cache before both */
     int64_t n_parallel; /* sequences at once */
     int64_t n_ctx;      /* context the config must hold, per sequence */
+    /* Zero for random tokens of these lengths. Else a workload file (lab/workload.h): what it is
+     * called, the SHA-256 of all that it says, and where it lies. */
+    char name[SNUG_WORKLOAD_NAME_MAX];
+    char hash[65];
+    char path[SNUG_WORKLOAD_PATH_MAX];
 };
 
 /* ---- measurement ---- */
@@ -102,17 +111,29 @@ const char *snug_outcome_name(enum snug_outcome outcome);
 /* The outcome of that name, or SNUG_N_OUTCOMES. */
 enum snug_outcome snug_outcome_from_name(const char *name);
 
-/* Named warnings; bits of `warnings`. */
+/* The rules of the verdict; a bit of `warnings` each. NOTE: know this before you quote the number.
+ * INVALID: the number is of something else than the config alone. Thresholds are in verdict.c. */
 #define SNUG_WARNINGS(X)                                                                           \
-    X(NOISY, "noisy", "blocks spread more than 5 %: other work, or a machine that changes speed")  \
-    X(SLOW_FIRST, "slow_first_run",                                                                \
-      "the first block was slower than the rest: cold cache or clock")                             \
-    X(THROTTLED, "throttled", "a CPU quota stopped the process during the run")                    \
-    X(OTHER_LOAD, "other_load", "other processes kept the CPUs busy during the run")               \
-    X(UNSETTLED, "unsettled", "speed had not settled when the block limit was reached")
+    X(NOISY, "noisy", NOTE, "blocks spread more than this machine's noise floor allows")           \
+    X(SLOW_FIRST, "slow_first_run", NOTE, "the first run was much slower than the settled ones")   \
+    X(THROTTLED, "throttled", INVALID, "a CPU quota stopped the process during the run")           \
+    X(OTHER_LOAD, "other_load", INVALID, "other processes kept the CPUs busy during the run")      \
+    X(UNSETTLED, "unsettled", NOTE, "speed had not settled when warm-up reached its limit")        \
+    X(DRIFT, "drift", NOTE, "speed rose or fell steadily over the timed blocks")                   \
+    X(THERMAL, "thermal", INVALID, "the CPU throttled itself because of its heat")                 \
+    X(COLD_CACHE, "cold_cache", NOTE, "the model was not in the page cache when it was loaded")    \
+    X(PAGING, "paging", INVALID, "pages of the model were read from disk while it was timed")      \
+    X(SWAPPING, "swapping", INVALID, "the machine swapped during the run")                         \
+    X(BIMODAL, "bimodal", NOTE, "blocks fall into two groups: a median of them is of neither")     \
+    X(FEW_SAMPLES, "few_samples", NOTE,                                                            \
+      "fewer samples than the quantile needs: the maximum is "                                     \
+      "shown instead")                                                                             \
+    X(CONFIG_DIFFERS, "config_differs", INVALID, "the engine ran another config than was asked")   \
+    X(CACHE_HITS, "cache_hits", INVALID, "part of the prompt was in the cache already")            \
+    X(OUTPUT_LENGTH, "output_length", INVALID, "the output was not as long as asked")
 
 enum snug_warning_bit {
-#define SNUG_WARNING_ENUM(name, text, meaning) SNUG_WARN_BIT_##name,
+#define SNUG_WARNING_ENUM(name, text, level, meaning) SNUG_WARN_BIT_##name,
     SNUG_WARNINGS(SNUG_WARNING_ENUM)
 #undef SNUG_WARNING_ENUM
         SNUG_N_WARNINGS
@@ -120,6 +141,15 @@ enum snug_warning_bit {
 #define SNUG_WARN(name) (1u << SNUG_WARN_BIT_##name)
 const char *snug_warning_name(enum snug_warning_bit bit);
 const char *snug_warning_meaning(enum snug_warning_bit bit);
+
+enum snug_verdict { SNUG_VALID, SNUG_NOTE, SNUG_INVALID, SNUG_N_VERDICTS };
+/* "VALID", "NOTE", "INVALID", and the worst level among the rules of these bits. */
+const char *snug_verdict_name(enum snug_verdict verdict);
+enum snug_verdict snug_verdict_of(uint32_t warnings);
+/* "other_load throttled": names of the bits with separator; "" for none. Returns out. */
+const char *snug_warnings_text(uint32_t warnings, const char *separator, char *out, size_t cap);
+/* Bits of names between spaces or commas; names that are not known are dropped. */
+uint32_t snug_warnings_from_text(const char *text);
 
 /* Bytes by kind. Stated: what libllama says it allocates; measured: what the process held. */
 struct snug_bytes {
@@ -135,6 +165,7 @@ struct snug_bytes {
 uint64_t snug_bytes_stated(const struct snug_bytes *bytes);
 
 #define SNUG_BLOCKS_MAX 64
+#define SNUG_WARMUP_BLOCKS_MAX 12
 #define SNUG_REASON_MAX 256
 
 /* What one trial gave. Speeds are medians over timed blocks; 0 when outcome is not OK.
@@ -152,18 +183,49 @@ struct snug_measurement {
     double prefill_block_tps[SNUG_BLOCKS_MAX]; /* raw timed blocks, in order */
     double decode_block_tps[SNUG_BLOCKS_MAX];
     int n_prefill_blocks, n_decode_blocks;
-    double warmup_prefill_tps, warmup_decode_tps; /* last warm-up block, kept apart */
-    double *gaps_s; /* every token gap of the timed blocks, malloc'ed, or NULL */
+    double warmup_prefill_tps, warmup_decode_tps;            /* last warm-up block */
+    double warmup_prefill_block_tps[SNUG_WARMUP_BLOCKS_MAX]; /* all of them, never averaged in */
+    double warmup_decode_block_tps[SNUG_WARMUP_BLOCKS_MAX];
+    int n_warmup_prefill_blocks, n_warmup_decode_blocks;
+    double first_sample_s; /* part of ttft_s that is choosing the first token; median */
+    double *gaps_s;        /* every token gap of the timed blocks, malloc'ed, or NULL */
     int n_gaps;
-    uint32_t warnings; /* SNUG_WARN(...) bits */
-    /* Conditions: seconds the CPU quota stopped us, share of CPU time taken by others, load. */
+    uint32_t warnings; /* SNUG_WARN(...) bits: see snug_verdict_judge */
+    /* Seconds the CPU quota stopped us, share of CPU time taken by others, load: of conditions. */
     double throttled_s, other_load_frac, load_average;
+    struct snug_conditions conditions;
+    struct snug_condition_sample *samples; /* over time; malloc'ed, or NULL */
+    int n_samples;
+    double noise_frac; /* noise floor of the machine that spread was judged by; 0: not known */
+    /* Tokens per sequence and block: what the cache held before the prompt beyond the depth, and
+     * what came out; -1: not counted. */
+    int64_t n_cached_hits, n_output;
     struct snug_config effective; /* read back from the engine */
     double started_unix_s;
     char build[64]; /* engine and version: "libllama 0.7.0" */
 };
 
 void snug_measurement_clear(struct snug_measurement *m);
+/* Take gaps and samples away from a copy whose original keeps them. */
+void snug_measurement_forget(struct snug_measurement *m);
+
+/* Judge a trial that ended ok: sets m->warnings from what it holds, against what was asked.
+ * noise_frac: relative spread (MAD / median) of repeated blocks of one config on this machine; 0
+ * when it was not measured, and then 5 % is taken. Pure. */
+void snug_verdict_judge(struct snug_measurement *m, const struct snug_space *space,
+                        const struct snug_config *asked, const struct snug_workload *workload,
+                        double noise_frac);
+/* One rule in words, with the figures of this trial: "other processes took 31 % of the CPUs".
+ * Returns out. */
+const char *snug_warning_words(const struct snug_measurement *m, enum snug_warning_bit bit,
+                               char *out, size_t cap);
+/* Joules per token with idle power subtracted where it is known; NAN when there is no meter.
+ * Includes every sequence. *out_error (may be NULL): half-width from the counter's update. */
+double snug_measurement_prefill_j(const struct snug_measurement *m,
+                                  const struct snug_workload *workload, double *out_error);
+double snug_measurement_decode_j(const struct snug_measurement *m,
+                                 const struct snug_workload *workload, double *out_error);
+
 /* Seconds of one request of this workload: n_prompt / prefill + n_gen / decode (both per sequence);
  * INFINITY when a speed it needs is missing. */
 double snug_measurement_request_s(const struct snug_measurement *m,

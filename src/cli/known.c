@@ -164,8 +164,7 @@ static bool take_trial(const struct snug_trial_view *view, void *data)
     trial->config_json = snug_arena_strdup(&k->arena, view->config_json);
     trial->effective_json = snug_arena_strdup(&k->arena, view->effective_json);
     trial->measurement = *view->measurement;
-    trial->measurement.gaps_s = NULL;
-    trial->measurement.n_gaps = 0;
+    snug_measurement_forget(&trial->measurement);
     trial->bytes = snug_bytes_stated(&view->measurement->bytes);
     r->is_failed =
         !trial->role || !trial->strategy || !trial->config_json || !trial->effective_json;

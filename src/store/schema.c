@@ -99,6 +99,80 @@ static const char *const MIGRATIONS[] = {
     "  trial_id INTEGER PRIMARY KEY REFERENCES trials(id) ON DELETE CASCADE,"
     "  seconds_f32 BLOB NOT NULL"
     ") STRICT;",
+    /* Workloads with a name join the key of a task. SQLite changes no constraint in place: the
+     * table is made again, with foreign keys off (snug__store_migrate). */
+    "CREATE TABLE tasks_new("
+    "  id INTEGER PRIMARY KEY,"
+    "  machine_id INTEGER NOT NULL REFERENCES machines(id),"
+    "  model_id INTEGER NOT NULL REFERENCES models(id),"
+    "  build TEXT NOT NULL,"
+    "  load_level TEXT NOT NULL,"
+    "  n_prompt INTEGER NOT NULL,"
+    "  n_gen INTEGER NOT NULL,"
+    "  n_depth INTEGER NOT NULL,"
+    "  n_parallel INTEGER NOT NULL,"
+    "  n_ctx INTEGER NOT NULL,"
+    "  workload_name TEXT NOT NULL," /* "" and "": random tokens of these lengths */
+    "  workload_hash TEXT NOT NULL,"
+    "  workload_path TEXT NOT NULL,"
+    "  seen_unix_s REAL NOT NULL,"
+    "  UNIQUE(machine_id, model_id, build, load_level, n_prompt, n_gen, n_depth, n_parallel, "
+    "n_ctx, "
+    "    workload_hash)"
+    ") STRICT;"
+    "INSERT INTO tasks_new SELECT id, machine_id, model_id, build, load_level, n_prompt, n_gen, "
+    "  n_depth, n_parallel, n_ctx, '', '', '', seen_unix_s FROM tasks;"
+    "DROP TABLE tasks;"
+    "ALTER TABLE tasks_new RENAME TO tasks;"
+    "CREATE INDEX tasks_of_model ON tasks(model_id);"
+    /* What a verdict was judged by: conditions, their samples, warm-up blocks, energy. */
+    "CREATE TABLE details("
+    "  trial_id INTEGER PRIMARY KEY REFERENCES trials(id) ON DELETE CASCADE,"
+    "  verdict TEXT NOT NULL,"
+    "  json TEXT NOT NULL"
+    ") STRICT;"
+    /* Relative spread of repeated blocks of one config: what a verdict calls noisy. */
+    "CREATE TABLE noise("
+    "  fingerprint TEXT NOT NULL,"
+    "  build TEXT NOT NULL,"
+    "  frac REAL NOT NULL,"
+    "  n_blocks INTEGER NOT NULL,"
+    "  seen_unix_s REAL NOT NULL,"
+    "  PRIMARY KEY(fingerprint, build)"
+    ") STRICT;"
+    /* Quality of a model under cache types, on a text; tasks as multiple choice beside it. */
+    "CREATE TABLE qualities("
+    "  id INTEGER PRIMARY KEY,"
+    "  model_id INTEGER NOT NULL REFERENCES models(id),"
+    "  build TEXT NOT NULL,"
+    "  type_k TEXT NOT NULL,"
+    "  type_v TEXT NOT NULL,"
+    "  text_hash TEXT NOT NULL,"      /* of the text, or of the task file */
+    "  reference_hash TEXT NOT NULL," /* "" without one */
+    "  n_ctx INTEGER NOT NULL,"
+    "  kind TEXT NOT NULL CHECK(kind IN ('text', 'task')),"
+    "  json TEXT NOT NULL,"
+    "  seen_unix_s REAL NOT NULL,"
+    "  UNIQUE(model_id, build, type_k, type_v, text_hash, reference_hash, n_ctx, kind)"
+    ") STRICT;"
+    /* Lab runs: a plan, and which trial answers which of its rows. */
+    "CREATE TABLE labs("
+    "  id INTEGER PRIMARY KEY,"
+    "  plan_hash TEXT NOT NULL,"
+    "  name TEXT NOT NULL,"
+    "  plan_json TEXT NOT NULL,"
+    "  result_json TEXT NOT NULL DEFAULT '',"
+    "  owner TEXT NOT NULL,"
+    "  started_unix_s REAL NOT NULL,"
+    "  finished_unix_s REAL"
+    ") STRICT;"
+    "CREATE INDEX labs_of_plan ON labs(plan_hash);"
+    "CREATE TABLE lab_rows("
+    "  lab_id INTEGER NOT NULL REFERENCES labs(id) ON DELETE CASCADE,"
+    "  key TEXT NOT NULL,"
+    "  trial_id INTEGER NOT NULL REFERENCES trials(id) ON DELETE CASCADE,"
+    "  PRIMARY KEY(lab_id, key)"
+    ") STRICT, WITHOUT ROWID;",
 };
 
 enum { VERSION = sizeof MIGRATIONS / sizeof *MIGRATIONS };
@@ -180,7 +254,10 @@ snug_status snug__store_migrate(struct snug_store *store, struct snug_error *err
     snug_status status = check_version(store, &version, err);
     if (status != SNUG_OK || version == VERSION)
         return status;
-    status = snug__store_exec(store, "BEGIN EXCLUSIVE", "create its tables", err);
+    /* A table that is made again would lose its references; inside a transaction it is too late. */
+    status = snug__store_exec(store, "PRAGMA foreign_keys = OFF", "create its tables", err);
+    if (status == SNUG_OK)
+        status = snug__store_exec(store, "BEGIN EXCLUSIVE", "create its tables", err);
     if (status == SNUG_OK)
         status = check_version(store, &version, err);
     if (status == SNUG_OK)
@@ -188,5 +265,7 @@ snug_status snug__store_migrate(struct snug_store *store, struct snug_error *err
     if (status == SNUG_OK)
         status = snug__store_exec(store, "COMMIT", "create its tables", err);
     snug__store_rollback(store);
+    if (status == SNUG_OK)
+        status = snug__store_exec(store, "PRAGMA foreign_keys = ON", "create its tables", err);
     return status;
 }

@@ -21,10 +21,11 @@
              "VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(hash) DO UPDATE "                             \
              "SET name = ?2, path = ?3, json = ?4, seen_unix_s = ?5 RETURNING id")                 \
     X(TASK, "INSERT INTO tasks(machine_id, model_id, build, load_level, n_prompt, n_gen, "         \
-            "n_depth, n_parallel, n_ctx, seen_unix_s) "                                            \
-            "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) "                                     \
+            "n_depth, n_parallel, n_ctx, seen_unix_s, workload_name, workload_hash, "              \
+            "workload_path) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) "       \
             "ON CONFLICT(machine_id, model_id, build, load_level, n_prompt, n_gen, n_depth, "      \
-            "n_parallel, n_ctx) DO UPDATE SET seen_unix_s = ?10 RETURNING id")                     \
+            "n_parallel, n_ctx, workload_hash) DO UPDATE SET seen_unix_s = ?10, "                  \
+            "workload_name = ?11, workload_path = ?13 RETURNING id")                               \
     X(SESSION, "INSERT INTO sessions(task_id, kind, options_json, owner, started_unix_s) "         \
                "VALUES(?1, ?2, ?3, ?4, ?5) RETURNING id")                                          \
     X(SESSION_UNFINISHED, "SELECT id, options_json, owner FROM sessions WHERE task_id = ?1 "       \

@@ -1,5 +1,7 @@
 /* Machines, models and tasks: what trials belong to. Each is found by its key or made, in one
  * statement (INSERT ... ON CONFLICT ... RETURNING), so that two processes cannot both make it. */
+#include <stdio.h>
+
 #include "store/store_internal.h"
 
 #define TEXT_MAX SNUG_STORE_TEXT_MAX
@@ -47,13 +49,17 @@ snug_status snug_store_task(struct snug_store *store, int64_t machine_id, int64_
     snug__use_int(&use, 8, workload->n_parallel);
     snug__use_int(&use, 9, workload->n_ctx);
     snug__use_number(&use, 10, snug__store_now_s());
+    snug__use_text(&use, 11, "the workload's name", workload->name, TEXT_MAX);
+    snug__use_text(&use, 12, "the workload's hash", workload->hash, TEXT_MAX);
+    snug__use_text(&use, 13, "the workload's path", workload->path, TEXT_MAX);
     return snug__use_run(&use, "add a task", out_id);
 }
 
 /* Columns in the order of the view; the last is the time of the newest trial, or of the task. */
 #define TASKS_SQL                                                                                  \
     "SELECT t.id, m.fingerprint, m.name, m.json, o.hash, o.name, o.path, o.json, t.build, "        \
-    "t.load_level, t.n_prompt, t.n_gen, t.n_depth, t.n_parallel, t.n_ctx, "                        \
+    "t.load_level, t.n_prompt, t.n_gen, t.n_depth, t.n_parallel, t.n_ctx, t.workload_name, "       \
+    "t.workload_hash, t.workload_path, "                                                           \
     "(SELECT count(*) FROM trials WHERE task_id = t.id), "                                         \
     "coalesce((SELECT max(started_unix_s) FROM trials WHERE task_id = t.id), t.seen_unix_s) "      \
     "AS last FROM tasks t JOIN machines m ON m.id = t.machine_id "                                 \
@@ -73,12 +79,16 @@ static void read_task(sqlite3_stmt *s, struct snug_task_view *view)
         .model_json = snug__column_text(s, 7),
         .build = snug__column_text(s, 8),
         .load_level = snug__column_text(s, 9),
-        .workload = {sqlite3_column_int64(s, 10), sqlite3_column_int64(s, 11),
-                     sqlite3_column_int64(s, 12), sqlite3_column_int64(s, 13),
-                     sqlite3_column_int64(s, 14)},
-        .n_trials = sqlite3_column_int64(s, 15),
-        .last_unix_s = sqlite3_column_double(s, 16),
+        .n_trials = sqlite3_column_int64(s, 18),
+        .last_unix_s = sqlite3_column_double(s, 19),
     };
+    struct snug_workload *w = &view->workload;
+    int64_t *const lengths[] = {&w->n_prompt, &w->n_gen, &w->n_depth, &w->n_parallel, &w->n_ctx};
+    for (int i = 0; i < 5; i++)
+        *lengths[i] = sqlite3_column_int64(s, 10 + i);
+    snprintf(w->name, sizeof w->name, "%s", snug__column_text(s, 15));
+    snprintf(w->hash, sizeof w->hash, "%s", snug__column_text(s, 16));
+    snprintf(w->path, sizeof w->path, "%s", snug__column_text(s, 17));
 }
 
 snug_status snug_store_tasks(struct snug_store *store, const char *model_hash, snug_task_fn fn,

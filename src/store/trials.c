@@ -62,23 +62,12 @@ static snug_status add_row(struct snug_store *store, const struct trial *trial, 
     return snug__use_run(&use, "add a trial", out_id);
 }
 
-static void warnings_text(uint32_t warnings, char *out, size_t cap)
-{
-    size_t n = 0;
-    out[0] = '\0';
-    for (int bit = 0; bit < SNUG_N_WARNINGS; bit++) {
-        if (warnings >> bit & 1u && n < cap)
-            n += (size_t)snprintf(out + n, cap - n, "%s%s", n ? " " : "",
-                                  snug_warning_name((enum snug_warning_bit)bit));
-    }
-}
-
 static snug_status add_conditions(struct snug_store *store, int64_t id,
                                   const struct snug_measurement *m, struct snug_error *err)
 {
     char warnings[256];
     struct snug__use use = snug__use_begin(store, SNUG__SQL_CONDITIONS, err);
-    warnings_text(m->warnings, warnings, sizeof warnings);
+    snug_warnings_text(m->warnings, " ", warnings, sizeof warnings);
     snug__use_int(&use, 1, id);
     snug__use_text(&use, 2, "the warnings", warnings, SNUG_STORE_TEXT_MAX);
     snug__use_number(&use, 3, m->throttled_s);

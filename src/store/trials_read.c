@@ -10,21 +10,6 @@
 
 enum { COLUMN_ID = SNUG__N_TRIAL_TEXTS };
 
-static uint32_t warnings_from_text(const char *text)
-{
-    uint32_t warnings = 0;
-    for (; *text; text += strspn(text, " ")) {
-        const size_t n = strcspn(text, " ");
-        for (int bit = 0; bit < SNUG_N_WARNINGS; bit++) {
-            const char *name = snug_warning_name((enum snug_warning_bit)bit);
-            if (strlen(name) == n && memcmp(name, text, n) == 0)
-                warnings |= 1u << bit;
-        }
-        text += n;
-    }
-    return warnings;
-}
-
 /* The columns after the texts: id, lists, conditions. */
 static void read_numbers(sqlite3_stmt *s, struct snug_measurement *m)
 {
@@ -51,7 +36,7 @@ static void read_numbers(sqlite3_stmt *s, struct snug_measurement *m)
     }
     for (size_t i = n_numbers - n_conditions; i < n_numbers; i++)
         *numbers[i] = sqlite3_column_double(s, at++);
-    m->warnings = warnings_from_text(snug__column_text(s, at));
+    m->warnings = snug_warnings_from_text(snug__column_text(s, at));
 }
 
 static void read_row(sqlite3_stmt *s, struct snug_trial_view *view, struct snug_measurement *m)

@@ -3,6 +3,7 @@
  * Speeds of a request are computed per sequence: prefill_tps and decode_tps are sums over
  * n_parallel sequences, and a request waits for its own share only. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,7 +45,7 @@ int snug_objective_from_name(const char *name)
 const char *snug_warning_name(enum snug_warning_bit bit)
 {
     static const char *const names[SNUG_N_WARNINGS] = {
-#define WARNING_NAME(name, text, meaning) text,
+#define WARNING_NAME(name, text, level, meaning) text,
         SNUG_WARNINGS(WARNING_NAME)
 #undef WARNING_NAME
     };
@@ -54,11 +55,86 @@ const char *snug_warning_name(enum snug_warning_bit bit)
 const char *snug_warning_meaning(enum snug_warning_bit bit)
 {
     static const char *const meanings[SNUG_N_WARNINGS] = {
-#define WARNING_MEANING(name, text, meaning) meaning,
+#define WARNING_MEANING(name, text, level, meaning) meaning,
         SNUG_WARNINGS(WARNING_MEANING)
 #undef WARNING_MEANING
     };
     return (unsigned)bit < SNUG_N_WARNINGS ? meanings[bit] : "no such warning";
+}
+
+const char *snug_verdict_name(enum snug_verdict verdict)
+{
+    static const char *const names[SNUG_N_VERDICTS] = {"VALID", "NOTE", "INVALID"};
+    return (unsigned)verdict < SNUG_N_VERDICTS ? names[verdict] : "unknown";
+}
+
+enum snug_verdict snug_verdict_of(uint32_t warnings)
+{
+    static const enum snug_verdict levels[SNUG_N_WARNINGS] = {
+#define WARNING_LEVEL(name, text, level, meaning) SNUG_##level,
+        SNUG_WARNINGS(WARNING_LEVEL)
+#undef WARNING_LEVEL
+    };
+    enum snug_verdict worst = SNUG_VALID;
+    for (int bit = 0; bit < SNUG_N_WARNINGS; bit++) {
+        if (warnings >> bit & 1u && levels[bit] > worst)
+            worst = levels[bit];
+    }
+    return worst;
+}
+
+const char *snug_warnings_text(uint32_t warnings, const char *separator, char *out, size_t cap)
+{
+    size_t n = 0;
+    out[0] = '\0';
+    for (int bit = 0; bit < SNUG_N_WARNINGS && n < cap; bit++) {
+        if (warnings >> bit & 1u)
+            n += (size_t)snprintf(out + n, cap - n, "%s%s", n ? separator : "",
+                                  snug_warning_name((enum snug_warning_bit)bit));
+    }
+    return out;
+}
+
+uint32_t snug_warnings_from_text(const char *text)
+{
+    static const char between[] = " ,";
+    uint32_t warnings = 0;
+    for (text += strspn(text, between); *text; text += strspn(text, between)) {
+        const size_t n = strcspn(text, between);
+        for (int bit = 0; bit < SNUG_N_WARNINGS; bit++) {
+            const char *name = snug_warning_name((enum snug_warning_bit)bit);
+            if (strlen(name) == n && memcmp(name, text, n) == 0)
+                warnings |= 1u << bit;
+        }
+        text += n;
+    }
+    return warnings;
+}
+
+void snug_conditions_init(struct snug_conditions *out)
+{
+    *out = (struct snug_conditions){
+        .wall_s = NAN,
+        .clock_hz_min = NAN,
+        .clock_hz_median = NAN,
+        .clock_hz_max = NAN,
+        .temperature_c_max = NAN,
+        .n_thermal_events = NAN,
+        .n_quota_periods = NAN,
+        .n_quota_throttled = NAN,
+        .throttled_s = NAN,
+        .pressure_cpu_frac = NAN,
+        .pressure_memory_frac = NAN,
+        .pressure_io_frac = NAN,
+        .other_load_frac = NAN,
+        .load_average = NAN,
+        .n_major_faults = NAN,
+        .swapped_bytes = NAN,
+        .resident_before_frac = NAN,
+        .resident_frac = NAN,
+        .sampler_cpu_s = NAN,
+        .energy = {.idle_w = NAN},
+    };
 }
 
 uint64_t snug_bytes_stated(const struct snug_bytes *bytes)
@@ -71,7 +147,15 @@ void snug_measurement_clear(struct snug_measurement *m)
     if (!m)
         return;
     free(m->gaps_s);
+    free(m->samples);
     memset(m, 0, sizeof *m);
+}
+
+void snug_measurement_forget(struct snug_measurement *m)
+{
+    m->gaps_s = NULL;
+    m->samples = NULL;
+    m->n_gaps = m->n_samples = 0;
 }
 
 /* ---- speeds ---- */

@@ -152,12 +152,20 @@ void snug_workload_to_json(struct snug_json_writer *w, const char *key,
 {
     snug_json_begin_object(w, key);
     put_fields(w, WORKLOAD_FIELDS, N_FIELDS(WORKLOAD_FIELDS), workload);
+    if (workload->hash[0]) {
+        snug_json_put_string(w, "name", workload->name);
+        snug_json_put_string(w, "hash", workload->hash);
+        snug_json_put_string(w, "path", workload->path);
+    }
     snug_json_end(w);
 }
 
 void snug_workload_from_json(const struct snug_json_node *node, struct snug_workload *workload)
 {
     get_fields(node, WORKLOAD_FIELDS, N_FIELDS(WORKLOAD_FIELDS), workload);
+    snprintf(workload->name, sizeof workload->name, "%s", snug_json_get_string(node, "name", ""));
+    snprintf(workload->hash, sizeof workload->hash, "%s", snug_json_get_string(node, "hash", ""));
+    snprintf(workload->path, sizeof workload->path, "%s", snug_json_get_string(node, "path", ""));
 }
 
 /* ---- measurements ---- */

@@ -132,8 +132,7 @@ static snug_status keep(struct loop *l, int64_t id, const char *role,
     }
     struct snug_tune_trial *trial = &r->trials[r->n_trials];
     *trial = (struct snug_tune_trial){.id = id, .role = role, .config = *config, .measurement = *m};
-    trial->measurement.gaps_s = NULL;
-    trial->measurement.n_gaps = 0;
+    snug_measurement_forget(&trial->measurement);
     trial->speed = snug_measurement_speed(m, &l->options->workload, l->options->objective);
     const int at = r->n_trials++;
     if (strcmp(role, "default") == 0)

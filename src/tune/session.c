@@ -72,8 +72,7 @@ static bool load_one(const struct snug_trial_view *view, void *data)
     }
     struct snug_tune_trial trial = {
         .id = view->id, .role = role, .measurement = *view->measurement};
-    trial.measurement.gaps_s = NULL;
-    trial.measurement.n_gaps = 0;
+    snug_measurement_forget(&trial.measurement);
     snug_space_default(l->space, &trial.config);
     struct snug_json *doc = NULL;
     if (snug_json_parse("stored config", view->config_json, strlen(view->config_json), &doc,

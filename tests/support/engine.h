@@ -69,7 +69,9 @@ static inline int engine_test_open(void **state)
     void *folder = NULL;
     if (test_folder_open(&folder) != 0)
         return -1;
-    t = (struct engine_test){.folder = folder, .workload = {16, 4, 0, 1, 64}};
+    t = (struct engine_test){
+        .folder = folder,
+        .workload = {.n_prompt = 16, .n_gen = 4, .n_depth = 0, .n_parallel = 1, .n_ctx = 64}};
     snprintf(t.path, sizeof t.path, "%s/m.gguf", t.folder);
     t.machine.n_cores = t.machine.n_threads = t.machine.n_numa = 1;
     t.machine.n_cores_usable = t.machine.n_threads_usable = 1;

@@ -19,7 +19,11 @@ static const struct snug_space STORE_SPACE = {
                .n_values = 2}},
     .n = 3};
 
-static const struct snug_workload STORE_WORKLOAD = {512, 32, 0, 1, 4096};
+/* Migrations so far: schema.c. */
+#define STORE_VERSION 2
+
+static const struct snug_workload STORE_WORKLOAD = {
+    .n_prompt = 512, .n_gen = 32, .n_depth = 0, .n_parallel = 1, .n_ctx = 4096};
 
 /* gaps_s points to a static array: never clear this one. */
 static inline struct snug_measurement store_measurement(void)

@@ -148,7 +148,8 @@ static void trial_at_depth_with_two_sequences_measures(void **state)
 {
     struct engine_test *t = *state;
     struct snug_engine_options options = engine_test_options(t);
-    options.workload = (struct snug_workload){8, 4, 32, 2, 64};
+    options.workload = (struct snug_workload){
+        .n_prompt = 8, .n_gen = 4, .n_depth = 32, .n_parallel = 2, .n_ctx = 64};
     struct snug_engine *engine = engine_test_start(&options);
     struct snug_config config;
     snug_space_default(snug_engine_space(engine), &config);
@@ -196,7 +197,8 @@ static void mask_of_one_trial_does_not_outlive_it(void **state)
     if (CPU_COUNT(&own) < 2 || first > 3)
         skip(); /* needs two CPUs, one of them among the first four */
     machine.n_cores = machine.n_threads_usable = 2; /* one thread alone is never pinned */
-    options.workload = (struct snug_workload){2, 1, 0, 1, 64};
+    options.workload = (struct snug_workload){
+        .n_prompt = 2, .n_gen = 1, .n_depth = 0, .n_parallel = 1, .n_ctx = 64};
     snprintf(machine.mask_cores, sizeof machine.mask_cores, "0x%x", 1u << first);
     struct snug_engine *engine = engine_test_start(&options);
     struct snug_config config;
@@ -339,16 +341,19 @@ static void memory_limit_below_the_statement_refuses_before_running(void **state
 static void open_refuses_workloads_that_no_context_holds(void **state)
 {
     struct engine_test *t = *state;
-    const struct snug_workload workloads[] = {{16, 4, 0, 0, 64},        {-1, 4, 0, 1, 64},
-                                              {16, 4, 0, 1, 0},         {65, 4, 0, 1, 64},
-                                              {16, 4, 49, 1, 64},       {16, 4, 0, 257, 64},
-                                              {16, 4, 0, 2, 1 << 30},   {16, 4, 0, 1, INT64_MAX},
-                                              {INT64_MAX, 4, 0, 1, 64}, {16, 4, INT64_MAX, 1, 64}};
+    /* prompt, output, depth, sequences, context */
+    const int64_t workloads[][5] = {{16, 4, 0, 0, 64},        {-1, 4, 0, 1, 64},
+                                    {16, 4, 0, 1, 0},         {65, 4, 0, 1, 64},
+                                    {16, 4, 49, 1, 64},       {16, 4, 0, 257, 64},
+                                    {16, 4, 0, 2, 1 << 30},   {16, 4, 0, 1, INT64_MAX},
+                                    {INT64_MAX, 4, 0, 1, 64}, {16, 4, INT64_MAX, 1, 64}};
     for (size_t i = 0; i < COUNT(workloads); i++) {
         struct snug_error err;
         struct snug_engine *engine = NULL;
         struct snug_engine_options options = engine_test_options(t);
-        options.workload = workloads[i];
+        const int64_t *w = workloads[i];
+        options.workload = (struct snug_workload){
+            .n_prompt = w[0], .n_gen = w[1], .n_depth = w[2], .n_parallel = w[3], .n_ctx = w[4]};
         assert_fails(SNUG_BAD_INPUT, snug_engine_open("llama", &options, &engine, &err));
         assert_null(engine);
     }

@@ -190,7 +190,8 @@ static void more_sequences_than_a_batch_holds_are_refused(void **state)
 {
     struct engine_test *t = *state;
     struct snug_engine_options options = engine_test_options(t);
-    options.workload = (struct snug_workload){0, 2, 0, 64, 32};
+    options.workload = (struct snug_workload){
+        .n_prompt = 0, .n_gen = 2, .n_depth = 0, .n_parallel = 64, .n_ctx = 32};
     struct snug_engine *engine = engine_test_start(&options);
     struct snug_config bad, good;
     snug_space_default(snug_engine_space(engine), &good);

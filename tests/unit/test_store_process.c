@@ -253,7 +253,7 @@ static void first_open_at_once_makes_one_store(void **state)
         const char *path = test_path(state, name);
         run_writers(path, N_WRITERS, 1);
         assert_int_equal(store_ask(path, "SELECT count(*) FROM trials"), N_WRITERS);
-        assert_int_equal(store_ask(path, "PRAGMA user_version"), 1);
+        assert_int_equal(store_ask(path, "PRAGMA user_version"), STORE_VERSION);
     }
 }
 

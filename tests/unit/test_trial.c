@@ -332,7 +332,8 @@ static void config_json_bad_row_fails_only_when_strict(void **state)
 static void workload_json_comes_back(void **state)
 {
     (void)state;
-    const struct snug_workload want = {1, 2, 3, 4, INT64_C(1) << 40};
+    const struct snug_workload want = {
+        .n_prompt = 1, .n_gen = 2, .n_depth = 3, .n_parallel = 4, .n_ctx = INT64_C(1) << 40};
     struct snug_workload got = {0};
     struct snug_json_writer w = {0};
     snug_workload_to_json(&w, NULL, &want);
