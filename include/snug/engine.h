@@ -18,11 +18,13 @@ struct snug_effort {
     double spread_frac;         /* stop adding blocks when MAD / median of each phase is below */
     double phase_s;             /* and begin no more blocks after so many timed seconds */
     double deadline_s;          /* whole trial, load included; then outcome timeout */
+    int warmup_max;             /* blocks per phase before the timed ones, at most; >= 0 */
     bool want_prefill, want_decode;
-    bool
-        may_cut; /* a block of more than 2 phase_s counts at once, decode cut after a whole token */
+    /* A block of more than 2 phase_s counts at once, decode cut after a whole token. */
+    bool may_cut;
+    bool is_sampling_off; /* conditions by difference only, no thread beside the run */
 };
-/* 3..16 blocks, 2 %, 4 s per phase, deadline 120 s, both phases. */
+/* 3..16 blocks, 2 %, 4 s per phase, deadline 120 s, up to 8 warm-up blocks, both phases. */
 void snug_effort_default(struct snug_effort *out);
 
 /* Progress inside a trial: "load", "warm-up", "prefill 2", "decode 1"; may be NULL. */
@@ -34,6 +36,7 @@ struct snug_engine_options {
     const struct snug_model *model; /* for sizes that libllama does not state without loading */
     struct snug_workload workload;
     uint64_t memory_limit_bytes; /* 0: none. See snug_engine_run */
+    double noise_frac;           /* the machine's noise floor, for verdicts; 0: not known */
     bool allow_quality;          /* also tune knobs that change the answer (cache types) */
     const volatile int *stop;    /* set by a signal handler: end the running trial; may be NULL */
     snug_engine_progress_fn progress;

@@ -31,6 +31,9 @@ double snug_stats_median(const double *x, size_t n);
 double snug_stats_mad(const double *x, size_t n);
 /* q in 0..1, linear interpolation between order statistics (numpy's default). */
 double snug_stats_quantile(const double *x, size_t n, double q);
+/* Samples that a quantile q > 0.5 needs before it is more than the maximum by another name:
+ * 1 / (1 - q), so 20 for 0.95. */
+int snug_stats_quantile_needs(double q);
 
 struct snug_interval {
     double lo, mid, hi;

@@ -6,6 +6,7 @@
  * to a few thousand timings, 1000 to 10000 resamples. */
 #include "snug/stats.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,6 +110,11 @@ double snug_stats_quantile(const double *x, size_t n, double q)
     double value = sorted_quantile(sorted, n, q);
     free(sorted);
     return value;
+}
+
+int snug_stats_quantile_needs(double q)
+{
+    return q < 1.0 ? (int)ceil(1.0 / (1.0 - q) - 1e-9) : INT_MAX;
 }
 
 /* One side of a bootstrap: the sorted sample and the draws per rank of the current resample. */

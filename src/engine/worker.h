@@ -78,8 +78,11 @@ struct snug__worker {
     struct snug_bytes bytes; /* stated by libllama for what is loaded */
     uint64_t rss_base;
     bool is_flash_attn_on;
-    enum snug_outcome outcome; /* of a measurement that failed */
-    double load_s;             /* of the last load */
+    enum snug_outcome outcome;   /* of a measurement that failed */
+    double load_s;               /* of the last load */
+    double resident_before_frac; /* of the model file in the page cache before that load */
+    double idle_w;               /* of this machine without a model; NAN: no meter */
+    bool has_idle;               /* it was asked for */
     /* Dry runs: a model without weights, kept for as long as the load knobs stay the same. */
     struct llama_model *dry_model;
     struct snug__settings dry_settings;

@@ -9,6 +9,9 @@
 #include <unistd.h>
 
 #include "base/process.h"
+#include "snug/meters.h"
+
+static const double IDLE_WAIT_S = 0.5; /* once per worker, where there is a meter at all */
 
 /* ---- thread pools: declared by ggml, defined in the CPU backend that is loaded at run time ----
  */
@@ -123,6 +126,10 @@ static snug_status load_model(struct snug__worker *w, const struct snug__setting
     snug__worker_phase(w, "load", 0);
     if (s->numa != GGML_NUMA_STRATEGY_DISABLED)
         llama_numa_init(s->numa);
+    if (!w->has_idle)
+        w->idle_w = snug_meters_idle("", IDLE_WAIT_S);
+    w->has_idle = true;
+    w->resident_before_frac = snug_meters_resident_frac(w->model_path);
     snug__llama_log_reset_model();
     const double start = snug_clock_s();
     w->model = llama_model_load_from_file(w->model_path, params);
