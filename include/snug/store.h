@@ -109,7 +109,7 @@ snug_status snug_store_noise_set(struct snug_store *store, const char *fingerpri
                                  const char *build, double frac, int n_blocks,
                                  struct snug_error *err) SNUG_CHECKED;
 snug_status snug_store_noise_get(struct snug_store *store, const char *fingerprint,
-                                 const char *build, double *out_frac, int *out_n_blocks,
+                                 double *out_frac, int *out_n_blocks,
                                  struct snug_error *err) SNUG_CHECKED;
 
 #ifdef __cplusplus

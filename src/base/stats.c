@@ -228,3 +228,10 @@ struct snug_interval snug_stats_median_interval(const double *x, size_t n, doubl
     sample_clear(&sample);
     return interval;
 }
+
+struct snug_interval snug_stats_ratio_pairs(const double *a, const double *b, size_t n,
+                                            double level, size_t n_resamples, uint64_t seed)
+{
+    const double share = n < 12 ? 0.4 : n < 40 ? 0.6 : 1.0; /* of the misses that are allowed */
+    return snug_stats_ratio_paired(a, b, n, 1.0 - share * (1.0 - level), n_resamples, seed);
+}

@@ -19,6 +19,7 @@ static void trial_columns(struct snug_table *table)
         {"pp t/s", SNUG_COLUMN_NUMBER},    {"tg t/s", SNUG_COLUMN_NUMBER},
         {"ttft_s", SNUG_COLUMN_NUMBER},    {"tpot_p95_s", SNUG_COLUMN_NUMBER},
         {"request_s", SNUG_COLUMN_NUMBER}, {"front", SNUG_COLUMN_TEXT},
+        {"verdict", SNUG_COLUMN_TEXT},     {"quality", SNUG_COLUMN_TEXT},
         {"config", SNUG_COLUMN_TEXT},      {"notes", SNUG_COLUMN_TEXT},
     };
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
@@ -29,15 +30,12 @@ static void trial_row(const struct known *k, const struct known_trial *trial,
                       struct snug_table *table)
 {
     const struct snug_measurement *m = &trial->measurement;
-    char notes[512] = "";
-    size_t n = 0;
-    if (m->outcome != SNUG_TRIAL_OK)
+    const bool is_ok = m->outcome == SNUG_TRIAL_OK;
+    char notes[512];
+    if (is_ok)
+        snug_warnings_text(m->warnings, ", ", notes, sizeof notes);
+    else
         snprintf(notes, sizeof notes, "%s", m->reason);
-    for (int bit = 0; bit < SNUG_N_WARNINGS && m->outcome == SNUG_TRIAL_OK; bit++) {
-        if (m->warnings & (1u << bit))
-            n += (size_t)snprintf(notes + n, sizeof notes - n, "%s%s", n ? ", " : "",
-                                  snug_warning_name((enum snug_warning_bit)bit));
-    }
     snug_table_cell_number(table, (double)trial->id, 0);
     snug_table_cell_text(table, trial->role);
     snug_table_cell_text(table, snug_outcome_name(m->outcome));
@@ -49,6 +47,8 @@ static void trial_row(const struct known *k, const struct known_trial *trial,
     snug_table_cell_positive(
         table, m->outcome == SNUG_TRIAL_OK ? snug_measurement_request_s(m, &k->workload) : 0.0, 4);
     snug_table_cell_text(table, trial->on_front ? "*" : "");
+    snug_table_cell_text(table, is_ok ? snug_verdict_name(snug_verdict_of(m->warnings)) : "");
+    snug_table_cell_text(table, trial->quality_text);
     snug_table_cell_text(table, trial->config_text);
     snug_table_cell_text(table, notes);
     snug_table_row_end(table);

@@ -2,6 +2,7 @@
 #include "cli/task.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,6 +87,29 @@ snug_status cli_task_workload(const struct cli_args *args, const struct cli_task
     return SNUG_OK;
 }
 
+double cli_noise_frac(const struct cli_args *args, const struct snug_machine *machine)
+{
+    struct snug_store *store = NULL;
+    double frac = 0.0;
+    int n_blocks = 0;
+    if (snug_store_open(args->store, &store, NULL) == SNUG_OK &&
+        snug_store_noise_get(store, machine->fingerprint, &frac, &n_blocks, NULL) != SNUG_OK)
+        frac = 0.0;
+    snug_store_close(store);
+    return frac;
+}
+
+const char *cli_task_quality(const struct cli_task *task, const struct snug_config *config,
+                             char *out, size_t cap, double *out_kld)
+{
+    (void)task;
+    (void)config;
+    if (out_kld)
+        *out_kld = NAN;
+    snprintf(out, cap, "not measured");
+    return out;
+}
+
 snug_status cli_task_open_engine(const struct cli_args *args, struct cli_task *task,
                                  snug_engine_progress_fn progress, void *progress_data,
                                  struct snug_error *err)
@@ -97,6 +121,7 @@ snug_status cli_task_open_engine(const struct cli_args *args, struct cli_task *t
         .workload = task->workload,
         .memory_limit_bytes = task->memory_limit_bytes,
         .allow_quality = args->allow_cache_types,
+        .noise_frac = args->dry_run ? 0.0 : cli_noise_frac(args, &task->machine),
         .stop = &cli_stop,
         .progress = progress,
         .progress_data = progress_data,

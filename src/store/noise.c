@@ -15,14 +15,12 @@ snug_status snug_store_noise_set(struct snug_store *store, const char *fingerpri
 }
 
 snug_status snug_store_noise_get(struct snug_store *store, const char *fingerprint,
-                                 const char *build, double *out_frac, int *out_n_blocks,
-                                 struct snug_error *err)
+                                 double *out_frac, int *out_n_blocks, struct snug_error *err)
 {
     struct snug__use use = snug__use_begin(store, SNUG__SQL_NOISE_GET, err);
     double frac = 0.0;
     int n_blocks = 0;
     snug__use_text(&use, 1, "the machine's fingerprint", fingerprint, SNUG_STORE_TEXT_MAX);
-    snug__use_text(&use, 2, "the engine's build", build, SNUG_STORE_TEXT_MAX);
     if (snug__use_step(&use, "be read")) {
         frac = sqlite3_column_double(use.statement, 0);
         n_blocks = sqlite3_column_int(use.statement, 1);
