@@ -75,6 +75,18 @@ const struct snug_space *snug_engine_rows(void);
 snug_status snug_engine_probe(struct snug_machine *machine, struct snug_machine_speed *speed,
                               const volatile int *stop, struct snug_error *err) SNUG_CHECKED;
 
+/* A workload file in tokens of a model's vocabulary. */
+struct snug_workload_lengths {
+    int64_t n_longest, n_median; /* of its prompts, or of whole sessions; prefixes included */
+    bool is_session;
+};
+/* Tokenise the file that workload->path names, in a worker that holds the vocabulary alone (some
+ * 100 ms). Errors  SNUG_BAD_INPUT: the file or the model is not accepted, in the worker's words. */
+snug_status snug_engine_workload_lengths(const char *model_path, const struct snug_model *model,
+                                         const struct snug_workload *workload,
+                                         struct snug_workload_lengths *out,
+                                         struct snug_error *err) SNUG_CHECKED;
+
 /* The choice of llama.cpp's own --fit for this model and context, asked of the packaged
  * llama-fit-params, in terms of this space; starts from the default.
  * Errors  SNUG_NOT_FOUND: no such program; SNUG_CRASHED: it failed (its last line is quoted). */

@@ -34,7 +34,8 @@ struct cli_args {
     const char *type;
     const char *tool;
     const char *disk;
-    const char *depths; /* of bench: a comma list */
+    const char *workload; /* a workload file */
+    const char *depths;   /* of bench: a comma list */
     uint64_t memory_bytes;
     double time_s;
     int64_t n_pairs, n_trials, seed, n_prompt, n_gen, n_depth, n_parallel, n_ctx, n_layer,

@@ -68,6 +68,10 @@ static const struct option OPTIONS[] = {
      "tokens already in the cache before both; a comma list is a sweep (default 0)"},
     {"depth", 'd', INT, AT(n_depth), AT(has_depth), "N", TASK & ~BENCH, 0, 1 << 24,
      "tokens already in the cache before both (default 0)"},
+    {"workload", 'w', TEXT, AT(workload), 0, "FILE", TASK, 0, 0,
+     "texts to measure with instead of random tokens: examples/workloads has chats, code, "
+     "documents, "
+     "JSON and sessions"},
     {"parallel", 0, INT, AT(n_parallel), 0, "N", TASK, 1, 256, "sequences at once (default 1)"},
     {"context", 'c', INT, AT(n_ctx), 0, "N", TASK, 1, 1 << 28,
      "context every sequence must have (default: 4096, or what the model was trained for; bench: "

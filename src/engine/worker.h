@@ -6,6 +6,8 @@
  *   <- {"event":"ready","build":..,"has_openmp":..,"rss_base":..,"devices":[..]} | refused
  *   -> {"op":"estimate","config":{..},"workload":{..}}
  *   <- {"event":"estimate","bytes":{..},"effective":{..}} | refused
+ *   -> {"op":"tokens","config":{},"workload":{..}}
+ *   <- {"event":"tokens","longest":N,"median":N,"is_session":..} | refused
  *   -> {"op":"run","config":{..},"workload":{..},"effort":{..}}
  *   <- {"event":"phase","name":..}*
  * {"event":"done","measurement":{..},"effective":{..},"gaps":[..]} |
@@ -102,6 +104,10 @@ void snug__worker_unload(struct snug__worker *w);
  * the loaded model alone. */
 snug_status snug__worker_estimate(struct snug__worker *w, const struct snug__settings *settings,
                                   const struct snug_workload *workload, struct snug_bytes *out,
+                                  struct snug_error *err) SNUG_CHECKED;
+
+/* Load vocabulary and shapes alone into w->dry_model, unless they are there. */
+snug_status snug__worker_load_dry(struct snug__worker *w, const struct snug__settings *settings,
                                   struct snug_error *err) SNUG_CHECKED;
 
 struct llama_model_params snug__model_params(const struct snug__settings *settings,

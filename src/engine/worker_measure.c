@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/process.h"
+#include "engine/worker_tokens.h"
 #include "snug/meters.h"
 #include "snug/stats.h"
 
@@ -23,6 +24,7 @@ static const double SETTLED_PAIR_FRAC = 0.03, SETTLED_SPREAD_FRAC = 0.06, SETTLE
  * 20 ms to seconds, and one such config must not eat the budget of the others. */
 static const double BLOCK_CUT_PHASES = 2.0;
 #define BLOCK_CUT_TOKENS_MIN 2
+#define BLOCK_TEXTS_MAX 8
 static const size_t GAPS_MAX = 65536;
 
 struct bench {
@@ -30,7 +32,7 @@ struct bench {
     const struct snug_workload *workload;
     const struct snug_effort *effort;
     struct snug_measurement *m;
-    struct snug_rng rng;
+    struct snug__tokens tokens;
     struct llama_batch batch; /* room for the larger of n_batch and n_parallel */
     int64_t n_vocab;
     int64_t n_cached; /* tokens of every sequence that are in the cache */
@@ -51,11 +53,11 @@ static snug_status decode_failed(struct bench *b, int rc, const char *what, stru
                                                    : "no reason given");
 }
 
-static void add_token(struct bench *b, int64_t seq, int64_t pos, bool is_output)
+static void add_token(struct bench *b, llama_token token, int64_t seq, int64_t pos, bool is_output)
 {
     struct llama_batch *batch = &b->batch;
     const int32_t i = batch->n_tokens++;
-    batch->token[i] = (llama_token)snug_rng_below(&b->rng, (uint64_t)b->n_vocab);
+    batch->token[i] = token;
     batch->pos[i] = (llama_pos)pos;
     batch->n_seq_id[i] = 1;
     batch->seq_id[i][0] = (llama_seq_id)seq;
@@ -63,15 +65,18 @@ static void add_token(struct bench *b, int64_t seq, int64_t pos, bool is_output)
 }
 
 /* Feed n tokens to every sequence after n_cached, in batches of n_batch; only the last token of
- * each sequence has logits. */
-static snug_status feed(struct bench *b, int64_t n, const char *what, struct snug_error *err)
+ * each sequence has logits. Tokens are those of the block's prompt, or any where it is filling. */
+static snug_status feed(struct bench *b, int64_t n, bool is_prompt, const char *what,
+                        struct snug_error *err)
 {
     const int64_t n_batch = b->w->settings.n_batch;
     for (int64_t seq = 0; seq < b->workload->n_parallel; seq++) {
         for (int64_t done = 0; done < n;) {
             b->batch.n_tokens = 0;
             while (done < n && b->batch.n_tokens < n_batch) {
-                add_token(b, seq, b->n_cached + done, done + 1 == n);
+                const llama_token token = is_prompt ? snug__tokens_prompt(&b->tokens, done)
+                                                    : snug__tokens_step(&b->tokens);
+                add_token(b, token, seq, b->n_cached + done, done + 1 == n);
                 done++;
             }
             const int rc = llama_decode(b->w->context, b->batch);
@@ -97,7 +102,7 @@ static snug_status rewind_to_depth(struct bench *b, struct snug_error *err)
     }
     llama_memory_clear(memory, false);
     b->n_cached = 0;
-    return depth > 0 ? feed(b, depth, "filling the depth", err) : SNUG_OK;
+    return depth > 0 ? feed(b, depth, false, "filling the depth", err) : SNUG_OK;
 }
 
 /* Greedy choice over the logits of the last output: what a first token costs after prefill. */
@@ -119,7 +124,9 @@ static int64_t n_in_cache(const struct bench *b)
     return (int64_t)llama_memory_seq_pos_max(llama_get_memory(b->w->context), 0) + 1;
 }
 
-static snug_status prefill_block(struct bench *b, double *out_tps, struct snug_error *err)
+/* One prompt behind the depth, timed up to the first choice of a token. */
+static snug_status prefill_prompt(struct bench *b, double *out_s, int64_t *out_n,
+                                  struct snug_error *err)
 {
     snug_status status = rewind_to_depth(b, err);
     if (status != SNUG_OK)
@@ -127,16 +134,40 @@ static snug_status prefill_block(struct bench *b, double *out_tps, struct snug_e
     const int64_t n_hits = n_in_cache(b) - b->workload->n_depth;
     if (n_hits > b->m->n_cached_hits)
         b->m->n_cached_hits = n_hits;
+    *out_n = snug__tokens_next_block(&b->tokens);
     const double start = snug_clock_s();
-    status = feed(b, b->workload->n_prompt, "prefill", err);
+    status = feed(b, *out_n, true, "prefill", err);
     const double end = snug_clock_s();
     sample_first(b);
-    b->block_ttft_s = snug_clock_s() - start;
-    b->block_first_sample_s = b->block_ttft_s - (end - start);
-    /* One decode call cannot be cut; but a block this long counts at once and is the last. */
-    b->is_cut = b->effort->may_cut && end - start > BLOCK_CUT_PHASES * b->effort->phase_s;
-    *out_tps = (double)(b->workload->n_prompt * b->workload->n_parallel) / (end - start);
+    *out_s = end - start;
+    b->block_first_sample_s += snug_clock_s() - end;
     return status;
+}
+
+/* A block is one prompt of random tokens, or some texts of a workload one after the other: blocks
+ * of few texts are alike, each text in each. Times of first tokens are means over the block. */
+static snug_status prefill_block(struct bench *b, double *out_tps, struct snug_error *err)
+{
+    const int n_texts = b->tokens.n_prompts;
+    const int n_prompts = n_texts < 1 ? 1 : n_texts < BLOCK_TEXTS_MAX ? n_texts : BLOCK_TEXTS_MAX;
+    double total_s = 0.0;
+    int64_t n_total = 0;
+    b->block_first_sample_s = 0.0;
+    for (int i = 0; i < n_prompts; i++) {
+        double s = 0.0;
+        int64_t n = 0;
+        const snug_status status = prefill_prompt(b, &s, &n, err);
+        if (status != SNUG_OK)
+            return status;
+        total_s += s;
+        n_total += n;
+    }
+    b->block_first_sample_s /= n_prompts;
+    b->block_ttft_s = total_s / n_prompts + b->block_first_sample_s;
+    /* One decode call cannot be cut; but a block this long counts at once and is the last. */
+    b->is_cut = b->effort->may_cut && total_s > BLOCK_CUT_PHASES * b->effort->phase_s;
+    *out_tps = (double)(n_total * b->workload->n_parallel) / total_s;
+    return SNUG_OK;
 }
 
 static void keep_gap(struct bench *b, double gap_s)
@@ -168,7 +199,7 @@ static snug_status decode_block(struct bench *b, double *out_tps, struct snug_er
            (!b->effort->may_cut || n_done < BLOCK_CUT_TOKENS_MIN || last - start < cut_s)) {
         b->batch.n_tokens = 0;
         for (int64_t seq = 0; seq < b->workload->n_parallel; seq++)
-            add_token(b, seq, b->n_cached, true);
+            add_token(b, snug__tokens_step(&b->tokens), seq, b->n_cached, true);
         const int rc = llama_decode(b->w->context, b->batch);
         if (rc != 0)
             return decode_failed(b, rc, "decode", err);
@@ -336,9 +367,12 @@ snug_status snug__worker_measure(struct snug__worker *w, const struct snug_workl
     struct bench b = {.w = w, .workload = workload, .effort = effort, .m = out};
     const int64_t parallel = workload->n_parallel;
     const int64_t room = w->settings.n_batch > parallel ? w->settings.n_batch : parallel;
+    const struct llama_vocab *vocab = llama_model_get_vocab(w->model);
+    snug_status status = snug__tokens_init(&b.tokens, vocab, workload, 1, err);
+    if (status != SNUG_OK)
+        return status;
     b.batch = llama_batch_init((int32_t)room, 0, 1);
-    b.n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(w->model));
-    snug_rng_init(&b.rng, 1);
+    b.n_vocab = llama_vocab_n_tokens(vocab);
     out->n_output = -1;
     const struct snug_meters_options meters = {.root = "",
                                                .model_path = w->model_path,
@@ -365,7 +399,6 @@ snug_status snug__worker_measure(struct snug__worker *w, const struct snug_workl
                                  out->warmup_decode_block_tps,
                                  &out->n_warmup_decode_blocks,
                                  &out->warmup_decode_tps};
-    snug_status status = SNUG_OK;
     if (effort->want_prefill && workload->n_prompt > 0)
         status = run_phase(&b, &prefill, err);
     if (status == SNUG_OK && effort->want_decode && workload->n_gen > 0)
@@ -374,5 +407,6 @@ snug_status snug__worker_measure(struct snug__worker *w, const struct snug_workl
     if (status == SNUG_OK)
         summarise(&b);
     llama_batch_free(b.batch);
+    snug__tokens_clear(&b.tokens);
     return status;
 }

@@ -260,8 +260,8 @@ static uint64_t tied_copy_bytes(const struct snug__worker *w, const struct snug_
     return 0;
 }
 
-static snug_status load_dry(struct snug__worker *w, const struct snug__settings *s,
-                            struct snug_error *err)
+snug_status snug__worker_load_dry(struct snug__worker *w, const struct snug__settings *s,
+                                  struct snug_error *err)
 {
     if (w->dry_model && snug__settings_same_load(s, &w->dry_settings))
         return SNUG_OK;
@@ -285,7 +285,7 @@ snug_status snug__worker_estimate(struct snug__worker *w, const struct snug__set
                                   const struct snug_workload *workload, struct snug_bytes *out,
                                   struct snug_error *err)
 {
-    const snug_status status = load_dry(w, settings, err);
+    const snug_status status = snug__worker_load_dry(w, settings, err);
     if (status != SNUG_OK)
         return status;
     const struct snug__llama_log saved = snug__llama_log;
