@@ -104,7 +104,9 @@ static void test_name(const struct snug_workload *w, bool is_prefill, char *out,
     if (w->n_depth > 0)
         n += snprintf(out + n, cap - (size_t)n, " @ d%lld", (long long)w->n_depth);
     if (w->n_parallel > 1)
-        snprintf(out + n, cap - (size_t)n, " x %lld", (long long)w->n_parallel);
+        n += snprintf(out + n, cap - (size_t)n, " x %lld", (long long)w->n_parallel);
+    if (w->name[0])
+        snprintf(out + n, cap - (size_t)n, " %.32s", w->name);
 }
 
 static void put_row(struct snug_table *table, const struct cli_task *task,
@@ -114,7 +116,7 @@ static void put_row(struct snug_table *table, const struct cli_task *task,
     const struct snug_space *space = snug_engine_space(task->engine);
     const double *blocks = is_prefill ? m->prefill_block_tps : m->decode_block_tps;
     const int n = is_prefill ? m->n_prefill_blocks : m->n_decode_blocks;
-    char text[512], test[64];
+    char text[512], test[128];
     snug_table_cell_text(table, cli_base_name(task->model.path));
     snug_table_cell_number(table, (double)task->model.bytes_tensors, 0);
     snug_table_cell_number(table, (double)task->model.n_params, 0);

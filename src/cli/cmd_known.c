@@ -148,6 +148,7 @@ static bool task_row(const struct snug_task_view *view, void *data)
     snug_table_cell_number(table, (double)view->workload.n_ctx, 0);
     snug_table_cell_number(table, (double)view->workload.n_parallel, 0);
     snug_table_cell_number(table, (double)view->n_trials, 0);
+    snug_table_cell_text(table, view->workload.name);
     snug_table_row_end(table);
     return true;
 }
@@ -161,8 +162,8 @@ static int work_history(const struct cli_args *args, const struct known *k, stru
 
 int cmd_history(const struct cli_args *args)
 {
-    static const char *const columns[] = {"task",   "model",   "machine",  "build", "prompt",
-                                          "output", "context", "parallel", "trials"};
+    static const char *const columns[] = {"task",   "model",   "machine",  "build",  "prompt",
+                                          "output", "context", "parallel", "trials", "workload"};
     struct snug_error err = {0};
     struct snug_store *store = NULL;
     struct snug_table table = {0};
@@ -174,7 +175,7 @@ int cmd_history(const struct cli_args *args)
     }
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
         snug_table_column(&table, columns[i],
-                          i >= 1 && i <= 3 ? SNUG_COLUMN_TEXT : SNUG_COLUMN_NUMBER);
+                          (i >= 1 && i <= 3) || i == 9 ? SNUG_COLUMN_TEXT : SNUG_COLUMN_NUMBER);
     snug_status status = snug_store_open(args->store, &store, &err);
     if (status == SNUG_OK)
         status = snug_store_tasks(store, NULL, task_row, &table, &err);
