@@ -489,6 +489,25 @@ static void resident_frac_of_what_is_no_file_is_nan_with_reason(void **state)
     assert_true(isnan(snug__resident_frac(test_path(state, "empty"), why)));
 }
 
+/* Of a file that is neither the caller's nor writable the kernel would say "all resident". */
+static void resident_frac_of_someone_elses_file_is_nan(void **state)
+{
+    char why[SNUG__METERS_WHY_MAX] = "";
+    if (geteuid() != 0) {
+        print_message("# only root can make a file that is not its own\n");
+        skip();
+    }
+    const char *path = test_path(state, "theirs");
+    tree_put(*state, "theirs", "GGUF");
+    assert_int_equal(chmod(*state, 0755), 0);
+    assert_int_equal(chmod(path, 0644), 0);
+    assert_int_equal(seteuid(65534), 0);
+    double frac = snug__resident_frac(path, why);
+    assert_int_equal(seteuid(0), 0);
+    assert_true(isnan(frac));
+    assert_string_equal(why, "model file: neither owned nor writable");
+}
+
 #define FOLDER(test) cmocka_unit_test_setup_teardown(test, test_folder_open, test_folder_close)
 
 int main(void)
@@ -514,6 +533,7 @@ int main(void)
         FOLDER(meters_real_machine_is_watched_cheaply),
         FOLDER(resident_frac_follows_the_page_cache),
         FOLDER(resident_frac_of_what_is_no_file_is_nan_with_reason),
+        FOLDER(resident_frac_of_someone_elses_file_is_nan),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
