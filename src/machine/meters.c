@@ -20,72 +20,6 @@
 /* A shorter one would cost more than the 1 % of a core that is promised. */
 #define PERIOD_S_MIN 0.01
 
-struct snug_meters {
-    struct snug__sources sources;
-    struct snug__look first, last; /* looks at the counters */
-    struct snug__ends ends;        /* at the start */
-    double load_average, resident_frac;
-    double idle_w;
-
-    pthread_mutex_t energy_lock;
-    struct snug__energy energy;
-    double energy_j; /* of the source at the look before */
-
-    bool is_sampling;
-    double period_s;
-    struct snug_condition_sample *samples; /* room for SNUG_CONDITION_SAMPLES_MAX */
-    int n_samples;
-    double clock_hz_min, clock_hz_max, temperature_c_max; /* over all looks, dropped ones too */
-
-    pthread_t thread;
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
-    bool is_threaded, is_stopping;
-    double started_s; /* on snug_clock_s */
-    double sampler_cpu_s;
-};
-
-/* Of a counter: NAN where one end is not known or it went back. */
-static double increase(double from, double to)
-{
-    return to >= from ? to - from : NAN;
-}
-
-static double frac_of(double part, double whole)
-{
-    if (!(whole > 0) || isnan(part))
-        return NAN;
-    double frac = part / whole;
-    return frac < 0 ? 0 : frac > 1 ? 1 : frac;
-}
-
-/* The level of control groups that stopped us longest; the nearest of equals. */
-static struct snug__throttling throttled_between(const struct snug_meters *meters,
-                                                 const struct snug__look *from,
-                                                 const struct snug__look *to)
-{
-    struct snug__throttling most = {NAN, NAN, NAN};
-    for (int i = 0; i < meters->sources.n_levels; i++) {
-        struct snug__throttling now = {
-            increase(from->levels[i].n_periods, to->levels[i].n_periods),
-            increase(from->levels[i].n_throttled, to->levels[i].n_throttled),
-            increase(from->levels[i].throttled_s, to->levels[i].throttled_s),
-        };
-        bool is_first = isnan(most.n_periods) && !isnan(now.n_periods);
-        bool is_more = now.throttled_s > most.throttled_s ||
-                       (now.throttled_s == most.throttled_s && most.n_periods == 0);
-        if (is_first || is_more)
-            most = now;
-    }
-    return most;
-}
-
-static double other_load_between(const struct snug__look *from, const struct snug__look *to)
-{
-    double busy_s = increase(from->busy_s, to->busy_s);
-    return frac_of(busy_s - increase(from->own_s, to->own_s), increase(from->total_s, to->total_s));
-}
-
 /* fmin and fmax pass a NAN over. Without sampling there is nothing between the two ends, where the
  * machine rests. */
 static void take_extremes(struct snug_meters *meters, const struct snug__look *look)
@@ -114,14 +48,16 @@ static void add_sample(struct snug_meters *meters, const struct snug__look *from
     double passed_s = to->t_s - from->t_s;
     double pressure[3];
     for (int i = 0; i < 3; i++)
-        pressure[i] = frac_of(increase(from->pressure_s[i], to->pressure_s[i]), passed_s);
+        pressure[i] =
+            snug__frac_of(snug__increase(from->pressure_s[i], to->pressure_s[i]), passed_s);
     make_room(meters);
     meters->samples[meters->n_samples++] = (struct snug_condition_sample){
         .t_s = (float)to->t_s,
         .clock_hz = (float)to->clock_hz,
         .temperature_c = (float)to->temperature_c,
-        .other_load_frac = (float)other_load_between(from, to),
-        .throttled_frac = (float)(throttled_between(meters, from, to).throttled_s / passed_s),
+        .other_load_frac = (float)snug__other_load_between(from, to),
+        .throttled_frac =
+            (float)(snug__throttled_between(&meters->sources, from, to).throttled_s / passed_s),
         .pressure_cpu_frac = (float)pressure[0],
         .pressure_memory_frac = (float)pressure[1],
         .pressure_io_frac = (float)pressure[2],
@@ -310,92 +246,6 @@ snug_status snug_meters_start(const struct snug_meters_options *options, struct 
 
 /* ---- the end ---- */
 
-static void find_clock_median(const struct snug_meters *meters, double last_hz, double *out)
-{
-    double known[SNUG_CONDITION_SAMPLES_MAX];
-    size_t n = 0;
-    for (int i = 0; i < meters->n_samples; i++)
-        if (!isnan(meters->samples[i].clock_hz))
-            known[n++] = (double)meters->samples[i].clock_hz;
-    *out = n ? snug_stats_median(known, n) : last_hz;
-    /* Samples are floats: their median may lie a hair outside. */
-    *out = isnan(*out) ? NAN : fmin(fmax(*out, meters->clock_hz_min), meters->clock_hz_max);
-}
-
-/* "clock: no cpufreq; temperature: no sensor". The figure decides: a reason alone is none. */
-static void tell_unreadable(const struct snug_meters *meters, struct snug_conditions *out)
-{
-    static const char *const names[] = {
-#define METER_TEXT(name, text) text,
-        SNUG__METERS(METER_TEXT)
-#undef METER_TEXT
-    };
-    const bool is_missing[SNUG__N_METERS] = {
-        [SNUG__METER_CLOCK] = isnan(out->clock_hz_median),
-        [SNUG__METER_TEMPERATURE] = isnan(out->temperature_c_max),
-        [SNUG__METER_THERMAL] = isnan(out->n_thermal_events),
-        [SNUG__METER_QUOTA] = isnan(out->throttled_s),
-        [SNUG__METER_PRESSURE] =
-            isnan(out->pressure_cpu_frac + out->pressure_memory_frac + out->pressure_io_frac),
-        [SNUG__METER_LOAD] = isnan(out->other_load_frac + out->load_average),
-        [SNUG__METER_FAULTS] = isnan(out->n_major_faults),
-        [SNUG__METER_SWAP] = isnan(out->swapped_bytes),
-        [SNUG__METER_RSS] = isnan(meters->last.rss_bytes),
-        [SNUG__METER_RESIDENCY] =
-            isnan(out->resident_frac) && meters->sources.why[SNUG__METER_RESIDENCY][0],
-    };
-    char *text = out->unreadable;
-    size_t cap = sizeof out->unreadable, n = 0;
-    for (int i = 0; i < SNUG__N_METERS && n < cap - 1; i++) {
-        const char *why = meters->sources.why[i];
-        if (!is_missing[i])
-            continue;
-        snug__format(text + n, cap - n, "%s%s: %s", n ? "; " : "", names[i],
-                     why[0]                ? why
-                     : meters->is_sampling ? "no time passed"
-                                           : "not sampled");
-        n = strlen(text);
-    }
-    if (!out->energy.is_known && n < cap - 1)
-        snug__format(text + n, cap - n, "%senergy: %s", n ? "; " : "", out->energy.source);
-}
-
-/* Differences between the first look and this one. */
-static void sum_up(const struct snug_meters *meters, const struct snug__look *now,
-                   struct snug_conditions *out)
-{
-    const struct snug__look *first = &meters->first;
-    struct snug__throttling throttling = throttled_between(meters, first, now);
-    double *const pressure[] = {&out->pressure_cpu_frac, &out->pressure_memory_frac,
-                                &out->pressure_io_frac};
-    out->wall_s = now->t_s - first->t_s;
-    for (int i = 0; i < 3; i++)
-        *pressure[i] = frac_of(increase(first->pressure_s[i], now->pressure_s[i]), out->wall_s);
-    out->n_quota_periods = throttling.n_periods;
-    out->n_quota_throttled = throttling.n_throttled;
-    out->throttled_s = throttling.throttled_s;
-    out->other_load_frac = other_load_between(first, now);
-    out->load_average = meters->load_average;
-    out->resident_frac = meters->resident_frac;
-    out->sampler_cpu_s = meters->sampler_cpu_s;
-    out->clock_hz_min = meters->clock_hz_min;
-    out->clock_hz_max = meters->clock_hz_max;
-    out->temperature_c_max = meters->temperature_c_max;
-    find_clock_median(meters, meters->is_sampling ? now->clock_hz : NAN, &out->clock_hz_median);
-    snug__energy_finish(&meters->energy, meters->idle_w, &out->energy);
-}
-
-static void compare_ends(struct snug_meters *meters, struct snug_conditions *out)
-{
-    struct snug__ends ends = {0};
-    if (snug__ends_read(&meters->sources, &ends, NULL) == SNUG_OK) {
-        out->n_thermal_events = snug__ends_thermal(&meters->ends, &ends);
-        out->n_major_faults = increase(meters->ends.n_major_faults, ends.n_major_faults);
-        out->swapped_bytes = increase(meters->ends.swapped_bytes, ends.swapped_bytes);
-    }
-    snug__ends_clear(&ends);
-}
-
 void snug__meters_close(struct snug_meters *meters, double t_s, struct snug_conditions *out,
                         struct snug_condition_sample **out_samples, int *out_n_samples)
 {
@@ -409,10 +259,7 @@ void snug__meters_close(struct snug_meters *meters, double t_s, struct snug_cond
         add_sample(meters, &meters->last, &now, power_w);
         meters->last = now;
     }
-    snug_conditions_init(out);
-    sum_up(meters, &now, out);
-    compare_ends(meters, out);
-    tell_unreadable(meters, out);
+    snug__meters_sum(meters, &now, out);
     if (out_samples) {
         *out_samples = meters->n_samples ? meters->samples : NULL;
         if (meters->n_samples)

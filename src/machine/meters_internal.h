@@ -4,6 +4,7 @@
 #define SNUG_MACHINE_METERS_INTERNAL_H
 
 #include <hwloc.h>
+#include <pthread.h>
 
 #include "snug/meters.h"
 
@@ -154,6 +155,31 @@ void snug__energy_finish(const struct snug__energy *energy, double idle_w, struc
 
 /* ---- meters.c ---- */
 
+struct snug_meters {
+    struct snug__sources sources;
+    struct snug__look first, last; /* looks at the counters */
+    struct snug__ends ends;        /* at the start */
+    double load_average, resident_frac;
+    double idle_w;
+
+    pthread_mutex_t energy_lock;
+    struct snug__energy energy;
+    double energy_j; /* of the source at the look before */
+
+    bool is_sampling;
+    double period_s;
+    struct snug_condition_sample *samples; /* room for SNUG_CONDITION_SAMPLES_MAX */
+    int n_samples;
+    double clock_hz_min, clock_hz_max, temperature_c_max; /* over all looks, dropped ones too */
+
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool is_threaded, is_stopping;
+    double started_s; /* on snug_clock_s */
+    double sampler_cpu_s;
+};
+
 /* Everything but the thread: the first look is at 0 s. */
 snug_status snug__meters_open(const struct snug_meters_options *options, struct snug_meters **out,
                               struct snug_error *err) SNUG_CHECKED;
@@ -163,6 +189,21 @@ void snug__meters_phase_at(struct snug_meters *meters, double t_s, enum snug_met
 /* snug_meters_stop without the thread. */
 void snug__meters_close(struct snug_meters *meters, double t_s, struct snug_conditions *out,
                         struct snug_condition_sample **out_samples, int *out_n_samples);
+
+/* ---- meters_sum.c ---- */
+
+/* Of a counter: NAN where one end is not known or it went back. */
+double snug__increase(double from, double to);
+/* Within 0..1; NAN where there is no whole. */
+double snug__frac_of(double part, double whole);
+/* The level of control groups that stopped us longest; the nearest of equals. */
+struct snug__throttling snug__throttled_between(const struct snug__sources *sources,
+                                                const struct snug__look *from,
+                                                const struct snug__look *to);
+double snug__other_load_between(const struct snug__look *from, const struct snug__look *to);
+/* From the first look to `now`; reads the second of the two ends. */
+void snug__meters_sum(struct snug_meters *meters, const struct snug__look *now,
+                      struct snug_conditions *out);
 
 /* ---- residency.c ---- */
 
