@@ -4,6 +4,7 @@
 
 #include "snug/machine.h"
 #include "snug/model.h"
+#include "snug/quality.h"
 #include "snug/trial.h"
 
 #ifdef __cplusplus
@@ -86,6 +87,37 @@ snug_status snug_engine_workload_lengths(const char *model_path, const struct sn
                                          const struct snug_workload *workload,
                                          struct snug_workload_lengths *out,
                                          struct snug_error *err) SNUG_CHECKED;
+
+/* What `snug eval` asks of a worker. */
+struct snug_eval_options {
+    const char *model_path;
+    const struct snug_model *model;
+    const struct snug_space *space;   /* of an engine opened on this model, with its config */
+    const struct snug_config *config; /* cache types, flash attention, n_batch, threads ... count */
+    uint64_t memory_limit_bytes;      /* 0: none */
+    const char *text_path;            /* at most SNUG_EVAL_TEXT_MAX bytes */
+    int64_t n_ctx;                    /* tokens of a chunk, 4 at the least */
+    int64_t n_chunks;                 /* 0: all of the text */
+    const char *reference_read;       /* a reference file to measure against, or NULL */
+    const char *reference_write;      /* make one of this run, or NULL */
+    const char *folder;               /* for the temporary file of the floor */
+    bool want_floor;                  /* also the determinism floor: three passes of 4 chunks */
+    double deadline_s;
+    const volatile int *stop;
+    snug_engine_progress_fn progress;
+    void *progress_data;
+};
+/* Perplexity and, with a reference, divergence of one configuration over a text.
+ * Errors  SNUG_BAD_INPUT: text or reference do not fit, in one line with the remedy; SNUG_CRASHED,
+ *         SNUG_INTERRUPTED; SNUG_IO: the reference cannot be written (nothing of it is left).
+ * Cost    one prefill of the text, and 2 bytes per scored token and word of the vocabulary on disk
+ * Source  llama.cpp, tools/perplexity: chunks, scoring and errors follow it, so that numbers agree
+ */
+snug_status snug_engine_eval(const struct snug_eval_options *options, struct snug_quality *out,
+                             struct snug_error *err) SNUG_CHECKED;
+/* Does this reference file exist, and is it of that text chunking? Header only. */
+snug_status snug_engine_reference_check(const char *path, int64_t n_ctx, int64_t n_chunks,
+                                        struct snug_error *err) SNUG_CHECKED;
 
 /* The choice of llama.cpp's own --fit for this model and context, asked of the packaged
  * llama-fit-params, in terms of this space; starts from the default.

@@ -37,6 +37,11 @@ struct snug_quality {
     double wall_s, tokens_per_s; /* of the evaluation, load not included */
 };
 void snug_quality_init(struct snug_quality *out); /* every figure NAN, texts "" */
+/* "KLD 0.01230 +- 0.00040", "PPL 2.0130 +- 0.0120" without a reference, or "not measured". */
+const char *snug_quality_text(const struct snug_quality *q, char *out, size_t cap);
+
+#define SNUG_EVAL_TEXT_MAX (256u << 20) /* bytes of a text */
+#define SNUG_EVAL_CHUNK_DEFAULT 512     /* llama-perplexity's */
 
 #ifdef __cplusplus
 }

@@ -8,6 +8,7 @@
 #define SNUG_STORE_H
 
 #include "snug/base.h"
+#include "snug/quality.h"
 #include "snug/trial.h"
 
 #ifdef __cplusplus
@@ -102,6 +103,29 @@ snug_status snug_store_tasks(struct snug_store *store, const char *model_hash, s
 snug_status snug_store_result(struct snug_store *store, int64_t task_id, const char *kind,
                               int64_t *out_session_id, char **out_json,
                               struct snug_error *err) SNUG_CHECKED;
+
+/* Quality of a model under cache types, by (model, build, types, text, reference, chunk length):
+ * the last one of each is kept. */
+snug_status snug_store_quality_add(struct snug_store *store, int64_t model_id, const char *build,
+                                   const struct snug_quality *quality,
+                                   struct snug_error *err) SNUG_CHECKED;
+/* The newest for a model and cache types, those with a reference first: what every run of them
+ * inherits, whatever its threads and batches. Errors  SNUG_NOT_FOUND: never measured. */
+snug_status snug_store_quality_find(struct snug_store *store, const char *model_hash,
+                                    const char *type_k, const char *type_v,
+                                    struct snug_quality *out, struct snug_error *err) SNUG_CHECKED;
+/* The same for anything else that is measured of quality (tasks), as JSON. */
+struct snug_quality_place {
+    int64_t model_id;
+    const char *build, *type_k, *type_v;
+    const char *text_hash;      /* of the task file */
+    const char *reference_hash; /* "" without one */
+    int64_t n_ctx;
+    bool is_task;
+};
+snug_status snug_store_quality_json_add(struct snug_store *store,
+                                        const struct snug_quality_place *place, const char *json,
+                                        struct snug_error *err) SNUG_CHECKED;
 
 /* Noise floor of a machine (by fingerprint) and engine build: MAD / median of repeated blocks of
  * one config. The last one set counts. Errors SNUG_NOT_FOUND: never measured. */

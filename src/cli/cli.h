@@ -34,6 +34,9 @@ struct cli_args {
     const char *type;
     const char *tool;
     const char *disk;
+    const char *reference, *text, *task, *answers; /* of eval */
+    bool floor;
+    int64_t n_chunks;
     const char *workload; /* a workload file */
     const char *depths;   /* of bench: a comma list */
     uint64_t memory_bytes;
@@ -107,5 +110,6 @@ int cmd_pick(const struct cli_args *args);
 int cmd_run(const struct cli_args *args);
 int cmd_report(const struct cli_args *args);
 int cmd_compare(const struct cli_args *args);
+int cmd_eval(const struct cli_args *args);
 
 #endif

@@ -58,6 +58,13 @@ const struct cli_command cli_commands[] = {
      "and\n"
      "FILE:ROUND FILE:ROUND two rounds of a lab's results.json.",
      "snug compare model.gguf flash_attn=off", 4096, cmd_compare, true, false},
+    {"eval", "MODEL", "what a configuration costs in quality",
+     "Perplexity with its error, computed as llama-perplexity does; with --reference also how far\n"
+     "the model strays from it: KL divergence, and how often the most likely token is the same. "
+     "The\n"
+     "whole configuration counts, cache types too. Tables of speed show the result from then on.",
+     "snug eval model-q4_0.gguf --reference model-f16.gguf --text wiki.txt", 2048, cmd_eval, true,
+     false},
     {NULL, NULL, NULL, NULL, NULL, 0, NULL, false, false},
 };
 

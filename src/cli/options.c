@@ -21,10 +21,11 @@ enum {
     PICK = 256,
     RUN = 512,
     REPORT = 1024,
+    EVAL = 2048,
     COMPARE = 4096,
     TASK = BENCH | TUNE | PICK | RUN | COMPARE,
-    STORED = BENCH | TUNE | FRONT | HISTORY | EXPORT | PICK | RUN | REPORT | COMPARE,
-    ALL = 2047 | COMPARE
+    STORED = BENCH | TUNE | FRONT | HISTORY | EXPORT | PICK | RUN | REPORT | COMPARE | EVAL,
+    ALL = 2047 | COMPARE | EVAL
 };
 
 /* LIST: this word and those behind it that hold < or >. */
@@ -45,8 +46,8 @@ struct option {
 #define AT(field) offsetof(struct cli_args, field)
 
 static const struct option OPTIONS[] = {
-    {"memory", 0, BYTES, AT(memory_bytes), 0, "SIZE", TUNE | PICK | RUN | BENCH | COMPARE, 0, 0,
-     "memory the model may use, such as 2GiB (default: what is free now, less a reserve)"},
+    {"memory", 0, BYTES, AT(memory_bytes), 0, "SIZE", TUNE | PICK | RUN | BENCH | COMPARE | EVAL, 0,
+     0, "memory the model may use, such as 2GiB (default: what is free now, less a reserve)"},
     {"trials", 0, INT, AT(n_trials), 0, "N", TUNE, 1, 500,
      "configs to try besides llama.cpp's default and its --fit choice (default 16)"},
     {"time", 0, SECONDS, AT(time_s), 0, "TIME", TUNE, 0, 0,
@@ -76,13 +77,23 @@ static const struct option OPTIONS[] = {
     {"context", 'c', INT, AT(n_ctx), 0, "N", TASK, 1, 1 << 28,
      "context every sequence must have (default: 4096, or what the model was trained for; bench: "
      "what the test needs)"},
+    {"text", 'f', TEXT, AT(text), 0, "FILE", EVAL, 0, 0,
+     "text to measure on: what the model is for, and not what it was tuned on"},
+    {"reference", 0, TEXT, AT(reference), 0, "MODEL", EVAL, 0, 0,
+     "also the divergence from this model (usually the F16 file) or .snugref file"},
+    {"context", 'c', INT, AT(n_ctx), 0, "N", EVAL, 4, 1 << 24,
+     "tokens of a chunk, of which the second half is scored (default 512, or what the model was "
+     "trained for)"},
+    {"chunks", 0, INT, AT(n_chunks), 0, "N", EVAL, 1, 1 << 24, "only the first N chunks"},
+    {"floor", 0, FLAG, AT(floor), 0, NULL, EVAL, 0, 0,
+     "also how much the same config differs from itself at another batch shape"},
     {"repetitions", 'r', INT, AT(repetitions), 0, "N", BENCH, 1, SNUG_BLOCKS_MAX,
      "exactly so many timed blocks (default: 3 to 16, until the spread is under 2 %)"},
     {"dry-run", 0, FLAG, AT(dry_run), 0, NULL, BENCH, 0, 0,
      "only state the bytes each config would need; nothing is loaded or stored"},
     {"pairs", 0, INT, AT(n_pairs), 0, "N", COMPARE, 6, 256,
      "how often both are measured, alternately (default 12)"},
-    {"require", 0, LIST, AT(require), 0, "'tg>=20' ...", BENCH | COMPARE, 0, 0,
+    {"require", 0, LIST, AT(require), 0, "'tg>=20' ...", BENCH | COMPARE | EVAL, 0, 0,
      "thresholds, printed first; exit status 99 when one is not met. Metrics: tg, pp, ttft_s, "
      "tpot_s, "
      "tpot_p95_s, request_s, load_s, memory, j_per_token, kld; compare: ratio"},

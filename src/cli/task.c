@@ -2,7 +2,6 @@
 #include "cli/task.h"
 
 #include <limits.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -127,15 +126,30 @@ double cli_noise_frac(const struct cli_args *args, const struct snug_machine *ma
     return frac;
 }
 
+/* The types of a config in words. */
+static const char *type_of(const struct snug_space *space, const struct snug_config *config,
+                           const char *name)
+{
+    const int row = snug_space_find(space, name);
+    const int64_t value = row < 0 ? -1 : config->value[row];
+    return row >= 0 && value >= 0 && value < space->knobs[row].n_values
+               ? space->knobs[row].values[value]
+               : "";
+}
+
 const char *cli_task_quality(const struct cli_task *task, const struct snug_config *config,
                              char *out, size_t cap, double *out_kld)
 {
-    (void)task;
-    (void)config;
+    struct snug_quality quality;
+    const struct snug_space *space = snug_engine_space(task->engine);
+    snug_quality_init(&quality);
+    if (task->store &&
+        snug_store_quality_find(task->store, task->model.hash, type_of(space, config, "type_k"),
+                                type_of(space, config, "type_v"), &quality, NULL) != SNUG_OK)
+        snug_quality_init(&quality);
     if (out_kld)
-        *out_kld = NAN;
-    snprintf(out, cap, "not measured");
-    return out;
+        *out_kld = quality.kld_mean.value;
+    return snug_quality_text(&quality, out, cap);
 }
 
 snug_status cli_task_open_engine(const struct cli_args *args, struct cli_task *task,

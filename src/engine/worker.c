@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/process.h"
+#include "engine/worker_eval.h"
 #include "engine/worker_tokens.h"
 #include "trial/trial_json.h"
 
@@ -310,6 +311,8 @@ static void on_request(struct snug__worker *w, const char *line)
         send_refused(w, SNUG_TRIAL_REFUSED, "more sequences at once than n_batch");
     } else if (strcmp(op, "estimate") == 0) {
         on_estimate(w, &settings, &workload);
+    } else if (strcmp(op, "eval") == 0) {
+        snug__worker_eval(w, &settings, request);
     } else if (strcmp(op, "tokens") == 0) {
         on_tokens(w, &settings, &workload);
     } else {

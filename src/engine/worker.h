@@ -99,6 +99,9 @@ snug_status snug__worker_prepare(struct snug__worker *w, const struct snug__sett
                                  const struct snug_workload *workload,
                                  enum snug_outcome *out_outcome,
                                  struct snug_error *err) SNUG_CHECKED;
+/* The model alone, for those who make contexts of their own. */
+snug_status snug__worker_load(struct snug__worker *w, const struct snug__settings *settings,
+                              enum snug_outcome *out_outcome, struct snug_error *err) SNUG_CHECKED;
 void snug__worker_unload(struct snug__worker *w);
 /* Bytes of a config without allocating: libllama's no_alloc dry run for cache and compute. Leaves
  * the loaded model alone. */

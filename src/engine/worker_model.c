@@ -180,6 +180,18 @@ static snug_status make_context(struct snug__worker *w, const struct snug__setti
     return SNUG_OK;
 }
 
+snug_status snug__worker_load(struct snug__worker *w, const struct snug__settings *settings,
+                              enum snug_outcome *out_outcome, struct snug_error *err)
+{
+    drop_context(w);
+    if (w->model && snug__settings_same_load(settings, &w->settings))
+        return SNUG_OK;
+    snug__worker_unload(w);
+    const snug_status status = load_model(w, settings, out_outcome, err);
+    w->settings = *settings;
+    return status;
+}
+
 snug_status snug__worker_prepare(struct snug__worker *w, const struct snug__settings *settings,
                                  const struct snug_workload *workload,
                                  enum snug_outcome *out_outcome, struct snug_error *err)

@@ -44,6 +44,14 @@
                  "frac = ?3, n_blocks = ?4, seen_unix_s = ?5 RETURNING rowid")                     \
     X(NOISE_GET, "SELECT frac, n_blocks FROM noise WHERE fingerprint = ?1 ORDER BY seen_unix_s "   \
                  "DESC LIMIT 1")                                                                   \
+    X(QUALITY, "INSERT INTO qualities(model_id, build, type_k, type_v, text_hash, "                \
+               "reference_hash, n_ctx, kind, json, seen_unix_s) "                                  \
+               "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) "                                  \
+               "ON CONFLICT(model_id, build, type_k, type_v, text_hash, reference_hash, n_ctx, "   \
+               "kind) DO UPDATE SET json = ?9, seen_unix_s = ?10 RETURNING id")                    \
+    X(QUALITY_OF, "SELECT q.json FROM qualities q JOIN models m ON m.id = q.model_id "             \
+                  "WHERE m.hash = ?1 AND q.type_k = ?2 AND q.type_v = ?3 AND q.kind = 'text' "     \
+                  "ORDER BY q.reference_hash = '', q.seen_unix_s DESC LIMIT 1")                    \
     X(SAMPLE, "INSERT INTO samples(trial_id, phase, i, tps) VALUES(?1, ?2, ?3, ?4)")               \
     X(GAPS, "INSERT INTO gaps(trial_id, seconds_f32) VALUES(?1, ?2)")                              \
     X(SAMPLES_OF, "SELECT phase, i, tps FROM samples WHERE trial_id = ?1 ORDER BY phase, i")       \
