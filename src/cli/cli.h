@@ -30,6 +30,8 @@ struct cli_args {
     const char *type;
     const char *tool;
     const char *disk;
+    const char *prompt_text;
+    const char *text; /* a file of text */
     uint64_t memory_bytes;
     double time_s;
     int64_t n_trials, seed, n_prompt, n_gen, n_depth, n_parallel, n_ctx, n_layer, repetitions;
@@ -96,5 +98,6 @@ int cmd_export(const struct cli_args *args);
 int cmd_pick(const struct cli_args *args);
 int cmd_run(const struct cli_args *args);
 int cmd_report(const struct cli_args *args);
+int cmd_trace(const struct cli_args *args);
 
 #endif

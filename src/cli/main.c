@@ -50,6 +50,12 @@ const struct cli_command cli_commands[] = {
     {"report", "[MODEL]", "one self-contained HTML page of a task",
      "Machine, model, every trial, the front, the progress, and the pick against the default.",
      "snug report model.gguf -o report.html", 1024, cmd_report, false, false},
+    {"trace", "MODEL", "one request as a timeline: load, tokenise, prefill, decode, sampling",
+     "Writes a trace for ui.perfetto.dev or chrome://tracing: one event for every ubatch of "
+     "prefill,\n"
+     "every decode step and every sampling, with resident memory, CPU frequency and tokens in the\n"
+     "cache as counters. Nothing is warmed up, and an end of text does not end it.",
+     "snug trace model.gguf -n 64 -o trace.json", 16384, cmd_trace, true, false},
     {NULL, NULL, NULL, NULL, NULL, 0, NULL, false, false},
 };
 

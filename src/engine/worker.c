@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/process.h"
+#include "engine/worker_trace.h"
 #include "trial/trial_json.h"
 
 /* Private memory beyond the limit that is not the model's: thread stacks (8 MiB each), the heap of
@@ -260,6 +261,21 @@ static void on_run(struct snug__worker *w, const struct snug__settings *settings
     snug_measurement_clear(&m);
 }
 
+static void on_trace(struct snug__worker *w, const struct snug__settings *settings,
+                     const struct snug_workload *workload, const struct snug_json_node *request)
+{
+    struct snug_error err = {0};
+    struct snug_json_writer writer = {0};
+    enum snug_outcome outcome = SNUG_TRIAL_REFUSED;
+    if (snug__worker_trace(w, settings, workload, request, &writer, &outcome, &err) != SNUG_OK) {
+        send_refused(w, outcome, err.text);
+        return;
+    }
+    put_effective(w, &writer, settings);
+    snug_json_end(&writer);
+    snug__worker_send(w, &writer);
+}
+
 static void on_request(struct snug__worker *w, const char *line)
 {
     struct snug_error err = {0};
@@ -283,6 +299,8 @@ static void on_request(struct snug__worker *w, const char *line)
         send_refused(w, SNUG_TRIAL_REFUSED, "more sequences at once than n_batch");
     } else if (strcmp(op, "estimate") == 0) {
         on_estimate(w, &settings, &workload);
+    } else if (strcmp(op, "trace") == 0) {
+        on_trace(w, &settings, &workload, request);
     } else {
         struct snug_effort effort;
         snug__effort_from_json(snug_json_get(request, "effort"), &effort);
