@@ -79,6 +79,7 @@ snug_status snug_engine_probe(struct snug_machine *machine, struct snug_machine_
 /* A workload file in tokens of a model's vocabulary. */
 struct snug_workload_lengths {
     int64_t n_longest, n_median; /* of its prompts, or of whole sessions; prefixes included */
+    int64_t n_user, n_answer;    /* of all turns of all sessions; 0 for prompts */
     bool is_session;
 };
 /* Tokenise the file that workload->path names, in a worker that holds the vocabulary alone (some

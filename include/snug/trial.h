@@ -196,6 +196,9 @@ struct snug_measurement {
     struct snug_conditions conditions;
     struct snug_condition_sample *samples; /* over time; malloc'ed, or NULL */
     int n_samples;
+    /* Of a workload of sessions, else 0: mean seconds of a turn, and the share of its prompt that
+     * was in the cache from the turns before. */
+    double turn_s, reused_frac;
     double noise_frac; /* noise floor of the machine that spread was judged by; 0: not known */
     /* Tokens per sequence and block: what the cache held before the prompt beyond the depth, and
      * what came out; -1: not counted. */

@@ -34,7 +34,9 @@ struct cli_args {
     const char *type;
     const char *tool;
     const char *disk;
-    const char *reference, *text, *task, *answers; /* of eval */
+    const char *reference, *task, *answers; /* of eval */
+    const char *text;                       /* a file of text */
+    const char *prompt_text;
     bool floor;
     int64_t n_chunks;
     const char *workload; /* a workload file */
@@ -111,5 +113,6 @@ int cmd_run(const struct cli_args *args);
 int cmd_report(const struct cli_args *args);
 int cmd_compare(const struct cli_args *args);
 int cmd_eval(const struct cli_args *args);
+int cmd_trace(const struct cli_args *args);
 
 #endif

@@ -65,6 +65,12 @@ const struct cli_command cli_commands[] = {
      "whole configuration counts, cache types too. Tables of speed show the result from then on.",
      "snug eval model-q4_0.gguf --reference model-f16.gguf --text wiki.txt", 2048, cmd_eval, true,
      false},
+    {"trace", "MODEL", "one request as a timeline: load, tokenise, prefill, decode, sampling",
+     "Writes a trace for ui.perfetto.dev or chrome://tracing: one event for every ubatch of "
+     "prefill,\n"
+     "every decode step and every sampling, with resident memory, CPU frequency and tokens in the\n"
+     "cache as counters. Nothing is warmed up, and an end of text does not end it.",
+     "snug trace model.gguf -n 64 -o trace.json", 16384, cmd_trace, true, false},
     {NULL, NULL, NULL, NULL, NULL, 0, NULL, false, false},
 };
 

@@ -7,6 +7,7 @@
 
 #include "cli/cli.h"
 #include "snug/engine.h"
+#include "snug/trace.h"
 #include "snug/units.h"
 
 enum {
@@ -23,9 +24,10 @@ enum {
     REPORT = 1024,
     EVAL = 2048,
     COMPARE = 4096,
+    TRACE = 16384,
     TASK = BENCH | TUNE | PICK | RUN | COMPARE,
     STORED = BENCH | TUNE | FRONT | HISTORY | EXPORT | PICK | RUN | REPORT | COMPARE | EVAL,
-    ALL = 2047 | COMPARE | EVAL
+    ALL = 2047 | COMPARE | EVAL | TRACE
 };
 
 /* LIST: this word and those behind it that hold < or >. */
@@ -46,8 +48,9 @@ struct option {
 #define AT(field) offsetof(struct cli_args, field)
 
 static const struct option OPTIONS[] = {
-    {"memory", 0, BYTES, AT(memory_bytes), 0, "SIZE", TUNE | PICK | RUN | BENCH | COMPARE | EVAL, 0,
-     0, "memory the model may use, such as 2GiB (default: what is free now, less a reserve)"},
+    {"memory", 0, BYTES, AT(memory_bytes), 0, "SIZE",
+     TUNE | PICK | RUN | BENCH | COMPARE | EVAL | TRACE, 0, 0,
+     "memory the model may use, such as 2GiB (default: what is free now, less a reserve)"},
     {"trials", 0, INT, AT(n_trials), 0, "N", TUNE, 1, 500,
      "configs to try besides llama.cpp's default and its --fit choice (default 16)"},
     {"time", 0, SECONDS, AT(time_s), 0, "TIME", TUNE, 0, 0,
@@ -63,8 +66,15 @@ static const struct option OPTIONS[] = {
      "also try quantised caches, which change the answer a little"},
     {"prompt", 'p', INT, AT(n_prompt), AT(has_prompt), "N", TASK, 0, 1 << 20,
      "tokens of prompt that are timed (default 512)"},
+    {"prompt", 'p', INT, AT(n_prompt), AT(has_prompt), "N", TRACE, 1, 1 << 20,
+     "a prompt of so many random tokens"},
+    {"prompt-text", 0, TEXT, AT(prompt_text), 0, "TEXT", TRACE, 0, 0,
+     "the prompt (default: a short letter to write)"},
+    {"text", 0, TEXT, AT(text), 0, "FILE", TRACE, 0, 0, "a file that holds the prompt"},
     {"gen", 'n', INT, AT(n_gen), AT(has_gen), "N", TASK, 0, 1 << 20,
      "tokens generated that are timed (default 128; tune: 32)"},
+    {"gen", 'n', INT, AT(n_gen), AT(has_gen), "N", TRACE, 1, SNUG_TRACE_GEN_MAX,
+     "tokens to generate (default 32)"},
     {"depth", 'd', TEXT, AT(depths), AT(has_depth), "N,...", BENCH, 0, 0,
      "tokens already in the cache before both; a comma list is a sweep (default 0)"},
     {"depth", 'd', INT, AT(n_depth), AT(has_depth), "N", TASK & ~BENCH, 0, 1 << 24,
@@ -74,7 +84,7 @@ static const struct option OPTIONS[] = {
      "documents, "
      "JSON and sessions"},
     {"parallel", 0, INT, AT(n_parallel), 0, "N", TASK, 1, 256, "sequences at once (default 1)"},
-    {"context", 'c', INT, AT(n_ctx), 0, "N", TASK, 1, 1 << 28,
+    {"context", 'c', INT, AT(n_ctx), 0, "N", TASK | TRACE, 1, 1 << 28,
      "context every sequence must have (default: 4096, or what the model was trained for; bench: "
      "what the test needs)"},
     {"text", 'f', TEXT, AT(text), 0, "FILE", EVAL, 0, 0,
@@ -101,13 +111,14 @@ static const struct option OPTIONS[] = {
      "exit status 1 when a verdict is INVALID"},
     {"no-sampling", 0, FLAG, AT(no_sampling), 0, NULL, BENCH, 0, 0,
      "no thread that samples clocks, pressure and power beside the run"},
-    {"seed", 0, INT, AT(seed), AT(has_seed), "N", TUNE | SYNTH | COMPARE, 0, INT64_MAX,
+    {"seed", 0, INT, AT(seed), AT(has_seed), "N", TUNE | SYNTH | COMPARE | TRACE, 0, INT64_MAX,
      "seed of everything random (default 1)"},
     {"type", 0, TEXT, AT(type), 0, "TYPE", SYNTH, 0, 0, "tensor type: q4_0, q8_0, f16, q4_k ..."},
     {"shape-only", 0, FLAG, AT(shape_only), 0, NULL, SYNTH, 0, 0,
      "a sparse file with headers and no weights, a few kB on disk"},
     {"layers", 0, INT, AT(n_layer), 0, "N", SYNTH, 1, 1024, "cut the model to so many layers"},
-    {"output", 'o', TEXT, AT(output), 0, "FILE", SYNTH | REPORT | EXPORT, 0, 0, "where to write"},
+    {"output", 'o', TEXT, AT(output), 0, "FILE", SYNTH | REPORT | EXPORT | TRACE, 0, 0,
+     "where to write"},
     {"output", 'o', CHOICE, AT(format), 0, "md|csv|json|jsonl", BENCH, 0, 0,
      "form of the table, as llama-bench's -o (default md)"},
     {"format", 0, CHOICE, AT(format), 0, "md|csv|json|jsonl", BENCH | FRONT | HISTORY | EXPORT, 0,
@@ -124,7 +135,7 @@ static const struct option OPTIONS[] = {
      "every trial, also those that are not on the front"},
     {"store", 0, TEXT, AT(store), 0, "FILE", STORED, 0, 0,
      "history file (default: snug/history.db in the XDG data folder)"},
-    {"json", 0, FLAG, AT(json), 0, NULL, ALL & ~(SYNTH | REPORT | RUN), 0, 0, "print JSON"},
+    {"json", 0, FLAG, AT(json), 0, NULL, ALL & ~(SYNTH | REPORT | RUN | TRACE), 0, 0, "print JSON"},
     {"quiet", 'q', FLAG, AT(quiet), 0, NULL, ALL, 0, 0, "no talk on stderr but errors"},
     {"help", 'h', FLAG, AT(help), 0, NULL, ALL, 0, 0, "this help"},
 };
@@ -385,8 +396,9 @@ static void help_knobs(FILE *out, const struct cli_command *command)
 {
     const struct snug_space *rows = snug_engine_rows();
     fprintf(out, "\nKnobs (also by llama.cpp's names, such as --threads or -t; %s):\n",
-            command->bit == BENCH ? "a comma list measures every combination"
-                                  : "what is set here stays so in every trial");
+            command->bit == BENCH   ? "a comma list measures every combination"
+            : command->bit == TRACE ? "one value each"
+                                    : "what is set here stays so in every trial");
     for (int i = 0; i < rows->n; i++) {
         const struct snug_knob *knob = &rows->knobs[i];
         char left[96];

@@ -81,8 +81,17 @@ static snug_status take_workload_file(const struct cli_args *args, struct cli_ta
         return status;
     if (args->has_gen)
         w->n_gen = args->n_gen;
-    w->n_prompt = lengths.n_median;
-    *out_need = w->n_depth + (lengths.n_longest > w->n_gen ? lengths.n_longest : w->n_gen);
+    if (lengths.is_session && w->n_parallel > 1)
+        return snug_fail(err, SNUG_BAD_INPUT,
+                         "%s: sessions are replayed one at a time: leave --parallel away",
+                         args->workload);
+    w->n_prompt = lengths.is_session ? lengths.n_user : lengths.n_median;
+    w->n_gen = lengths.is_session ? lengths.n_answer : w->n_gen;
+    /* Engines ask for room for the longer of the two, whatever is run. */
+    int64_t longest = lengths.n_longest;
+    longest = longest > w->n_gen ? longest : w->n_gen;
+    longest = longest > w->n_prompt ? longest : w->n_prompt;
+    *out_need = w->n_depth + longest;
     return SNUG_OK;
 }
 

@@ -196,6 +196,13 @@ snug_status snug__link_call(struct snug__link *link, const struct snug_engine_op
     return wait_event(link, options, deadline_s, out_doc, out_end, err);
 }
 
+snug_status snug__link_next(struct snug__link *link, const struct snug_engine_options *options,
+                            double deadline_s, struct snug_json **out_doc,
+                            struct snug__link_end *out_end, struct snug_error *err)
+{
+    return wait_event(link, options, deadline_s, out_doc, out_end, err);
+}
+
 static void read_caps(const struct snug_json_node *root, struct snug__llama_caps *caps)
 {
     snprintf(caps->build, sizeof caps->build, "%s", snug_json_get_string(root, "build", ""));

@@ -13,6 +13,7 @@
 #include "base/process.h"
 #include "engine/worker_eval.h"
 #include "engine/worker_tokens.h"
+#include "engine/worker_trace.h"
 #include "trial/trial_json.h"
 
 /* Private memory beyond the limit that is not the model's: thread stacks (8 MiB each), the heap of
@@ -242,6 +243,15 @@ static void on_tokens(struct snug__worker *w, const struct snug__settings *setti
     snug_json_put_int(&writer, "longest", snug__tokens_longest(&tokens));
     snug_json_put_int(&writer, "median", snug__tokens_median(&tokens));
     snug_json_put_bool(&writer, "is_session", tokens.n_sessions > 0);
+    int64_t n_user = 0, n_answer = 0;
+    for (int i = 0; i < tokens.n_sessions; i++) {
+        for (int k = 0; k < tokens.sessions[i].n_turns; k++) {
+            n_user += tokens.sessions[i].turns[k].user.n;
+            n_answer += tokens.sessions[i].turns[k].assistant.n;
+        }
+    }
+    snug_json_put_int(&writer, "user", n_user);
+    snug_json_put_int(&writer, "answer", n_answer);
     snug_json_end(&writer);
     snug__worker_send(w, &writer);
     snug__tokens_clear(&tokens);
@@ -288,6 +298,21 @@ static void on_run(struct snug__worker *w, const struct snug__settings *settings
     snug_measurement_clear(&m);
 }
 
+static void on_trace(struct snug__worker *w, const struct snug__settings *settings,
+                     const struct snug_workload *workload, const struct snug_json_node *request)
+{
+    struct snug_error err = {0};
+    struct snug_json_writer writer = {0};
+    enum snug_outcome outcome = SNUG_TRIAL_REFUSED;
+    if (snug__worker_trace(w, settings, workload, request, &writer, &outcome, &err) != SNUG_OK) {
+        send_refused(w, outcome, err.text);
+        return;
+    }
+    put_effective(w, &writer, settings);
+    snug_json_end(&writer);
+    snug__worker_send(w, &writer);
+}
+
 static void on_request(struct snug__worker *w, const char *line)
 {
     struct snug_error err = {0};
@@ -315,6 +340,8 @@ static void on_request(struct snug__worker *w, const char *line)
         snug__worker_eval(w, &settings, request);
     } else if (strcmp(op, "tokens") == 0) {
         on_tokens(w, &settings, &workload);
+    } else if (strcmp(op, "trace") == 0) {
+        on_trace(w, &settings, &workload, request);
     } else {
         struct snug_effort effort;
         snug__effort_from_json(snug_json_get(request, "effort"), &effort);

@@ -11,8 +11,10 @@
  *   -> {"op":"run","config":{..},"workload":{..},"effort":{..}}
  *   <- {"event":"phase","name":..}*
  * {"event":"done","measurement":{..},"effective":{..},"gaps":[..]} |
- * {"event":"refused","outcome":"oom"|"refused","reason":..} End of input ends the worker, and so
- * does the death of its parent. */
+ * {"event":"refused","outcome":"oom"|"refused","reason":..}
+ *   -> {"op":"trace","config":{..},"workload":{..},"prompt":TEXT,"seed":N}
+ *   <- phase*, {"event":"trace","rows":[..]}*, {"event":"traced",..,"effective":{..}} | refused
+ * End of input ends the worker, and so does the death of its parent. */
 #ifndef SNUG_ENGINE_WORKER_H
 #define SNUG_ENGINE_WORKER_H
 

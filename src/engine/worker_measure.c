@@ -12,6 +12,8 @@
 #include <string.h>
 
 #include "base/process.h"
+#include "engine/worker_batch.h"
+#include "engine/worker_session.h"
 #include "engine/worker_tokens.h"
 #include "snug/meters.h"
 #include "snug/stats.h"
@@ -41,28 +43,10 @@ struct bench {
     size_t gaps_cap;
     bool is_cut; /* the last block was cut short */
     struct snug_meters *meters;
+    /* Of a block of sessions: what decode_block_tps, turn_s and reused_frac are made of. */
+    double block_decode_tps, block_turn_s, block_reused_frac;
+    double turn_s[SNUG_BLOCKS_MAX];
 };
-
-/* -2 is libllama's word for an allocation that failed. */
-static snug_status decode_failed(struct bench *b, int rc, const char *what, struct snug_error *err)
-{
-    b->w->outcome = rc == -2 ? SNUG_TRIAL_OOM : SNUG_TRIAL_REFUSED;
-    return snug_fail(err, SNUG_UNSUPPORTED, "llama_decode returned %d during %s: %s", rc, what,
-                     snug__llama_log.last_error[0] ? snug__llama_log.last_error
-                     : rc == 1                     ? "the cache is full"
-                                                   : "no reason given");
-}
-
-static void add_token(struct bench *b, llama_token token, int64_t seq, int64_t pos, bool is_output)
-{
-    struct llama_batch *batch = &b->batch;
-    const int32_t i = batch->n_tokens++;
-    batch->token[i] = token;
-    batch->pos[i] = (llama_pos)pos;
-    batch->n_seq_id[i] = 1;
-    batch->seq_id[i][0] = (llama_seq_id)seq;
-    batch->logits[i] = is_output;
-}
 
 /* Feed n tokens to every sequence after n_cached, in batches of n_batch; only the last token of
  * each sequence has logits. Tokens are those of the block's prompt, or any where it is filling. */
@@ -76,12 +60,12 @@ static snug_status feed(struct bench *b, int64_t n, bool is_prompt, const char *
             while (done < n && b->batch.n_tokens < n_batch) {
                 const llama_token token = is_prompt ? snug__tokens_prompt(&b->tokens, done)
                                                     : snug__tokens_step(&b->tokens);
-                add_token(b, token, seq, b->n_cached + done, done + 1 == n);
+                snug__batch_add(&b->batch, token, b->n_cached + done, seq, done + 1 == n);
                 done++;
             }
-            const int rc = llama_decode(b->w->context, b->batch);
-            if (rc != 0)
-                return decode_failed(b, rc, what, err);
+            const snug_status status = snug__worker_decode(b->w, b->batch, what, err);
+            if (status != SNUG_OK)
+                return status;
         }
     }
     llama_synchronize(b->w->context);
@@ -199,10 +183,10 @@ static snug_status decode_block(struct bench *b, double *out_tps, struct snug_er
            (!b->effort->may_cut || n_done < BLOCK_CUT_TOKENS_MIN || last - start < cut_s)) {
         b->batch.n_tokens = 0;
         for (int64_t seq = 0; seq < b->workload->n_parallel; seq++)
-            add_token(b, snug__tokens_step(&b->tokens), seq, b->n_cached, true);
-        const int rc = llama_decode(b->w->context, b->batch);
-        if (rc != 0)
-            return decode_failed(b, rc, "decode", err);
+            snug__batch_add(&b->batch, snug__tokens_step(&b->tokens), b->n_cached, seq, true);
+        status = snug__worker_decode(b->w, b->batch, "decode", err);
+        if (status != SNUG_OK)
+            return status;
         llama_synchronize(b->w->context);
         b->n_cached++;
         n_done++;
@@ -216,6 +200,46 @@ static snug_status decode_block(struct bench *b, double *out_tps, struct snug_er
     if (b->m->n_output < 0 || n_output < b->m->n_output)
         b->m->n_output = n_output;
     *out_tps = (double)(n_done * b->workload->n_parallel) / (last - start);
+    return SNUG_OK;
+}
+
+/* Every session of the workload once (of many, some), each from an empty cache to its last turn. */
+static snug_status session_block(struct bench *b, double *out_tps, struct snug_error *err)
+{
+    struct snug__session_turn total = {0};
+    const int n_sessions =
+        b->tokens.n_sessions < BLOCK_TEXTS_MAX ? b->tokens.n_sessions : BLOCK_TEXTS_MAX;
+    int n_turns = 0;
+    for (int i = 0; i < n_sessions; i++) {
+        const int n = b->tokens.sessions[i].n_turns;
+        struct snug__session_turn *turns = calloc((size_t)n, sizeof *turns);
+        if (!turns)
+            return snug_fail(err, SNUG_NO_MEMORY, "no memory for %d turns", n);
+        b->n_cached = -1; /* whatever a session leaves */
+        snug_status status = rewind_to_depth(b, err);
+        if (status == SNUG_OK)
+            status = snug__worker_session(b->w, &b->tokens, i, b->n_cached, turns, err);
+        for (int k = 0; k < n && status == SNUG_OK; k++) {
+            total.n_new += turns[k].n_new;
+            total.n_reused += turns[k].n_reused - b->workload->n_depth;
+            total.n_gen += turns[k].n_gen;
+            total.prefill_s += turns[k].prefill_s;
+            total.decode_s += turns[k].decode_s;
+            total.turn_s += turns[k].turn_s;
+        }
+        free(turns);
+        if (status != SNUG_OK)
+            return status;
+        n_turns += n;
+    }
+    b->n_cached = -1;
+    b->block_first_sample_s = 0.0;
+    b->block_ttft_s = total.prefill_s / n_turns;
+    b->block_turn_s = total.turn_s / n_turns;
+    b->block_decode_tps = (double)total.n_gen / total.decode_s;
+    b->block_reused_frac = (double)total.n_reused / (double)(total.n_reused + total.n_new);
+    b->is_cut = b->effort->may_cut && total.turn_s > BLOCK_CUT_PHASES * b->effort->phase_s;
+    *out_tps = (double)total.n_new / total.prefill_s;
     return SNUG_OK;
 }
 
@@ -300,9 +324,14 @@ static bool is_enough(const struct bench *b, const struct phase *p, double timed
 
 static void keep_block(struct bench *b, const struct phase *p, double tps)
 {
-    if (p->block == prefill_block) {
+    if (p->block != decode_block) {
         b->ttft_s[*p->n_blocks] = b->block_ttft_s;
         b->first_sample_s[*p->n_blocks] = b->block_first_sample_s;
+    }
+    if (p->block == session_block) {
+        b->turn_s[*p->n_blocks] = b->block_turn_s;
+        b->m->decode_block_tps[b->m->n_decode_blocks++] = b->block_decode_tps;
+        b->m->reused_frac = b->block_reused_frac;
     }
     p->block_tps[(*p->n_blocks)++] = tps;
 }
@@ -337,6 +366,8 @@ static void summarise(struct bench *b)
         m->prefill_tps = snug_stats_median(m->prefill_block_tps, n);
         m->ttft_s = snug_stats_median(b->ttft_s, n);
         m->first_sample_s = snug_stats_median(b->first_sample_s, n);
+        if (b->tokens.n_sessions > 0)
+            m->turn_s = snug_stats_median(b->turn_s, n);
     }
     if (m->n_decode_blocks > 0)
         m->decode_tps = snug_stats_median(m->decode_block_tps, (size_t)m->n_decode_blocks);
@@ -399,9 +430,15 @@ snug_status snug__worker_measure(struct snug__worker *w, const struct snug_workl
                                  out->warmup_decode_block_tps,
                                  &out->n_warmup_decode_blocks,
                                  &out->warmup_decode_tps};
-    if (effort->want_prefill && workload->n_prompt > 0)
+    struct phase session = prefill;
+    session.name = "session";
+    session.warm_name = "warm-up session";
+    session.block = session_block;
+    if (b.tokens.n_sessions > 0)
+        status = run_phase(&b, &session, err);
+    else if (effort->want_prefill && workload->n_prompt > 0)
         status = run_phase(&b, &prefill, err);
-    if (status == SNUG_OK && effort->want_decode && workload->n_gen > 0)
+    if (status == SNUG_OK && effort->want_decode && workload->n_gen > 0 && b.tokens.n_sessions == 0)
         status = run_phase(&b, &decode, err);
     take_conditions(&b);
     if (status == SNUG_OK)

@@ -16,6 +16,8 @@ static snug_status read_lengths(const struct snug_json_node *root,
                          snug_json_get_string(root, "reason", "no reason given"));
     out->n_longest = snug_json_get_int(root, "longest", 0);
     out->n_median = snug_json_get_int(root, "median", 0);
+    out->n_user = snug_json_get_int(root, "user", 0);
+    out->n_answer = snug_json_get_int(root, "answer", 0);
     out->is_session = snug_json_get_bool(root, "is_session", false);
     return SNUG_OK;
 }

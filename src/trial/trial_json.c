@@ -126,10 +126,8 @@ static const struct field MEASUREMENT_FIELDS[] = {
     NUMBER(started_unix_s),
 };
 static const struct field DETAIL_FIELDS[] = {
-    NUMBER(first_sample_s),
-    NUMBER(noise_frac),
-    COUNTED(n_cached_hits),
-    COUNTED(n_output),
+    NUMBER(first_sample_s), NUMBER(noise_frac),     NUMBER(turn_s),
+    NUMBER(reused_frac),    COUNTED(n_cached_hits), COUNTED(n_output),
 };
 
 static void put_fields(struct snug_json_writer *w, const struct field *fields, size_t n,

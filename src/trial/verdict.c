@@ -213,7 +213,7 @@ void snug_verdict_judge(struct snug_measurement *m, const struct snug_space *spa
     prefill.n_tokens = (double)(workload->n_prompt * workload->n_parallel);
     decode.n_tokens = (double)(workload->n_gen * workload->n_parallel);
     found |= judge_blocks(m, &prefill) | judge_blocks(m, &decode) | judge_conditions(m);
-    if (m->n_decode_blocks > 0 && m->n_gaps < snug_stats_quantile_needs(0.95))
+    if (m->n_decode_blocks > 0 && m->n_gaps > 0 && m->n_gaps < snug_stats_quantile_needs(0.95))
         found |= SNUG_WARN(FEW_SAMPLES);
     if (!ran_as_asked(space, asked, &m->effective, workload))
         found |= SNUG_WARN(CONFIG_DIFFERS);
