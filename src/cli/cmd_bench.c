@@ -94,6 +94,10 @@ static void notes_text(const struct snug_measurement *m, char *out, size_t cap)
         snprintf(out, cap, "%s: %s", snug_outcome_name(m->outcome), m->reason);
     else
         snug_warnings_text(m->warnings, ", ", out, cap);
+    const size_t n = strlen(out);
+    if (m->turn_s > 0.0 && n < cap)
+        snprintf(out + n, cap - n, "%sturn %.3f s, %.0f %% of its prompt reused", n ? "; " : "",
+                 m->turn_s, 100.0 * m->reused_frac);
 }
 
 /* llama-bench's names: pp512, tg128, tg128 @ d4096; parallel sequences are added as " x 4". */
