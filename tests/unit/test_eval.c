@@ -199,12 +199,12 @@ static const char *data_file(const char *name)
 static void eval_real_model_against_itself_is_its_floor(void **state)
 {
     struct engine_test *t = *state;
-    const char *model_path = data_file("gguf/stories260K-f32.gguf");
+    const char *model_path = data_file("gguf/tales7m-f16.gguf");
     const char *text = data_file("text/tinystories_valid_794k.txt");
     struct snug_error err;
     struct snug_model model;
     if (!model_path || !text) {
-        print_message("# SNUG_TEST_DATA has no stories260K-f32.gguf: skipped\n");
+        print_message("# SNUG_TEST_DATA has no tales7m-f16.gguf: skipped\n");
         skip();
     }
     assert_ok(snug_model_open(model_path, &model, &err));
@@ -229,7 +229,7 @@ static void eval_real_model_against_itself_is_its_floor(void **state)
                                      .deadline_s = PATIENCE_S};
     assert_ok(snug_engine_eval(&eval, &first, &err));
     assert_int_equal(first.n_tokens, 8 * 63);
-    assert_true(first.perplexity.value > 2.0 && first.perplexity.value < 8.0);
+    assert_true(first.perplexity.value > 5.0 && first.perplexity.value < 30.0);
     assert_true(isnan(first.kld_mean.value));
     eval.reference_write = NULL;
     eval.reference_read = reference;
