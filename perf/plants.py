@@ -26,9 +26,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 def build_shim(folder):
     """The shim, against the same headers as snug."""
     shim = os.path.join(folder, "shim.so")
-    sysroot = os.path.join(common.ROOT, ".deps", "sysroot", "usr", "include")
-    include = ["-I" + sysroot] if os.path.isdir(sysroot) else []
-    common.run(["cc", "-shared", "-fPIC", "-O2", *include, "-o", shim, os.path.join(HERE, "plants", "shim.c"), "-ldl"])
+    sysroot = os.path.join(common.ROOT, ".deps", "sysroot")
+    flags = []
+    if os.path.isdir(sysroot):
+        lib = os.path.join(sysroot, "usr", "lib", os.uname().machine + "-linux-gnu")
+        flags = ["--sysroot=" + sysroot, "-B" + lib, "-L" + lib]
+    common.run(["cc", "-shared", "-fPIC", "-O2", *flags, "-o", shim, os.path.join(HERE, "plants", "shim.c"), "-ldl"])
     return shim
 
 
@@ -42,12 +45,9 @@ class Quota:
             folder = os.path.join(base, name)
             try:
                 os.mkdir(folder)
-                if v2:
-                    with open(os.path.join(folder, "cpu.max"), "w", encoding="ascii") as f:
-                        f.write(f"{int(cpus * 100000)} 100000")
-                else:
-                    with open(os.path.join(folder, "cpu.cfs_quota_us"), "w", encoding="ascii") as f:
-                        f.write(str(int(cpus * 100000)))
+                # r+: where the kernel makes no such file, this folder is no cgroup
+                with open(os.path.join(folder, "cpu.max" if v2 else "cpu.cfs_quota_us"), "r+", encoding="ascii") as f:
+                    f.write(f"{int(cpus * 100000)} 100000" if v2 else str(int(cpus * 100000)))
                 self.folder = folder
                 return
             except OSError:
