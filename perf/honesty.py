@@ -36,7 +36,8 @@ def main():
     folder = args.folder or tempfile.mkdtemp(prefix="snug-honesty-")
     model = args.model or common.synth(folder, "smollm2-135m", "q4_0", 4)
     shim = plants.build_shim(folder)
-    shared = ["-p", "128", "-n", "32", "--pairs", str(args.pairs), "--store", os.path.join(folder, "honesty.db")]
+    # A context of 512, so that the shim can tell the two by n_ubatch.
+    shared = ["-p", "128", "-n", "32", "-c", "512", "--pairs", str(args.pairs), "--store", os.path.join(folder, "honesty.db")]
     same, differ = [], []
     for i in range(args.same):
         same.append(compare([model, "default", *shared, "--seed", str(i + 1)]))

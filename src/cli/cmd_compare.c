@@ -14,6 +14,7 @@
 
 static const struct cli_task_defaults DEFAULTS = {.n_prompt = 128, .n_gen = 32};
 static const int N_PAIRS = 12;
+static const double VISIT_PHASE_S = 0.2;
 
 /* ---- the two sides ---- */
 
@@ -152,7 +153,12 @@ static snug_status run(const struct cli_args *args, struct comparing *c, struct 
         .data = c,
     };
     snug_effort_default(&options.effort);
-    options.effort.blocks_min = options.effort.blocks_max = 2;
+    /* A visit is short, so that pairs lie close in time, but not shorter than a scheduler's whims.
+     */
+    options.effort.blocks_min = 2;
+    options.effort.blocks_max = SNUG_BLOCKS_MAX;
+    options.effort.spread_frac = 0.0; /* by time alone */
+    options.effort.phase_s = VISIT_PHASE_S;
     options.effort.deadline_s = 3600.0;
     options.effort.want_prefill = options.workload.n_prompt > 0;
     options.effort.want_decode = options.workload.n_gen > 0;

@@ -49,7 +49,7 @@ typedef bool (*snug_compare_visit_fn)(int side, int i_pair, const struct snug_me
 
 struct snug_compare_options {
     struct snug_workload workload;
-    struct snug_effort effort; /* of one visit; blocks_min = blocks_max = 2 is usual */
+    struct snug_effort effort; /* of one visit */
     int n_pairs;
     uint64_t seed;
     const volatile int *stop;
