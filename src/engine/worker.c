@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/process.h"
+#include "engine/quantize.h"
 #include "trial/trial_json.h"
 
 /* Private memory beyond the limit that is not the model's: thread stacks (8 MiB each), the heap of
@@ -275,6 +276,8 @@ static void on_request(struct snug__worker *w, const char *line)
     snug_workload_from_json(snug_json_get(request, "workload"), &workload);
     if (strcmp(op, "open") == 0) {
         on_open(w, request);
+    } else if (strcmp(op, "quantize") == 0) {
+        snug__worker_quantize(w, request);
     } else if (snug__settings_from_json(snug_json_get(request, "config"), &settings, &err) !=
                SNUG_OK) {
         send_refused(w, SNUG_TRIAL_REFUSED, err.text);

@@ -8,9 +8,11 @@
  *   <- {"event":"estimate","bytes":{..},"effective":{..}} | refused
  *   -> {"op":"run","config":{..},"workload":{..},"effort":{..}}
  *   <- {"event":"phase","name":..}*
- * {"event":"done","measurement":{..},"effective":{..},"gaps":[..]} |
- * {"event":"refused","outcome":"oom"|"refused","reason":..} End of input ends the worker, and so
- * does the death of its parent. */
+ *      {"event":"done","measurement":{..},"effective":{..},"gaps":[..]} |
+ *      {"event":"refused","outcome":"oom"|"refused","reason":..}
+ *   -> {"op":"quantize","model":PATH,"type":T,"to":PATH}  (see quantize.h)
+ *   <- {"event":"quantized"} | refused
+ * End of input ends the worker, and so does the death of its parent. */
 #ifndef SNUG_ENGINE_WORKER_H
 #define SNUG_ENGINE_WORKER_H
 

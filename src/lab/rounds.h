@@ -18,7 +18,7 @@
 #define SNUG_LAB_LIST_MAX 64 /* values of one knob, thresholds, texts, tasks */
 
 struct snug_lab_knob {
-    const char *name;  /* a row of the engine's table, or "weights" (a type to quantise to) */
+    const char *name;  /* a row of the engine's table */
     const char *value; /* in the row's own notation */
 };
 
