@@ -18,11 +18,13 @@ struct snug_effort {
     double spread_frac;         /* stop adding blocks when MAD / median of each phase is below */
     double phase_s;             /* and begin no more blocks after so many timed seconds */
     double deadline_s;          /* whole trial, load included; then outcome timeout */
+    int warmup_max;             /* blocks per phase before the timed ones, at most; >= 0 */
     bool want_prefill, want_decode;
-    bool
-        may_cut; /* a block of more than 2 phase_s counts at once, decode cut after a whole token */
+    /* A block of more than 2 phase_s counts at once, decode cut after a whole token. */
+    bool may_cut;
+    bool is_sampling_off; /* conditions by difference only, no thread beside the run */
 };
-/* 3..16 blocks, 2 %, 4 s per phase, deadline 120 s, both phases. */
+/* 3..16 blocks, 2 %, 4 s per phase, deadline 120 s, up to 8 warm-up blocks, both phases. */
 void snug_effort_default(struct snug_effort *out);
 
 /* Progress inside a trial: "load", "warm-up", "prefill 2", "decode 1"; may be NULL. */
@@ -34,6 +36,7 @@ struct snug_engine_options {
     const struct snug_model *model; /* for sizes that libllama does not state without loading */
     struct snug_workload workload;
     uint64_t memory_limit_bytes; /* 0: none. See snug_engine_run */
+    double noise_frac;           /* the machine's noise floor, for verdicts; 0: not known */
     bool allow_quality;          /* also tune knobs that change the answer (cache types) */
     const volatile int *stop;    /* set by a signal handler: end the running trial; may be NULL */
     snug_engine_progress_fn progress;
@@ -82,6 +85,18 @@ snug_status snug_engine_quantize(const char *model_path, const char *type, const
  * speeds of this machine (about 15 s of both). Nothing of ggml runs in this process. */
 snug_status snug_engine_probe(struct snug_machine *machine, struct snug_machine_speed *speed,
                               const volatile int *stop, struct snug_error *err) SNUG_CHECKED;
+
+/* A workload file in tokens of a model's vocabulary. */
+struct snug_workload_lengths {
+    int64_t n_longest, n_median; /* of its prompts, or of whole sessions; prefixes included */
+    bool is_session;
+};
+/* Tokenise the file that workload->path names, in a worker that holds the vocabulary alone (some
+ * 100 ms). Errors  SNUG_BAD_INPUT: the file or the model is not accepted, in the worker's words. */
+snug_status snug_engine_workload_lengths(const char *model_path, const struct snug_model *model,
+                                         const struct snug_workload *workload,
+                                         struct snug_workload_lengths *out,
+                                         struct snug_error *err) SNUG_CHECKED;
 
 /* The choice of llama.cpp's own --fit for this model and context, asked of the packaged
  * llama-fit-params, in terms of this space; starts from the default.

@@ -31,6 +31,9 @@ double snug_stats_median(const double *x, size_t n);
 double snug_stats_mad(const double *x, size_t n);
 /* q in 0..1, linear interpolation between order statistics (numpy's default). */
 double snug_stats_quantile(const double *x, size_t n, double q);
+/* Samples that a quantile q > 0.5 needs before it is more than the maximum by another name:
+ * 1 / (1 - q), so 20 for 0.95. */
+int snug_stats_quantile_needs(double q);
 
 struct snug_interval {
     double lo, mid, hi;
@@ -45,6 +48,12 @@ struct snug_interval snug_stats_ratio(const double *a, size_t n_a, const double 
  * both share cancels. */
 struct snug_interval snug_stats_ratio_paired(const double *a, const double *b, size_t n,
                                              double level, size_t n_resamples, uint64_t seed);
+/* The same, with the level raised so that few pairs cover what they say. The percentile bootstrap
+ * of a median is too narrow for small n: at a nominal 95 % it misses in 11 % of all cases for 8
+ * pairs and 7 % for 12 to 20, normal or heavy-tailed (simulated; tests/unit/test_stats.c).
+ * Calibrated levels after Efron and Tibshirani (1993), ch. 18. */
+struct snug_interval snug_stats_ratio_pairs(const double *a, const double *b, size_t n,
+                                            double level, size_t n_resamples, uint64_t seed);
 /* The same for the median of one sample. */
 struct snug_interval snug_stats_median_interval(const double *x, size_t n, double level,
                                                 size_t n_resamples, uint64_t seed);

@@ -103,6 +103,15 @@ snug_status snug_store_result(struct snug_store *store, int64_t task_id, const c
                               int64_t *out_session_id, char **out_json,
                               struct snug_error *err) SNUG_CHECKED;
 
+/* Noise floor of a machine (by fingerprint) and engine build: MAD / median of repeated blocks of
+ * one config. The last one set counts. Errors SNUG_NOT_FOUND: never measured. */
+snug_status snug_store_noise_set(struct snug_store *store, const char *fingerprint,
+                                 const char *build, double frac, int n_blocks,
+                                 struct snug_error *err) SNUG_CHECKED;
+snug_status snug_store_noise_get(struct snug_store *store, const char *fingerprint,
+                                 double *out_frac, int *out_n_blocks,
+                                 struct snug_error *err) SNUG_CHECKED;
+
 #ifdef __cplusplus
 }
 #endif

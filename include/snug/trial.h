@@ -88,8 +88,8 @@ struct snug_workload {
     int64_t n_depth;    /* tokens already in the cache before both */
     int64_t n_parallel; /* sequences at once */
     int64_t n_ctx;      /* context the config must hold, per sequence */
-    /* Zero for random tokens of these lengths. Else a workload file (lab/workload.h): what it is
-     * called, the SHA-256 of all that it says, and where it lies. */
+    /* Zero for random tokens of these lengths. Else a workload file (trial/workload_file.h): what
+     * it is called, the SHA-256 of all that it says, and where it lies. */
     char name[SNUG_WORKLOAD_NAME_MAX];
     char hash[65];
     char path[SNUG_WORKLOAD_PATH_MAX];

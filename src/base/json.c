@@ -205,7 +205,7 @@ const char *snug_json_get_string(const struct snug_json_node *object, const char
 
 /* Bytes of the UTF-8 character at c (NUL-terminated text), 0 when it is not one: overlong forms,
  * surrogates and what lies above U+10FFFF are refused. Source: Unicode 15, table 3-7. */
-static size_t utf8_length(const unsigned char *c)
+size_t snug_utf8_length(const unsigned char *c)
 {
     if (c[0] < 0x80)
         return 1;
@@ -233,7 +233,7 @@ static yyjson_mut_val *clean_string(yyjson_mut_doc *doc, const char *text)
     /* The copy belongs to doc and nobody else has seen it yet. */
     unsigned char *copy = (unsigned char *)(uintptr_t)yyjson_mut_get_str(value);
     for (size_t i = 0; i < n;) {
-        size_t length = utf8_length(copy + i);
+        size_t length = snug_utf8_length(copy + i);
         if (length == 0)
             copy[i] = '?';
         i += length ? length : 1;

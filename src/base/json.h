@@ -66,4 +66,7 @@ void snug_json_put_node(struct snug_json_writer *w, const char *key,
 char *snug_json_finish(struct snug_json_writer *w, bool is_pretty);
 void snug_json_writer_clear(struct snug_json_writer *w);
 
+/* Bytes of the UTF-8 character at c (NUL-terminated text), 0 when it is not one. */
+size_t snug_utf8_length(const unsigned char *c);
+
 #endif

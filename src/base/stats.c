@@ -6,6 +6,7 @@
  * to a few thousand timings, 1000 to 10000 resamples. */
 #include "snug/stats.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,6 +110,11 @@ double snug_stats_quantile(const double *x, size_t n, double q)
     double value = sorted_quantile(sorted, n, q);
     free(sorted);
     return value;
+}
+
+int snug_stats_quantile_needs(double q)
+{
+    return q < 1.0 ? (int)ceil(1.0 / (1.0 - q) - 1e-9) : INT_MAX;
 }
 
 /* One side of a bootstrap: the sorted sample and the draws per rank of the current resample. */
@@ -221,4 +227,11 @@ struct snug_interval snug_stats_median_interval(const double *x, size_t n, doubl
         interval = bootstrap(&sample, NULL, level, n_resamples, seed);
     sample_clear(&sample);
     return interval;
+}
+
+struct snug_interval snug_stats_ratio_pairs(const double *a, const double *b, size_t n,
+                                            double level, size_t n_resamples, uint64_t seed)
+{
+    const double share = n < 12 ? 0.4 : n < 40 ? 0.6 : 1.0; /* of the misses that are allowed */
+    return snug_stats_ratio_paired(a, b, n, 1.0 - share * (1.0 - level), n_resamples, seed);
 }

@@ -9,19 +9,23 @@
 #include "snug/base.h"
 #include "snug/trial.h"
 
-enum cli_exit { CLI_OK = 0, CLI_FAILED = 1, CLI_MISUSE = 2 };
+/* 99 as k6 has it: everything ran, and some --require was not met. */
+enum cli_exit { CLI_OK = 0, CLI_FAILED = 1, CLI_MISUSE = 2, CLI_NOT_MET = 99 };
 
 #define CLI_KNOBS_MAX 32
 #define CLI_LIST_MAX 16
 
 /* Every option of every command, filled by cli_parse. Zero and NULL mean: not given. */
 struct cli_args {
-    const char *operand; /* MODEL or PRESET */
-    char **rest;         /* after "--" */
+    const char *operand;  /* MODEL or PRESET */
+    const char *operand2; /* of compare */
+    char **rest;          /* after "--" */
     int n_rest;
     /* options */
     bool json, help, resume, print, shape_only, allow_cache_types, measure, all, refresh, quiet,
-        dry_run;
+        dry_run, strict, no_sampling;
+    const char *require[CLI_LIST_MAX]; /* thresholds */
+    int n_require;
     const char *output; /* -o */
     const char *format; /* --format md|csv|json|jsonl */
     const char *store;
@@ -30,9 +34,12 @@ struct cli_args {
     const char *type;
     const char *tool;
     const char *disk;
+    const char *workload; /* a workload file */
+    const char *depths;   /* of bench: a comma list */
     uint64_t memory_bytes;
     double time_s;
-    int64_t n_trials, seed, n_prompt, n_gen, n_depth, n_parallel, n_ctx, n_layer, repetitions;
+    int64_t n_pairs, n_trials, seed, n_prompt, n_gen, n_depth, n_parallel, n_ctx, n_layer,
+        repetitions;
     bool has_seed, has_prompt, has_gen, has_depth;
     /* knobs given by hand: name and text, possibly a comma list */
     struct {
@@ -63,6 +70,9 @@ const struct cli_command *cli_find_command(const char *name);
 /* The known word nearest to text, or NULL when none is near. next(i) gives words, NULL at the end.
  */
 const char *cli_nearest(const char *text, const char *(*next)(int i));
+
+/* A knob row's name by its own name (with _ or -), llama.cpp's long flag or short name; or NULL. */
+const char *cli_find_knob(const char *name, size_t n);
 
 /* "snug: error: ..." on stderr; returns CLI_MISUSE for SNUG_BAD_INPUT and SNUG_NOT_FOUND of an
  * operand, else CLI_FAILED. */
@@ -96,5 +106,6 @@ int cmd_export(const struct cli_args *args);
 int cmd_pick(const struct cli_args *args);
 int cmd_run(const struct cli_args *args);
 int cmd_report(const struct cli_args *args);
+int cmd_compare(const struct cli_args *args);
 
 #endif

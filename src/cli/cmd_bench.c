@@ -5,12 +5,14 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/gate.h"
 #include "cli/task.h"
 #include "report/table.h"
 #include "snug/stats.h"
 #include "snug/units.h"
 
 #define CONFIGS_MAX 512
+static const int64_t DEPTH_MAX = 1 << 24;
 
 static const struct cli_task_defaults DEFAULTS = {.n_prompt = 512, .n_gen = 128};
 
@@ -73,31 +75,25 @@ static snug_status make_grid(const struct cli_args *args, const struct snug_spac
 /* ---- the table ---- */
 
 static const char *const COLUMNS[] = {
-    "model",  "size_bytes",  "params",    "backend",     "config",       "test",
-    "t/s",    "+-",          "n",         "ttft_s",      "tpot_p50_s",   "tpot_p95_s",
-    "load_s", "weights_MiB", "cache_MiB", "compute_MiB", "rss_peak_MiB", "notes"};
+    "model",   "size_bytes",  "params",    "backend",     "config",       "test",
+    "t/s",     "+-",          "n",         "ttft_s",      "tpot_p50_s",   "tpot_p95_s",
+    "load_s",  "weights_MiB", "cache_MiB", "compute_MiB", "rss_peak_MiB", "J/token",
+    "verdict", "quality",     "notes"};
 
 static void make_columns(struct snug_table *table)
 {
     for (size_t i = 0; i < sizeof COLUMNS / sizeof *COLUMNS; i++) {
-        const bool is_text = i == 0 || i == 3 || i == 4 || i == 5 || i == 17;
+        const bool is_text = i == 0 || (i >= 3 && i <= 5) || i >= 18;
         snug_table_column(table, COLUMNS[i], is_text ? SNUG_COLUMN_TEXT : SNUG_COLUMN_NUMBER);
     }
 }
 
 static void notes_text(const struct snug_measurement *m, char *out, size_t cap)
 {
-    size_t n = 0;
-    out[0] = '\0';
-    if (m->outcome != SNUG_TRIAL_OK) {
+    if (m->outcome != SNUG_TRIAL_OK)
         snprintf(out, cap, "%s: %s", snug_outcome_name(m->outcome), m->reason);
-        return;
-    }
-    for (int bit = 0; bit < SNUG_N_WARNINGS && n < cap; bit++) {
-        if (m->warnings & (1u << bit))
-            n += (size_t)snprintf(out + n, cap - n, "%s%s", n ? ", " : "",
-                                  snug_warning_name((enum snug_warning_bit)bit));
-    }
+    else
+        snug_warnings_text(m->warnings, ", ", out, cap);
 }
 
 /* llama-bench's names: pp512, tg128, tg128 @ d4096; parallel sequences are added as " x 4". */
@@ -108,7 +104,9 @@ static void test_name(const struct snug_workload *w, bool is_prefill, char *out,
     if (w->n_depth > 0)
         n += snprintf(out + n, cap - (size_t)n, " @ d%lld", (long long)w->n_depth);
     if (w->n_parallel > 1)
-        snprintf(out + n, cap - (size_t)n, " x %lld", (long long)w->n_parallel);
+        n += snprintf(out + n, cap - (size_t)n, " x %lld", (long long)w->n_parallel);
+    if (w->name[0])
+        snprintf(out + n, cap - (size_t)n, " %.32s", w->name);
 }
 
 static void put_row(struct snug_table *table, const struct cli_task *task,
@@ -118,7 +116,7 @@ static void put_row(struct snug_table *table, const struct cli_task *task,
     const struct snug_space *space = snug_engine_space(task->engine);
     const double *blocks = is_prefill ? m->prefill_block_tps : m->decode_block_tps;
     const int n = is_prefill ? m->n_prefill_blocks : m->n_decode_blocks;
-    char text[512], test[64];
+    char text[512], test[128];
     snug_table_cell_text(table, cli_base_name(task->model.path));
     snug_table_cell_number(table, (double)task->model.bytes_tensors, 0);
     snug_table_cell_number(table, (double)task->model.n_params, 0);
@@ -141,6 +139,13 @@ static void put_row(struct snug_table *table, const struct cli_task *task,
     snug_table_cell_number(table, (double)m->bytes.cache / mib, 1);
     snug_table_cell_number(table, (double)m->bytes.compute / mib, 1);
     snug_table_cell_positive(table, (double)m->bytes.rss_peak / mib, 1);
+    snug_table_cell_positive(table,
+                             is_prefill ? snug_measurement_prefill_j(m, &task->workload, NULL)
+                                        : snug_measurement_decode_j(m, &task->workload, NULL),
+                             4);
+    snug_table_cell_text(table, n > 0 ? snug_verdict_name(snug_verdict_of(m->warnings)) : "");
+    cli_task_quality(task, config, text, sizeof text, NULL);
+    snug_table_cell_text(table, text);
     notes_text(m, text, sizeof text);
     snug_table_cell_text(table, text);
     snug_table_row_end(table);
@@ -154,10 +159,12 @@ static void on_progress(const char *phase, void *data)
 
 static void warn(const struct snug_measurement *m)
 {
+    char words[256];
     for (int bit = 0; bit < SNUG_N_WARNINGS; bit++) {
         if (m->warnings & (1u << bit))
-            cli_say("warning: %s: %s", snug_warning_name((enum snug_warning_bit)bit),
-                    snug_warning_meaning((enum snug_warning_bit)bit));
+            cli_say("%s: %s: %s", snug_verdict_name(snug_verdict_of(1u << bit)),
+                    snug_warning_name((enum snug_warning_bit)bit),
+                    snug_warning_words(m, (enum snug_warning_bit)bit, words, sizeof words));
     }
 }
 
@@ -169,34 +176,53 @@ static struct snug_effort bench_effort(const struct cli_args *args)
     effort.deadline_s = 3600.0;
     if (args->repetitions)
         effort.blocks_min = effort.blocks_max = (int)args->repetitions;
+    effort.is_sampling_off = args->no_sampling;
     return effort;
 }
 
-static snug_status run_all(const struct cli_args *args, struct cli_task *task,
-                           const struct grid *grid, struct snug_table *table, int *n_failed,
-                           struct snug_error *err)
+/* What one command measures: a grid of configs at each depth. */
+struct bench {
+    const struct cli_args *args;
+    struct cli_task task;
+    struct grid grid;
+    struct snug_table table;
+    struct cli_gate gate;
+    int n_failed;
+};
+
+static snug_status run_one(struct bench *b, const struct snug_config *config,
+                           const struct snug_effort *effort, struct snug_error *err)
 {
-    const struct snug_space *space = snug_engine_space(task->engine);
-    const struct snug_effort effort = bench_effort(args);
-    snug_status status = SNUG_OK;
-    for (int i = 0; i < grid->n && status == SNUG_OK && !cli_stop; i++) {
-        struct snug_measurement m = {0};
-        int64_t id = 0;
-        status = snug_engine_run(task->engine, &grid->configs[i], &effort, &m, err);
-        if (status == SNUG_OK)
-            status = snug_store_trial_add(task->store, task->id, 0, "bench", "", space,
-                                          &grid->configs[i], &m, &id, err);
-        if (status == SNUG_OK) {
-            cli_live_end();
-            warn(&m);
-            *n_failed += m.outcome != SNUG_TRIAL_OK;
-            if (task->workload.n_prompt > 0)
-                put_row(table, task, &grid->configs[i], &m, true);
-            if (task->workload.n_gen > 0)
-                put_row(table, task, &grid->configs[i], &m, false);
-        }
-        snug_measurement_clear(&m);
+    struct cli_task *task = &b->task;
+    struct snug_measurement m = {0};
+    int64_t id = 0;
+    snug_status status = snug_engine_run(task->engine, config, effort, &m, err);
+    if (status == SNUG_OK)
+        status = snug_store_trial_add(task->store, task->id, 0, "bench", "",
+                                      snug_engine_space(task->engine), config, &m, &id, err);
+    if (status == SNUG_OK) {
+        double kld = NAN;
+        char text[128];
+        cli_live_end();
+        warn(&m);
+        b->n_failed += m.outcome != SNUG_TRIAL_OK;
+        cli_task_quality(task, config, text, sizeof text, &kld);
+        cli_gate_trial(&b->gate, &m, &task->workload, kld);
+        if (task->workload.n_prompt > 0)
+            put_row(&b->table, task, config, &m, true);
+        if (task->workload.n_gen > 0)
+            put_row(&b->table, task, config, &m, false);
     }
+    snug_measurement_clear(&m);
+    return status;
+}
+
+static snug_status run_all(struct bench *b, struct snug_error *err)
+{
+    const struct snug_effort effort = bench_effort(b->args);
+    snug_status status = SNUG_OK;
+    for (int i = 0; i < b->grid.n && status == SNUG_OK && !cli_stop; i++)
+        status = run_one(b, &b->grid.configs[i], &effort, err);
     return status == SNUG_INTERRUPTED ? SNUG_OK : status;
 }
 
@@ -220,45 +246,81 @@ static snug_status state_all(struct cli_task *task, const struct grid *grid,
     return SNUG_OK;
 }
 
+/* ---- depths ---- */
+
+/* "0,512,4096" */
+static snug_status read_depths(const char *list, int64_t out[CLI_LIST_MAX], int *out_n,
+                               struct snug_error *err)
+{
+    *out_n = 0;
+    for (const char *p = list; *p;) {
+        char word[32];
+        const size_t n = strcspn(p, ",");
+        if (*out_n == CLI_LIST_MAX || n >= sizeof word)
+            return snug_fail(err, SNUG_BAD_INPUT, "--depth: more than %d values, or one too long",
+                             CLI_LIST_MAX);
+        snprintf(word, sizeof word, "%.*s", (int)n, p);
+        const snug_status status =
+            snug_int_parse("--depth", word, 0, DEPTH_MAX, &out[(*out_n)++], err);
+        if (status != SNUG_OK)
+            return status;
+        p += n + (p[n] == ',');
+    }
+    return *out_n > 0 ? SNUG_OK : snug_fail(err, SNUG_BAD_INPUT, "--depth: an empty list");
+}
+
+/* All configs at one depth; a workload of its own, so an engine of its own. */
+static snug_status bench_depth(struct bench *b, int64_t depth, struct snug_error *err)
+{
+    struct cli_args args = *b->args;
+    args.n_depth = depth;
+    cli_task_close(&b->task);
+    snug_status status = cli_task_open_model(&args, &b->task, err);
+    if (status == SNUG_OK)
+        status = cli_task_workload(&args, &DEFAULTS, -1, &b->task, err);
+    if (status == SNUG_OK)
+        status = cli_task_open_engine(&args, &b->task, on_progress, NULL, err);
+    if (status == SNUG_OK)
+        status = make_grid(&args, snug_engine_space(b->task.engine), &b->grid, err);
+    if (status == SNUG_OK && args.dry_run)
+        return state_all(&b->task, &b->grid, &b->table, err);
+    if (status == SNUG_OK)
+        status = cli_task_open_store(&args, &b->task, err);
+    return status == SNUG_OK ? run_all(b, err) : status;
+}
+
 int cmd_bench(const struct cli_args *args)
 {
-    struct cli_task task = {0};
     struct snug_error err = {0};
-    struct snug_table table = {0};
     struct snug_buffer out = {0};
-    int n_failed = 0;
+    int64_t depths[CLI_LIST_MAX];
+    int n_depths = 0;
+    struct bench *b = calloc(1, sizeof *b);
+    if (!b)
+        return cli_fail_text(CLI_FAILED, "no memory for a grid");
+    b->args = args;
     cli_catch_signals();
-    struct grid *grid = calloc(1, sizeof *grid);
-    snug_status status = grid ? cli_task_open_model(args, &task, &err)
-                              : snug_fail(&err, SNUG_NO_MEMORY, "no memory for a grid");
+    make_columns(&b->table);
+    snug_status status = read_depths(args->depths ? args->depths : "0", depths, &n_depths, &err);
     if (status == SNUG_OK)
-        status = cli_task_workload(args, &DEFAULTS, -1, &task, &err);
-    if (status == SNUG_OK)
-        status = cli_task_open_engine(args, &task, on_progress, NULL, &err);
-    if (status == SNUG_OK)
-        status = make_grid(args, snug_engine_space(task.engine), grid, &err);
-    if (status == SNUG_OK)
-        make_columns(&table);
-    if (status == SNUG_OK && args->dry_run) {
-        status = state_all(&task, grid, &table, &err);
-    } else if (status == SNUG_OK) {
-        status = cli_task_open_store(args, &task, &err);
-        if (status == SNUG_OK)
-            status = run_all(args, &task, grid, &table, &n_failed, &err);
-    }
+        status = cli_gate_open(args, &b->gate, &err);
+    for (int i = 0; i < n_depths && status == SNUG_OK && !cli_stop; i++)
+        status = bench_depth(b, depths[i], &err);
     /* What was measured before something failed is shown all the same. */
     int result = CLI_OK;
-    if (status == SNUG_OK || table.n_cells > 0) {
-        snug_table_render(&table, cli_table_format(args), &out);
+    if (status == SNUG_OK || b->table.n_cells > 0) {
+        const int gate = args->dry_run ? CLI_OK : cli_gate_close(&b->gate, CLI_OK);
+        snug_table_render(&b->table, cli_table_format(args), &out);
         result = cli_put_buffer(&out);
+        result = result == CLI_OK ? gate : result;
     }
     if (status != SNUG_OK)
         result = cli_fail(&err);
-    if (result == CLI_OK && (n_failed > 0 || cli_stop))
+    if ((result == CLI_OK || result == CLI_NOT_MET) && (b->n_failed > 0 || cli_stop))
         result = CLI_FAILED;
     snug_buffer_clear(&out);
-    snug_table_clear(&table);
-    free(grid);
-    cli_task_close(&task);
+    snug_table_clear(&b->table);
+    cli_task_close(&b->task);
+    free(b);
     return result;
 }

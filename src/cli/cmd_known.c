@@ -19,6 +19,7 @@ static void trial_columns(struct snug_table *table)
         {"pp t/s", SNUG_COLUMN_NUMBER},    {"tg t/s", SNUG_COLUMN_NUMBER},
         {"ttft_s", SNUG_COLUMN_NUMBER},    {"tpot_p95_s", SNUG_COLUMN_NUMBER},
         {"request_s", SNUG_COLUMN_NUMBER}, {"front", SNUG_COLUMN_TEXT},
+        {"verdict", SNUG_COLUMN_TEXT},     {"quality", SNUG_COLUMN_TEXT},
         {"config", SNUG_COLUMN_TEXT},      {"notes", SNUG_COLUMN_TEXT},
     };
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
@@ -29,15 +30,12 @@ static void trial_row(const struct known *k, const struct known_trial *trial,
                       struct snug_table *table)
 {
     const struct snug_measurement *m = &trial->measurement;
-    char notes[512] = "";
-    size_t n = 0;
-    if (m->outcome != SNUG_TRIAL_OK)
+    const bool is_ok = m->outcome == SNUG_TRIAL_OK;
+    char notes[512];
+    if (is_ok)
+        snug_warnings_text(m->warnings, ", ", notes, sizeof notes);
+    else
         snprintf(notes, sizeof notes, "%s", m->reason);
-    for (int bit = 0; bit < SNUG_N_WARNINGS && m->outcome == SNUG_TRIAL_OK; bit++) {
-        if (m->warnings & (1u << bit))
-            n += (size_t)snprintf(notes + n, sizeof notes - n, "%s%s", n ? ", " : "",
-                                  snug_warning_name((enum snug_warning_bit)bit));
-    }
     snug_table_cell_number(table, (double)trial->id, 0);
     snug_table_cell_text(table, trial->role);
     snug_table_cell_text(table, snug_outcome_name(m->outcome));
@@ -49,6 +47,8 @@ static void trial_row(const struct known *k, const struct known_trial *trial,
     snug_table_cell_positive(
         table, m->outcome == SNUG_TRIAL_OK ? snug_measurement_request_s(m, &k->workload) : 0.0, 4);
     snug_table_cell_text(table, trial->on_front ? "*" : "");
+    snug_table_cell_text(table, is_ok ? snug_verdict_name(snug_verdict_of(m->warnings)) : "");
+    snug_table_cell_text(table, trial->quality_text);
     snug_table_cell_text(table, trial->config_text);
     snug_table_cell_text(table, notes);
     snug_table_row_end(table);
@@ -148,6 +148,7 @@ static bool task_row(const struct snug_task_view *view, void *data)
     snug_table_cell_number(table, (double)view->workload.n_ctx, 0);
     snug_table_cell_number(table, (double)view->workload.n_parallel, 0);
     snug_table_cell_number(table, (double)view->n_trials, 0);
+    snug_table_cell_text(table, view->workload.name);
     snug_table_row_end(table);
     return true;
 }
@@ -161,8 +162,8 @@ static int work_history(const struct cli_args *args, const struct known *k, stru
 
 int cmd_history(const struct cli_args *args)
 {
-    static const char *const columns[] = {"task",   "model",   "machine",  "build", "prompt",
-                                          "output", "context", "parallel", "trials"};
+    static const char *const columns[] = {"task",   "model",   "machine",  "build",  "prompt",
+                                          "output", "context", "parallel", "trials", "workload"};
     struct snug_error err = {0};
     struct snug_store *store = NULL;
     struct snug_table table = {0};
@@ -174,7 +175,7 @@ int cmd_history(const struct cli_args *args)
     }
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
         snug_table_column(&table, columns[i],
-                          i >= 1 && i <= 3 ? SNUG_COLUMN_TEXT : SNUG_COLUMN_NUMBER);
+                          (i >= 1 && i <= 3) || i == 9 ? SNUG_COLUMN_TEXT : SNUG_COLUMN_NUMBER);
     snug_status status = snug_store_open(args->store, &store, &err);
     if (status == SNUG_OK)
         status = snug_store_tasks(store, NULL, task_row, &table, &err);

@@ -73,7 +73,7 @@ static void on_phase(const char *phase, void *data)
 static void on_event(const struct snug_tune_event *event, void *data)
 {
     struct screen *s = data;
-    char config[512], speed[64], bytes[SNUG_UNIT_TEXT_MAX], label[64];
+    char config[512], speed[64], bytes[SNUG_UNIT_TEXT_MAX], label[64], rules[128];
     s->last = *event;
     s->phase[0] = '\0';
     if (event->kind != SNUG_TUNE_END) {
@@ -86,9 +86,12 @@ static void on_event(const struct snug_tune_event *event, void *data)
     else
         snprintf(label, sizeof label, "%-6s", event->role);
     snug_config_text(s->space, event->config, true, config, sizeof config);
+    const bool is_invalid = snug_verdict_of(trial->measurement.warnings) == SNUG_INVALID;
     if (trial->measurement.outcome == SNUG_TRIAL_OK)
-        cli_say("%-7s %-22s %9s  %s%s", label, speed_text(s->objective, trial->speed, speed),
+        cli_say("%-7s %-22s %9s  %s%s%s%s", label, speed_text(s->objective, trial->speed, speed),
                 snug_bytes_text(snug_bytes_stated(&trial->measurement.bytes), bytes), config,
+                is_invalid ? "  INVALID: " : "",
+                is_invalid ? snug_warnings_text(trial->measurement.warnings, ", ", rules, 128) : "",
                 trial->speed >= event->best_speed && event->default_speed > 0.0 &&
                         trial->speed > event->default_speed
                     ? "  (best)"
@@ -100,8 +103,8 @@ static void on_event(const struct snug_tune_event *event, void *data)
 
 /* ---- the answer ---- */
 
-static void put_front(const struct snug_tune_result *r, const struct screen *s,
-                      struct snug_buffer *out)
+static void put_front(const struct cli_task *task, const struct snug_tune_result *r,
+                      const struct screen *s, struct snug_buffer *out)
 {
     struct snug_point *points = calloc((size_t)r->n_trials + 1, sizeof *points);
     size_t *owner = calloc((size_t)r->n_trials + 1, sizeof *owner);
@@ -121,6 +124,8 @@ static void put_front(const struct snug_tune_result *r, const struct screen *s,
     snug_table_column(&table, "tg t/s", SNUG_COLUMN_NUMBER);
     snug_table_column(&table, "ttft s", SNUG_COLUMN_NUMBER);
     snug_table_column(&table, "speed", SNUG_COLUMN_TEXT);
+    snug_table_column(&table, "verdict", SNUG_COLUMN_TEXT);
+    snug_table_column(&table, "quality", SNUG_COLUMN_TEXT);
     snug_table_column(&table, "config", SNUG_COLUMN_TEXT);
     for (size_t i = 0; i < n_front; i++) {
         const struct snug_tune_trial *trial = &r->trials[owner[index[i]]];
@@ -130,6 +135,9 @@ static void put_front(const struct snug_tune_result *r, const struct screen *s,
         snug_table_cell_number(&table, trial->measurement.decode_tps, 1);
         snug_table_cell_number(&table, trial->measurement.ttft_s, 3);
         snug_table_cell_text(&table, speed_text(s->objective, trial->speed, text));
+        snug_table_cell_text(&table,
+                             snug_verdict_name(snug_verdict_of(trial->measurement.warnings)));
+        snug_table_cell_text(&table, cli_task_quality(task, &trial->config, text, 128, NULL));
         snug_table_cell_text(&table,
                              snug_config_text(s->space, &trial->config, true, text, sizeof text));
         snug_table_row_end(&table);
@@ -213,7 +221,7 @@ static void put_answer(const struct cli_args *args, const struct cli_task *task,
     }
     snug_buffer_printf(out, "\nFront of %d trials, in %s (%s):\n\n", r->n_trials,
                        snug_seconds_text(r->elapsed_s, took), r->end_reason);
-    put_front(r, s, out);
+    put_front(task, r, s, out);
     snug_buffer_puts(out, "\n");
     put_verdict(r, s, out);
     put_command(task, r, out);
@@ -349,6 +357,7 @@ static snug_status tune(const struct cli_args *args, struct cli_task *task, stru
         return status;
     snug_effort_default(&options.effort);
     options.effort.blocks_max = 8;
+    options.effort.warmup_max = 4;
     options.effort.phase_s = 2.0;
     options.effort.deadline_s =
         TRIAL_LIMIT_S + TRIAL_LIMIT_S_PER_GIB * (double)task->model.bytes_tensors / (1 << 30);

@@ -165,6 +165,7 @@ static bool take_trial(const struct snug_trial_view *view, void *data)
     trial->effective_json = snug_arena_strdup(&k->arena, view->effective_json);
     trial->measurement = *view->measurement;
     snug_measurement_forget(&trial->measurement);
+    trial->quality_text = "not measured";
     trial->bytes = snug_bytes_stated(&view->measurement->bytes);
     r->is_failed =
         !trial->role || !trial->strategy || !trial->config_json || !trial->effective_json;
@@ -230,7 +231,15 @@ static void find_speeds(struct known *k)
     }
 }
 
-/* One point per config: the median of its trials, marked on its first trial. */
+/* A trial of which something else is known than the speed of its config has no place on a front,
+ * unless no trial is better. */
+static bool is_believed(const struct known_trial *trial, bool has_better)
+{
+    return trial->speed > 0.0 &&
+           !(has_better && snug_verdict_of(trial->measurement.warnings) == SNUG_INVALID);
+}
+
+/* One point per config: the median of its believed trials, marked on the first of them. */
 static snug_status find_front(struct known *k, struct snug_error *err)
 {
     const size_t cap = (size_t)k->n_trials + 1;
@@ -239,11 +248,14 @@ static snug_status find_front(struct known *k, struct snug_error *err)
     double *speeds = calloc(cap, sizeof *speeds);
     size_t n = 0;
     const bool has_room = points && owner && index && speeds;
+    bool has_better = false;
+    for (int i = 0; i < k->n_trials; i++)
+        has_better = has_better || is_believed(&k->trials[i], true);
     for (int i = 0; has_room && i < k->n_trials; i++) {
         size_t n_speeds = 0;
-        bool is_first = k->trials[i].speed > 0.0;
+        bool is_first = is_believed(&k->trials[i], has_better);
         for (int j = 0; j < k->n_trials && is_first; j++) {
-            if (k->trials[j].speed <= 0.0 ||
+            if (!is_believed(&k->trials[j], has_better) ||
                 strcmp(k->trials[j].config_json, k->trials[i].config_json) != 0)
                 continue;
             is_first = j >= i;

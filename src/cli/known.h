@@ -16,6 +16,7 @@ struct known_trial {
     double speed, speed_lo, speed_hi;    /* of the objective; 0 when not OK */
     uint64_t bytes;
     bool on_front;
+    const char *quality_text; /* "KLD 0.0123 +- 0.0004", or "not measured" */
 };
 
 struct known {

@@ -27,6 +27,10 @@ static void put_trial(struct snug_json_writer *w, const struct known_trial *tria
     snug_json_put_string(w, "config_text", trial->config_text);
     put_text_as_json(w, "effective", trial->effective_json);
     snug_json_put_bool(w, "on_front", trial->on_front);
+    if (trial->measurement.outcome == SNUG_TRIAL_OK)
+        snug_json_put_string(w, "verdict",
+                             snug_verdict_name(snug_verdict_of(trial->measurement.warnings)));
+    snug_json_put_string(w, "quality", trial->quality_text);
     if (trial->speed > 0.0) {
         snug_json_put_number(w, "speed", trial->speed);
         if (trial->speed_hi > 0.0) {
@@ -97,19 +101,45 @@ static void export_row(const struct known *k, const struct known_trial *trial,
     snug_table_cell_text(table, blocks);
     blocks_text(m->decode_block_tps, m->n_decode_blocks, blocks, sizeof blocks);
     snug_table_cell_text(table, blocks);
+    const bool is_ok = m->outcome == SNUG_TRIAL_OK;
+    snug_table_cell_text(table, is_ok ? snug_verdict_name(snug_verdict_of(m->warnings)) : "");
+    snug_table_cell_text(table, snug_warnings_text(m->warnings, " ", blocks, sizeof blocks));
+    snug_table_cell_text(table, trial->quality_text);
     snug_table_row_end(table);
 }
 
 void known_export_table(const struct known *k, enum snug_table_format format,
                         struct snug_buffer *out)
 {
-    static const char *const columns[] = {
-        "model",           "machine",     "build",         "n_prompt",       "n_gen",
-        "n_depth",         "n_parallel",  "n_ctx",         "trial",          "role",
-        "outcome",         "reason",      "config",        "prefill_tps",    "decode_tps",
-        "ttft_s",          "tpot_p50_s",  "tpot_p95_s",    "load_s",         "wall_s",
-        "weights_bytes",   "cache_bytes", "compute_bytes", "rss_peak_bytes", "prefill_block_tps",
-        "decode_block_tps"};
+    static const char *const columns[] = {"model",
+                                          "machine",
+                                          "build",
+                                          "n_prompt",
+                                          "n_gen",
+                                          "n_depth",
+                                          "n_parallel",
+                                          "n_ctx",
+                                          "trial",
+                                          "role",
+                                          "outcome",
+                                          "reason",
+                                          "config",
+                                          "prefill_tps",
+                                          "decode_tps",
+                                          "ttft_s",
+                                          "tpot_p50_s",
+                                          "tpot_p95_s",
+                                          "load_s",
+                                          "wall_s",
+                                          "weights_bytes",
+                                          "cache_bytes",
+                                          "compute_bytes",
+                                          "rss_peak_bytes",
+                                          "prefill_block_tps",
+                                          "decode_block_tps",
+                                          "verdict",
+                                          "rules",
+                                          "quality"};
     struct snug_table table = {.is_headless = out->len > 0};
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
         const bool is_text = i <= 2 || (i >= 9 && i <= 12) || i >= 24;

@@ -50,6 +50,14 @@ const struct cli_command cli_commands[] = {
     {"report", "[MODEL]", "one self-contained HTML page of a task",
      "Machine, model, every trial, the front, the progress, and the pick against the default.",
      "snug report model.gguf -o report.html", 1024, cmd_report, false, false},
+    {"compare", "A B", "two configs, measured alternately: which is faster, and is it sure",
+     "A and B are each MODEL, MODEL:KNOB=VALUE,... or, for B, only KNOB=VALUE,... of A's model. "
+     "Both\n"
+     "are measured in pairs in random order; the ratio comes with a 95 % bootstrap interval, and\n"
+     "\"no difference shown\" is an answer. Two numbers compare two stored trials as they are, "
+     "and\n"
+     "FILE:ROUND FILE:ROUND two rounds of a lab's results.json.",
+     "snug compare model.gguf flash_attn=off", 4096, cmd_compare, true, false},
     {NULL, NULL, NULL, NULL, NULL, 0, NULL, false, false},
 };
 

@@ -21,12 +21,14 @@ enum {
     PICK = 256,
     RUN = 512,
     REPORT = 1024,
-    TASK = BENCH | TUNE | PICK | RUN,
-    STORED = BENCH | TUNE | FRONT | HISTORY | EXPORT | PICK | RUN | REPORT,
-    ALL = 2047
+    COMPARE = 4096,
+    TASK = BENCH | TUNE | PICK | RUN | COMPARE,
+    STORED = BENCH | TUNE | FRONT | HISTORY | EXPORT | PICK | RUN | REPORT | COMPARE,
+    ALL = 2047 | COMPARE
 };
 
-enum kind { FLAG, TEXT, CHOICE, BYTES, SECONDS, INT };
+/* LIST: this word and those behind it that hold < or >. */
+enum kind { FLAG, TEXT, CHOICE, BYTES, SECONDS, INT, LIST };
 
 struct option {
     const char *name; /* without "--" */
@@ -43,7 +45,7 @@ struct option {
 #define AT(field) offsetof(struct cli_args, field)
 
 static const struct option OPTIONS[] = {
-    {"memory", 0, BYTES, AT(memory_bytes), 0, "SIZE", TUNE | PICK | RUN | BENCH, 0, 0,
+    {"memory", 0, BYTES, AT(memory_bytes), 0, "SIZE", TUNE | PICK | RUN | BENCH | COMPARE, 0, 0,
      "memory the model may use, such as 2GiB (default: what is free now, less a reserve)"},
     {"trials", 0, INT, AT(n_trials), 0, "N", TUNE, 1, 500,
      "configs to try besides llama.cpp's default and its --fit choice (default 16)"},
@@ -62,8 +64,14 @@ static const struct option OPTIONS[] = {
      "tokens of prompt that are timed (default 512)"},
     {"gen", 'n', INT, AT(n_gen), AT(has_gen), "N", TASK, 0, 1 << 20,
      "tokens generated that are timed (default 128; tune: 32)"},
-    {"depth", 'd', INT, AT(n_depth), AT(has_depth), "N", TASK, 0, 1 << 24,
+    {"depth", 'd', TEXT, AT(depths), AT(has_depth), "N,...", BENCH, 0, 0,
+     "tokens already in the cache before both; a comma list is a sweep (default 0)"},
+    {"depth", 'd', INT, AT(n_depth), AT(has_depth), "N", TASK & ~BENCH, 0, 1 << 24,
      "tokens already in the cache before both (default 0)"},
+    {"workload", 'w', TEXT, AT(workload), 0, "FILE", TASK, 0, 0,
+     "texts to measure with instead of random tokens: examples/workloads has chats, code, "
+     "documents, "
+     "JSON and sessions"},
     {"parallel", 0, INT, AT(n_parallel), 0, "N", TASK, 1, 256, "sequences at once (default 1)"},
     {"context", 'c', INT, AT(n_ctx), 0, "N", TASK, 1, 1 << 28,
      "context every sequence must have (default: 4096, or what the model was trained for; bench: "
@@ -72,7 +80,17 @@ static const struct option OPTIONS[] = {
      "exactly so many timed blocks (default: 3 to 16, until the spread is under 2 %)"},
     {"dry-run", 0, FLAG, AT(dry_run), 0, NULL, BENCH, 0, 0,
      "only state the bytes each config would need; nothing is loaded or stored"},
-    {"seed", 0, INT, AT(seed), AT(has_seed), "N", TUNE | SYNTH, 0, INT64_MAX,
+    {"pairs", 0, INT, AT(n_pairs), 0, "N", COMPARE, 6, 256,
+     "how often both are measured, alternately (default 12)"},
+    {"require", 0, LIST, AT(require), 0, "'tg>=20' ...", BENCH | COMPARE, 0, 0,
+     "thresholds, printed first; exit status 99 when one is not met. Metrics: tg, pp, ttft_s, "
+     "tpot_s, "
+     "tpot_p95_s, request_s, load_s, memory, j_per_token, kld; compare: ratio"},
+    {"strict", 0, FLAG, AT(strict), 0, NULL, BENCH | COMPARE, 0, 0,
+     "exit status 1 when a verdict is INVALID"},
+    {"no-sampling", 0, FLAG, AT(no_sampling), 0, NULL, BENCH, 0, 0,
+     "no thread that samples clocks, pressure and power beside the run"},
+    {"seed", 0, INT, AT(seed), AT(has_seed), "N", TUNE | SYNTH | COMPARE, 0, INT64_MAX,
      "seed of everything random (default 1)"},
     {"type", 0, TEXT, AT(type), 0, "TYPE", SYNTH, 0, 0, "tensor type: q4_0, q8_0, f16, q4_k ..."},
     {"shape-only", 0, FLAG, AT(shape_only), 0, NULL, SYNTH, 0, 0,
@@ -137,7 +155,7 @@ static const char *find_short_knob(const char *word)
 }
 
 /* Knobs answer to their own name with dashes and to llama.cpp's flag. */
-static const char *find_knob(const char *name, size_t n)
+const char *cli_find_knob(const char *name, size_t n)
 {
     const struct snug_space *rows = snug_engine_rows();
     char dashed[64];
@@ -149,6 +167,7 @@ static const char *find_knob(const char *name, size_t n)
         const char *flag = knob->flag + 2;
         const size_t n_flag = strcspn(flag, " ");
         if ((strlen(dashed) == n && strncmp(dashed, name, n) == 0) ||
+            (strlen(knob->name) == n && strncmp(knob->name, name, n) == 0) ||
             (n_flag == n && strncmp(flag, name, n) == 0))
             return knob->name;
     }
@@ -211,6 +230,12 @@ static bool take_value(const struct option *o, const char *text, struct cli_args
     case INT:
         status = snug_int_parse(name, text, o->min, o->max, (int64_t *)(base + o->at), &err);
         break;
+    case LIST:
+        if (out->n_require == CLI_LIST_MAX)
+            status = snug_fail(&err, SNUG_BAD_INPUT, "more than %d thresholds", CLI_LIST_MAX);
+        else
+            out->require[out->n_require++] = text;
+        break;
     }
     if (status != SNUG_OK) {
         cli_fail_text(CLI_MISUSE, o->kind == INT ? "%s%s" : "%s: %s", o->kind == INT ? "" : name,
@@ -260,7 +285,7 @@ static int take_option(const struct cli_command *command, int argc, char **argv,
     const char *inline_value =
         is_long ? (name[n] == '=' ? name + n + 1 : NULL) : (name[1] ? name + 1 : NULL);
     const struct option *o = find_option(command, name, n, is_long ? 0 : name[0]);
-    const char *knob = !o && is_long && command->takes_knobs ? find_knob(name, n) : NULL;
+    const char *knob = !o && is_long && command->takes_knobs ? cli_find_knob(name, n) : NULL;
     if (!o && !knob)
         return unknown_option(command, word);
     if (o && o->kind == FLAG) {
@@ -276,7 +301,26 @@ static int take_option(const struct cli_command *command, int argc, char **argv,
         return 0;
     }
     const bool is_taken = o ? take_value(o, value, out) : take_knob(knob, value, out);
-    return is_taken ? (inline_value ? 1 : 2) : 0;
+    int n_words = inline_value ? 1 : 2;
+    while (is_taken && o && o->kind == LIST && i + n_words < argc && argv[i + n_words][0] != '-' &&
+           strpbrk(argv[i + n_words], "<>")) {
+        if (!take_value(o, argv[i + n_words], out))
+            return 0;
+        n_words++;
+    }
+    return is_taken ? n_words : 0;
+}
+
+/* Commands of two operands name them with a space between: "A B". */
+static bool take_operand(const struct cli_command *command, char *word, struct cli_args *out)
+{
+    if (command->operands[0] && !out->operand)
+        out->operand = word;
+    else if (out->operand && !out->operand2 && strchr(command->operands, ' '))
+        out->operand2 = word;
+    else
+        return false;
+    return true;
 }
 
 bool cli_parse(const struct cli_command *command, int argc, char **argv, struct cli_args *out)
@@ -295,14 +339,15 @@ bool cli_parse(const struct cli_command *command, int argc, char **argv, struct 
             i += took;
             continue;
         }
-        if (!command->operands[0] || out->operand) {
+        if (!take_operand(command, argv[i], out)) {
             cli_fail_text(CLI_MISUSE, "snug %s does not know what to do with '%s'", command->name,
                           argv[i]);
             return false;
         }
-        out->operand = argv[i++];
+        i++;
     }
-    if (!out->help && !out->operand && command->operands[0] && command->operands[0] != '[') {
+    const bool is_short = !out->operand || (strchr(command->operands, ' ') && !out->operand2);
+    if (!out->help && is_short && command->operands[0] && command->operands[0] != '[') {
         cli_fail_text(CLI_MISUSE, "snug %s needs %s; see snug %s --help", command->name,
                       command->operands, command->name);
         return false;

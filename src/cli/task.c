@@ -2,12 +2,14 @@
 #include "cli/task.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "machine/machine_json.h"
 #include "model/model_json.h"
 #include "snug/units.h"
+#include "trial/workload_file.h"
 
 const struct cli_task_defaults cli_tune_defaults = {.n_prompt = 512, .n_gen = 32, .n_ctx = 4096};
 
@@ -62,6 +64,29 @@ snug_status cli_task_open_model(const struct cli_args *args, struct cli_task *ta
     return SNUG_OK;
 }
 
+/* A workload file gives the lengths; what is set by hand besides is depth, sequences, context. */
+static snug_status take_workload_file(const struct cli_args *args, struct cli_task *task,
+                                      struct snug_workload *w, int64_t *out_need,
+                                      struct snug_error *err)
+{
+    struct snug_workload_text text = {.n_prompts = 0};
+    struct snug_workload_lengths lengths = {0};
+    if (args->has_prompt)
+        return snug_fail(err, SNUG_BAD_INPUT,
+                         "--workload brings its own prompts: leave --prompt away");
+    snug_status status = snug_workload_file_read(args->workload, w, &text, err);
+    snug_workload_text_clear(&text);
+    if (status == SNUG_OK)
+        status = snug_engine_workload_lengths(task->model.path, &task->model, w, &lengths, err);
+    if (status != SNUG_OK)
+        return status;
+    if (args->has_gen)
+        w->n_gen = args->n_gen;
+    w->n_prompt = lengths.n_median;
+    *out_need = w->n_depth + (lengths.n_longest > w->n_gen ? lengths.n_longest : w->n_gen);
+    return SNUG_OK;
+}
+
 snug_status cli_task_workload(const struct cli_args *args, const struct cli_task_defaults *defaults,
                               int objective, struct cli_task *task, struct snug_error *err)
 {
@@ -69,8 +94,12 @@ snug_status cli_task_workload(const struct cli_args *args, const struct cli_task
                               .n_gen = args->has_gen ? args->n_gen : defaults->n_gen,
                               .n_depth = args->n_depth,
                               .n_parallel = args->n_parallel ? args->n_parallel : 1};
-    const int64_t need = w.n_depth + (w.n_prompt > w.n_gen ? w.n_prompt : w.n_gen);
+    int64_t need = w.n_depth + (w.n_prompt > w.n_gen ? w.n_prompt : w.n_gen);
     const int64_t trained = task->model.n_ctx_train;
+    const snug_status status =
+        args->workload ? take_workload_file(args, task, &w, &need, err) : SNUG_OK;
+    if (status != SNUG_OK)
+        return status;
     if (w.n_prompt == 0 && (w.n_gen == 0 || objective == SNUG_OBJECTIVE_PREFILL))
         return snug_fail(err, SNUG_BAD_INPUT, "--prompt 0 leaves nothing to time");
     if (w.n_gen == 0 && objective == SNUG_OBJECTIVE_DECODE)
@@ -86,6 +115,29 @@ snug_status cli_task_workload(const struct cli_args *args, const struct cli_task
     return SNUG_OK;
 }
 
+double cli_noise_frac(const struct cli_args *args, const struct snug_machine *machine)
+{
+    struct snug_store *store = NULL;
+    double frac = 0.0;
+    int n_blocks = 0;
+    if (snug_store_open(args->store, &store, NULL) == SNUG_OK &&
+        snug_store_noise_get(store, machine->fingerprint, &frac, &n_blocks, NULL) != SNUG_OK)
+        frac = 0.0;
+    snug_store_close(store);
+    return frac;
+}
+
+const char *cli_task_quality(const struct cli_task *task, const struct snug_config *config,
+                             char *out, size_t cap, double *out_kld)
+{
+    (void)task;
+    (void)config;
+    if (out_kld)
+        *out_kld = NAN;
+    snprintf(out, cap, "not measured");
+    return out;
+}
+
 snug_status cli_task_open_engine(const struct cli_args *args, struct cli_task *task,
                                  snug_engine_progress_fn progress, void *progress_data,
                                  struct snug_error *err)
@@ -97,6 +149,7 @@ snug_status cli_task_open_engine(const struct cli_args *args, struct cli_task *t
         .workload = task->workload,
         .memory_limit_bytes = task->memory_limit_bytes,
         .allow_quality = args->allow_cache_types,
+        .noise_frac = args->dry_run ? 0.0 : cli_noise_frac(args, &task->machine),
         .stop = &cli_stop,
         .progress = progress,
         .progress_data = progress_data,

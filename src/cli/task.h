@@ -46,6 +46,13 @@ snug_status cli_task_open_store(const struct cli_args *args, struct cli_task *ta
                                 struct snug_error *err) SNUG_CHECKED;
 void cli_task_close(struct cli_task *task);
 
+/* The noise floor of this machine from the history, 0 when it was never measured. */
+double cli_noise_frac(const struct cli_args *args, const struct snug_machine *machine);
+/* Quality price of a config's weights and cache types in words: "KLD 0.0123 +- 0.0004", or "not
+ * measured". Returns out; *out_kld (may be NULL): NAN when there is none. */
+const char *cli_task_quality(const struct cli_task *task, const struct snug_config *config,
+                             char *out, size_t cap, double *out_kld);
+
 /* Knobs given by hand into config; a comma list is refused. */
 snug_status cli_task_config(const struct cli_args *args, const struct snug_space *space,
                             struct snug_config *config, struct snug_error *err) SNUG_CHECKED;

@@ -21,6 +21,7 @@ void snug_effort_default(struct snug_effort *out)
                                 .spread_frac = 0.02,
                                 .phase_s = 4.0,
                                 .deadline_s = 120.0,
+                                .warmup_max = 8,
                                 .want_prefill = true,
                                 .want_decode = true};
 }

@@ -182,6 +182,7 @@ static void take_done(struct llama_engine *e, const struct snug_json_node *root,
     for (size_t i = 0; m->gaps_s && i < n; i++)
         m->gaps_s[i] = snug_json_number(snug_json_at(gaps, i), 0.0);
     m->n_gaps = m->gaps_s ? (int)n : 0;
+    snug_verdict_judge(m, &e->space, asked, &e->options.workload, e->options.noise_frac);
     if (e->rss_vocabulary > m->bytes.rss_base)
         m->bytes.rss_base = e->rss_vocabulary;
 }
@@ -227,7 +228,8 @@ static snug_status run(void *state, const struct snug_config *config,
                        struct snug_error *err)
 {
     struct llama_engine *e = state;
-    struct snug_measurement m = {.effective = *config};
+    struct snug_measurement m = {.effective = *config, .n_output = -1};
+    snug_conditions_init(&m.conditions);
     const double start = snug_clock_s(), started_unix_s = unix_now_s();
     const struct estimate *found = NULL;
     snug_status status = find_estimate(e, config, &found, err);

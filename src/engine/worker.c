@@ -12,6 +12,7 @@
 
 #include "base/process.h"
 #include "engine/quantize.h"
+#include "engine/worker_tokens.h"
 #include "trial/trial_json.h"
 
 /* Private memory beyond the limit that is not the model's: thread stacks (8 MiB each), the heap of
@@ -220,6 +221,32 @@ static void on_estimate(struct snug__worker *w, const struct snug__settings *set
     snug__worker_send(w, &writer);
 }
 
+/* How long the texts of a workload are in this vocabulary. */
+static void on_tokens(struct snug__worker *w, const struct snug__settings *settings,
+                      const struct snug_workload *workload)
+{
+    struct snug_error err = {0};
+    struct snug__tokens tokens = {.n_prompts = 0};
+    struct snug_workload roomy = *workload; /* whether a context holds them is asked later */
+    roomy.n_ctx = INT32_MAX;
+    snug_status status = snug__worker_load_dry(w, settings, &err);
+    if (status == SNUG_OK)
+        status = snug__tokens_init(&tokens, llama_model_get_vocab(w->dry_model), &roomy, 1, &err);
+    if (status != SNUG_OK) {
+        send_refused(w, SNUG_TRIAL_REFUSED, err.text);
+        return;
+    }
+    struct snug_json_writer writer = {0};
+    snug_json_begin_object(&writer, NULL);
+    snug_json_put_string(&writer, "event", "tokens");
+    snug_json_put_int(&writer, "longest", snug__tokens_longest(&tokens));
+    snug_json_put_int(&writer, "median", snug__tokens_median(&tokens));
+    snug_json_put_bool(&writer, "is_session", tokens.n_sessions > 0);
+    snug_json_end(&writer);
+    snug__worker_send(w, &writer);
+    snug__tokens_clear(&tokens);
+}
+
 static void send_done(struct snug__worker *w, const struct snug_measurement *m)
 {
     struct snug_json_writer writer = {0};
@@ -286,6 +313,8 @@ static void on_request(struct snug__worker *w, const char *line)
         send_refused(w, SNUG_TRIAL_REFUSED, "more sequences at once than n_batch");
     } else if (strcmp(op, "estimate") == 0) {
         on_estimate(w, &settings, &workload);
+    } else if (strcmp(op, "tokens") == 0) {
+        on_tokens(w, &settings, &workload);
     } else {
         struct snug_effort effort;
         snug__effort_from_json(snug_json_get(request, "effort"), &effort);
@@ -305,6 +334,8 @@ void snug__effort_from_json(const struct snug_json_node *node, struct snug_effor
     effort->want_prefill = snug_json_get_bool(node, "want_prefill", effort->want_prefill);
     effort->want_decode = snug_json_get_bool(node, "want_decode", effort->want_decode);
     effort->may_cut = snug_json_get_bool(node, "may_cut", effort->may_cut);
+    effort->warmup_max = (int)snug_json_get_int(node, "warmup_max", effort->warmup_max);
+    effort->is_sampling_off = snug_json_get_bool(node, "is_sampling_off", effort->is_sampling_off);
 }
 
 int snug__worker_main(void)

@@ -6,6 +6,8 @@
  *   <- {"event":"ready","build":..,"has_openmp":..,"rss_base":..,"devices":[..]} | refused
  *   -> {"op":"estimate","config":{..},"workload":{..}}
  *   <- {"event":"estimate","bytes":{..},"effective":{..}} | refused
+ *   -> {"op":"tokens","config":{},"workload":{..}}
+ *   <- {"event":"tokens","longest":N,"median":N,"is_session":..} | refused
  *   -> {"op":"run","config":{..},"workload":{..},"effort":{..}}
  *   <- {"event":"phase","name":..}*
  *      {"event":"done","measurement":{..},"effective":{..},"gaps":[..]} |
@@ -80,8 +82,11 @@ struct snug__worker {
     struct snug_bytes bytes; /* stated by libllama for what is loaded */
     uint64_t rss_base;
     bool is_flash_attn_on;
-    enum snug_outcome outcome; /* of a measurement that failed */
-    double load_s;             /* of the last load */
+    enum snug_outcome outcome;   /* of a measurement that failed */
+    double load_s;               /* of the last load */
+    double resident_before_frac; /* of the model file in the page cache before that load */
+    double idle_w;               /* of this machine without a model; NAN: no meter */
+    bool has_idle;               /* it was asked for */
     /* Dry runs: a model without weights, kept for as long as the load knobs stay the same. */
     struct llama_model *dry_model;
     struct snug__settings dry_settings;
@@ -101,6 +106,10 @@ void snug__worker_unload(struct snug__worker *w);
  * the loaded model alone. */
 snug_status snug__worker_estimate(struct snug__worker *w, const struct snug__settings *settings,
                                   const struct snug_workload *workload, struct snug_bytes *out,
+                                  struct snug_error *err) SNUG_CHECKED;
+
+/* Load vocabulary and shapes alone into w->dry_model, unless they are there. */
+snug_status snug__worker_load_dry(struct snug__worker *w, const struct snug__settings *settings,
                                   struct snug_error *err) SNUG_CHECKED;
 
 struct llama_model_params snug__model_params(const struct snug__settings *settings,

@@ -2,29 +2,29 @@
  * random tokens, no sampler), in blocks, so that spread is known and slow starts stay apart.
  *
  * A block of prefill is n_prompt tokens of every sequence at depth n_depth; a block of decode is
- * n_gen single tokens of every sequence. The first blocks are warm-up until two in a row agree. */
+ * n_gen single tokens of every sequence. Warm-up blocks come first, until their spread and slope
+ * have settled, and are kept apart. Beside it all a thread samples the machine (snug/meters.h). */
 #include "engine/worker.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/time.h>
 
 #include "base/process.h"
+#include "engine/worker_tokens.h"
+#include "snug/meters.h"
 #include "snug/stats.h"
 
-#define WARMUP_BLOCKS_MAX 4
-static const double SETTLED_FRAC = 0.05;    /* two blocks in a row this close: settled */
-static const double NOISY_FRAC = 0.05;      /* MAD / median of timed blocks */
-static const double SLOW_FIRST_FRAC = 0.10; /* first timed block slower than the rest by this */
-static const double OTHER_LOAD_FRAC = 0.10; /* share of all CPU time taken by others */
+/* Settled: the last two blocks within the first, or the last three with a spread within the second
+ * and a slope per block within the third; all relative. */
+static const double SETTLED_PAIR_FRAC = 0.03, SETTLED_SPREAD_FRAC = 0.06, SETTLED_SLOPE_FRAC = 0.02;
 /* A block of decode that takes longer than this many phase times is cut after a whole token: the
  * rate of what was done counts. Threads that spin on a CPU someone else uses can slow a token from
  * 20 ms to seconds, and one such config must not eat the budget of the others. */
 static const double BLOCK_CUT_PHASES = 2.0;
 #define BLOCK_CUT_TOKENS_MIN 2
+#define BLOCK_TEXTS_MAX 8
 static const size_t GAPS_MAX = 65536;
 
 struct bench {
@@ -32,14 +32,15 @@ struct bench {
     const struct snug_workload *workload;
     const struct snug_effort *effort;
     struct snug_measurement *m;
-    struct snug_rng rng;
+    struct snug__tokens tokens;
     struct llama_batch batch; /* room for the larger of n_batch and n_parallel */
     int64_t n_vocab;
     int64_t n_cached; /* tokens of every sequence that are in the cache */
-    double ttft_s[SNUG_BLOCKS_MAX];
-    double block_ttft_s;
+    double ttft_s[SNUG_BLOCKS_MAX], first_sample_s[SNUG_BLOCKS_MAX];
+    double block_ttft_s, block_first_sample_s;
     size_t gaps_cap;
     bool is_cut; /* the last block was cut short */
+    struct snug_meters *meters;
 };
 
 /* -2 is libllama's word for an allocation that failed. */
@@ -52,11 +53,11 @@ static snug_status decode_failed(struct bench *b, int rc, const char *what, stru
                                                    : "no reason given");
 }
 
-static void add_token(struct bench *b, int64_t seq, int64_t pos, bool is_output)
+static void add_token(struct bench *b, llama_token token, int64_t seq, int64_t pos, bool is_output)
 {
     struct llama_batch *batch = &b->batch;
     const int32_t i = batch->n_tokens++;
-    batch->token[i] = (llama_token)snug_rng_below(&b->rng, (uint64_t)b->n_vocab);
+    batch->token[i] = token;
     batch->pos[i] = (llama_pos)pos;
     batch->n_seq_id[i] = 1;
     batch->seq_id[i][0] = (llama_seq_id)seq;
@@ -64,15 +65,18 @@ static void add_token(struct bench *b, int64_t seq, int64_t pos, bool is_output)
 }
 
 /* Feed n tokens to every sequence after n_cached, in batches of n_batch; only the last token of
- * each sequence has logits. */
-static snug_status feed(struct bench *b, int64_t n, const char *what, struct snug_error *err)
+ * each sequence has logits. Tokens are those of the block's prompt, or any where it is filling. */
+static snug_status feed(struct bench *b, int64_t n, bool is_prompt, const char *what,
+                        struct snug_error *err)
 {
     const int64_t n_batch = b->w->settings.n_batch;
     for (int64_t seq = 0; seq < b->workload->n_parallel; seq++) {
         for (int64_t done = 0; done < n;) {
             b->batch.n_tokens = 0;
             while (done < n && b->batch.n_tokens < n_batch) {
-                add_token(b, seq, b->n_cached + done, done + 1 == n);
+                const llama_token token = is_prompt ? snug__tokens_prompt(&b->tokens, done)
+                                                    : snug__tokens_step(&b->tokens);
+                add_token(b, token, seq, b->n_cached + done, done + 1 == n);
                 done++;
             }
             const int rc = llama_decode(b->w->context, b->batch);
@@ -98,7 +102,7 @@ static snug_status rewind_to_depth(struct bench *b, struct snug_error *err)
     }
     llama_memory_clear(memory, false);
     b->n_cached = 0;
-    return depth > 0 ? feed(b, depth, "filling the depth", err) : SNUG_OK;
+    return depth > 0 ? feed(b, depth, false, "filling the depth", err) : SNUG_OK;
 }
 
 /* Greedy choice over the logits of the last output: what a first token costs after prefill. */
@@ -114,20 +118,56 @@ static void sample_first(struct bench *b)
     (void)keep;
 }
 
-static snug_status prefill_block(struct bench *b, double *out_tps, struct snug_error *err)
+/* Tokens of the first sequence that the cache really holds: counted by libllama, not by us. */
+static int64_t n_in_cache(const struct bench *b)
+{
+    return (int64_t)llama_memory_seq_pos_max(llama_get_memory(b->w->context), 0) + 1;
+}
+
+/* One prompt behind the depth, timed up to the first choice of a token. */
+static snug_status prefill_prompt(struct bench *b, double *out_s, int64_t *out_n,
+                                  struct snug_error *err)
 {
     snug_status status = rewind_to_depth(b, err);
     if (status != SNUG_OK)
         return status;
+    const int64_t n_hits = n_in_cache(b) - b->workload->n_depth;
+    if (n_hits > b->m->n_cached_hits)
+        b->m->n_cached_hits = n_hits;
+    *out_n = snug__tokens_next_block(&b->tokens);
     const double start = snug_clock_s();
-    status = feed(b, b->workload->n_prompt, "prefill", err);
+    status = feed(b, *out_n, true, "prefill", err);
     const double end = snug_clock_s();
     sample_first(b);
-    b->block_ttft_s = snug_clock_s() - start;
-    /* One decode call cannot be cut; but a block this long counts at once and is the last. */
-    b->is_cut = b->effort->may_cut && end - start > BLOCK_CUT_PHASES * b->effort->phase_s;
-    *out_tps = (double)(b->workload->n_prompt * b->workload->n_parallel) / (end - start);
+    *out_s = end - start;
+    b->block_first_sample_s += snug_clock_s() - end;
     return status;
+}
+
+/* A block is one prompt of random tokens, or some texts of a workload one after the other: blocks
+ * of few texts are alike, each text in each. Times of first tokens are means over the block. */
+static snug_status prefill_block(struct bench *b, double *out_tps, struct snug_error *err)
+{
+    const int n_texts = b->tokens.n_prompts;
+    const int n_prompts = n_texts < 1 ? 1 : n_texts < BLOCK_TEXTS_MAX ? n_texts : BLOCK_TEXTS_MAX;
+    double total_s = 0.0;
+    int64_t n_total = 0;
+    b->block_first_sample_s = 0.0;
+    for (int i = 0; i < n_prompts; i++) {
+        double s = 0.0;
+        int64_t n = 0;
+        const snug_status status = prefill_prompt(b, &s, &n, err);
+        if (status != SNUG_OK)
+            return status;
+        total_s += s;
+        n_total += n;
+    }
+    b->block_first_sample_s /= n_prompts;
+    b->block_ttft_s = total_s / n_prompts + b->block_first_sample_s;
+    /* One decode call cannot be cut; but a block this long counts at once and is the last. */
+    b->is_cut = b->effort->may_cut && total_s > BLOCK_CUT_PHASES * b->effort->phase_s;
+    *out_tps = (double)(n_total * b->workload->n_parallel) / total_s;
+    return SNUG_OK;
 }
 
 static void keep_gap(struct bench *b, double gap_s)
@@ -159,7 +199,7 @@ static snug_status decode_block(struct bench *b, double *out_tps, struct snug_er
            (!b->effort->may_cut || n_done < BLOCK_CUT_TOKENS_MIN || last - start < cut_s)) {
         b->batch.n_tokens = 0;
         for (int64_t seq = 0; seq < b->workload->n_parallel; seq++)
-            add_token(b, seq, b->n_cached, true);
+            add_token(b, snug__tokens_step(&b->tokens), seq, b->n_cached, true);
         const int rc = llama_decode(b->w->context, b->batch);
         if (rc != 0)
             return decode_failed(b, rc, "decode", err);
@@ -171,6 +211,10 @@ static snug_status decode_block(struct bench *b, double *out_tps, struct snug_er
         last = now;
     }
     b->is_cut = n_done < b->workload->n_gen;
+    /* Before the first token there was the depth; a cut block is short on purpose. */
+    const int64_t n_output = b->is_cut ? -1 : n_in_cache(b) - b->workload->n_depth;
+    if (b->m->n_output < 0 || n_output < b->m->n_output)
+        b->m->n_output = n_output;
     *out_tps = (double)(n_done * b->workload->n_parallel) / (last - start);
     return SNUG_OK;
 }
@@ -179,39 +223,65 @@ typedef snug_status (*block_fn)(struct bench *b, double *out_tps, struct snug_er
 
 struct phase {
     const char *name, *warm_name;
+    enum snug_meters_phase meters_phase;
     block_fn block;
     double *block_tps;
     int *n_blocks;
+    double *warmup_block_tps;
+    int *n_warmup_blocks;
     double *warmup_tps;
 };
 
-/* Blocks until two in a row agree; the second of them is the first that counts. A block that was
- * cut counts at once: such a config is not warmed up again and again. */
-static snug_status warm_up(struct bench *b, const struct phase *p, double *out_first_tps,
-                           struct snug_error *err)
+static bool is_settled(const double *tps, int n)
 {
-    double previous = 0.0, spent_s = 0.0;
-    for (int i = 0; i < WARMUP_BLOCKS_MAX; i++) {
+    if (n < 2)
+        return false;
+    const double a = tps[n - 2], b = tps[n - 1];
+    if (fabs(b - a) <= SETTLED_PAIR_FRAC * fmin(a, b))
+        return true;
+    if (n < 3)
+        return false;
+    const double first = tps[n - 3], middle = snug_stats_median(tps + n - 3, 3);
+    const double spread = fmax(fmax(first, a), b) - fmin(fmin(first, a), b);
+    return spread <= SETTLED_SPREAD_FRAC * middle &&
+           fabs(b - first) / 2.0 <= SETTLED_SLOPE_FRAC * middle;
+}
+
+/* Blocks until they settle or the cap is reached. A block that was cut is the only one, and counts:
+ * such a config is not warmed up again and again. *out_counts then, with its speed in *out_tps. */
+static snug_status warm_up(struct bench *b, const struct phase *p, double *out_tps,
+                           bool *out_counts, struct snug_error *err)
+{
+    const int n_most = b->effort->warmup_max < SNUG_WARMUP_BLOCKS_MAX ? b->effort->warmup_max
+                                                                      : SNUG_WARMUP_BLOCKS_MAX;
+    double spent_s = 0.0;
+    int n = 0;
+    *out_counts = false;
+    b->is_cut = false;
+    while (n < n_most && !is_settled(p->warmup_block_tps, n) &&
+           !(n >= 2 && spent_s > b->effort->phase_s)) {
         double tps = 0.0;
-        snug__worker_phase(b->w, p->warm_name, i + 1);
-        const bool is_last = i + 1 == WARMUP_BLOCKS_MAX || spent_s > b->effort->phase_s;
-        b->is_cut = false;
+        snug__worker_phase(b->w, p->warm_name, n + 1);
         const int n_gaps = b->m->n_gaps;
         const double start = snug_clock_s();
         const snug_status status = p->block(b, &tps, err);
         if (status != SNUG_OK)
             return status;
         spent_s += snug_clock_s() - start;
-        *out_first_tps = tps;
-        const bool is_settled = i > 0 && fabs(tps - previous) <= SETTLED_FRAC * previous;
-        if ((is_last && !is_settled && i > 0) || b->is_cut)
+        if (b->is_cut) {
             b->m->warnings |= SNUG_WARN(UNSETTLED);
-        if (is_settled || b->is_cut || (is_last && i > 0))
+            *out_tps = tps;
+            *out_counts = true;
             return SNUG_OK;
+        }
         b->m->n_gaps = n_gaps;
+        p->warmup_block_tps[n++] = tps;
+        *p->n_warmup_blocks = n;
         *p->warmup_tps = tps;
-        previous = tps;
     }
+    if (!is_settled(p->warmup_block_tps, n))
+        b->m->warnings |= SNUG_WARN(UNSETTLED);
+    b->m->n_output = -1; /* of timed blocks alone */
     return SNUG_OK;
 }
 
@@ -228,60 +298,35 @@ static bool is_enough(const struct bench *b, const struct phase *p, double timed
     return timed_s >= b->effort->phase_s || (n >= 3 && spread <= b->effort->spread_frac);
 }
 
+static void keep_block(struct bench *b, const struct phase *p, double tps)
+{
+    if (p->block == prefill_block) {
+        b->ttft_s[*p->n_blocks] = b->block_ttft_s;
+        b->first_sample_s[*p->n_blocks] = b->block_first_sample_s;
+    }
+    p->block_tps[(*p->n_blocks)++] = tps;
+}
+
 static snug_status run_phase(struct bench *b, const struct phase *p, struct snug_error *err)
 {
     double tps = 0.0;
-    snug_status status = warm_up(b, p, &tps, err);
+    bool counts = false;
+    snug_status status = warm_up(b, p, &tps, &counts, err);
     if (status != SNUG_OK)
         return status;
+    if (counts)
+        keep_block(b, p, tps);
+    snug_meters_phase(b->meters, p->meters_phase);
     const double start = snug_clock_s();
-    for (;;) {
-        if (p->block == prefill_block)
-            b->ttft_s[*p->n_blocks] = b->block_ttft_s;
-        p->block_tps[(*p->n_blocks)++] = tps;
-        if (is_enough(b, p, snug_clock_s() - start))
-            return SNUG_OK;
+    while (!is_enough(b, p, snug_clock_s() - start)) {
         snug__worker_phase(b->w, p->name, *p->n_blocks + 1);
         status = p->block(b, &tps, err);
         if (status != SNUG_OK)
-            return status;
+            break;
+        keep_block(b, p, tps);
     }
-}
-
-static void judge(struct snug_measurement *m, const double *tps, int n)
-{
-    if (n < 2)
-        return;
-    const double median = snug_stats_median(tps, (size_t)n);
-    if (n >= 3 && snug_stats_mad(tps, (size_t)n) > NOISY_FRAC * median)
-        m->warnings |= SNUG_WARN(NOISY);
-    if (tps[0] < (1.0 - SLOW_FIRST_FRAC) * snug_stats_median(tps + 1, (size_t)n - 1))
-        m->warnings |= SNUG_WARN(SLOW_FIRST);
-}
-
-static double own_cpu_s(void)
-{
-    struct rusage usage;
-    if (getrusage(RUSAGE_SELF, &usage) != 0)
-        return 0.0;
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           1e-6 * (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
-}
-
-static void judge_conditions(struct snug_measurement *m, const struct snug_machine_load *before,
-                             double own_before_s)
-{
-    struct snug_machine_load after;
-    snug_machine_load_read("", &after);
-    const double total = after.total_s - before->total_s;
-    const double others = (after.busy_s - before->busy_s) - (own_cpu_s() - own_before_s);
-    m->load_average = before->load_average;
-    m->throttled_s = after.throttled_s - before->throttled_s;
-    m->other_load_frac = total > 0.0 && others > 0.0 ? others / total : 0.0;
-    if (m->throttled_s > 0.0)
-        m->warnings |= SNUG_WARN(THROTTLED);
-    if (m->other_load_frac > OTHER_LOAD_FRAC)
-        m->warnings |= SNUG_WARN(OTHER_LOAD);
+    snug_meters_phase(b->meters, SNUG_METERS_NONE);
+    return status;
 }
 
 static void summarise(struct bench *b)
@@ -291,16 +336,28 @@ static void summarise(struct bench *b)
         const size_t n = (size_t)m->n_prefill_blocks;
         m->prefill_tps = snug_stats_median(m->prefill_block_tps, n);
         m->ttft_s = snug_stats_median(b->ttft_s, n);
-        judge(m, m->prefill_block_tps, m->n_prefill_blocks);
+        m->first_sample_s = snug_stats_median(b->first_sample_s, n);
     }
-    if (m->n_decode_blocks > 0) {
+    if (m->n_decode_blocks > 0)
         m->decode_tps = snug_stats_median(m->decode_block_tps, (size_t)m->n_decode_blocks);
-        judge(m, m->decode_block_tps, m->n_decode_blocks);
-    }
     if (m->n_gaps > 0) {
+        const bool has_enough = m->n_gaps >= snug_stats_quantile_needs(0.95);
         m->tpot_p50_s = snug_stats_quantile(m->gaps_s, (size_t)m->n_gaps, 0.5);
-        m->tpot_p95_s = snug_stats_quantile(m->gaps_s, (size_t)m->n_gaps, 0.95);
+        m->tpot_p95_s = snug_stats_quantile(m->gaps_s, (size_t)m->n_gaps, has_enough ? 0.95 : 1.0);
     }
+}
+
+/* Totals and samples of the run into the measurement. */
+static void take_conditions(struct bench *b)
+{
+    struct snug_measurement *m = b->m;
+    struct snug_conditions *c = &m->conditions;
+    snug_meters_stop(b->meters, c, &m->samples, &m->n_samples);
+    b->meters = NULL;
+    c->resident_before_frac = b->w->resident_before_frac;
+    m->throttled_s = c->throttled_s > 0.0 ? c->throttled_s : 0.0;
+    m->other_load_frac = c->other_load_frac > 0.0 ? c->other_load_frac : 0.0;
+    m->load_average = c->load_average > 0.0 ? c->load_average : 0.0;
 }
 
 snug_status snug__worker_measure(struct snug__worker *w, const struct snug_workload *workload,
@@ -310,34 +367,46 @@ snug_status snug__worker_measure(struct snug__worker *w, const struct snug_workl
     struct bench b = {.w = w, .workload = workload, .effort = effort, .m = out};
     const int64_t parallel = workload->n_parallel;
     const int64_t room = w->settings.n_batch > parallel ? w->settings.n_batch : parallel;
+    const struct llama_vocab *vocab = llama_model_get_vocab(w->model);
+    snug_status status = snug__tokens_init(&b.tokens, vocab, workload, 1, err);
+    if (status != SNUG_OK)
+        return status;
     b.batch = llama_batch_init((int32_t)room, 0, 1);
-    b.n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(w->model));
-    snug_rng_init(&b.rng, 1);
-    struct snug_machine_load before;
-    snug_machine_load_read("", &before);
-    const double own_before_s = own_cpu_s();
+    b.n_vocab = llama_vocab_n_tokens(vocab);
+    out->n_output = -1;
+    const struct snug_meters_options meters = {.root = "",
+                                               .model_path = w->model_path,
+                                               .idle_w = w->idle_w,
+                                               .is_sampling_off = effort->is_sampling_off};
+    if (snug_meters_start(&meters, &b.meters, NULL) != SNUG_OK)
+        b.meters = NULL; /* speeds do not need it; its figures stay unknown */
     llama_memory_clear(llama_get_memory(w->context), false);
     const struct phase prefill = {"prefill",
                                   "warm-up prefill",
+                                  SNUG_METERS_PREFILL,
                                   prefill_block,
                                   out->prefill_block_tps,
                                   &out->n_prefill_blocks,
+                                  out->warmup_prefill_block_tps,
+                                  &out->n_warmup_prefill_blocks,
                                   &out->warmup_prefill_tps};
     const struct phase decode = {"decode",
                                  "warm-up decode",
+                                 SNUG_METERS_DECODE,
                                  decode_block,
                                  out->decode_block_tps,
                                  &out->n_decode_blocks,
+                                 out->warmup_decode_block_tps,
+                                 &out->n_warmup_decode_blocks,
                                  &out->warmup_decode_tps};
-    snug_status status = SNUG_OK;
     if (effort->want_prefill && workload->n_prompt > 0)
         status = run_phase(&b, &prefill, err);
     if (status == SNUG_OK && effort->want_decode && workload->n_gen > 0)
         status = run_phase(&b, &decode, err);
-    if (status == SNUG_OK) {
+    take_conditions(&b);
+    if (status == SNUG_OK)
         summarise(&b);
-        judge_conditions(out, &before, own_before_s);
-    }
     llama_batch_free(b.batch);
+    snug__tokens_clear(&b.tokens);
     return status;
 }

@@ -9,6 +9,9 @@
 #include <unistd.h>
 
 #include "base/process.h"
+#include "snug/meters.h"
+
+static const double IDLE_WAIT_S = 0.5; /* once per worker, where there is a meter at all */
 
 /* ---- thread pools: declared by ggml, defined in the CPU backend that is loaded at run time ----
  */
@@ -123,6 +126,10 @@ static snug_status load_model(struct snug__worker *w, const struct snug__setting
     snug__worker_phase(w, "load", 0);
     if (s->numa != GGML_NUMA_STRATEGY_DISABLED)
         llama_numa_init(s->numa);
+    if (!w->has_idle)
+        w->idle_w = snug_meters_idle("", IDLE_WAIT_S);
+    w->has_idle = true;
+    w->resident_before_frac = snug_meters_resident_frac(w->model_path);
     snug__llama_log_reset_model();
     const double start = snug_clock_s();
     w->model = llama_model_load_from_file(w->model_path, params);
@@ -253,8 +260,8 @@ static uint64_t tied_copy_bytes(const struct snug__worker *w, const struct snug_
     return 0;
 }
 
-static snug_status load_dry(struct snug__worker *w, const struct snug__settings *s,
-                            struct snug_error *err)
+snug_status snug__worker_load_dry(struct snug__worker *w, const struct snug__settings *s,
+                                  struct snug_error *err)
 {
     if (w->dry_model && snug__settings_same_load(s, &w->dry_settings))
         return SNUG_OK;
@@ -278,7 +285,7 @@ snug_status snug__worker_estimate(struct snug__worker *w, const struct snug__set
                                   const struct snug_workload *workload, struct snug_bytes *out,
                                   struct snug_error *err)
 {
-    const snug_status status = load_dry(w, settings, err);
+    const snug_status status = snug__worker_load_dry(w, settings, err);
     if (status != SNUG_OK)
         return status;
     const struct snug__llama_log saved = snug__llama_log;

@@ -37,6 +37,13 @@
               "AND finished_unix_s IS NOT NULL ORDER BY finished_unix_s DESC, id DESC LIMIT 1")    \
     X(CONDITIONS, "INSERT INTO conditions(trial_id, warnings, throttled_s, other_load_frac, "      \
                   "load_average) VALUES(?1, ?2, ?3, ?4, ?5)")                                      \
+    X(DETAILS, "INSERT INTO details(trial_id, verdict, json) VALUES(?1, ?2, ?3)")                  \
+    X(DETAILS_OF, "SELECT json FROM details WHERE trial_id = ?1")                                  \
+    X(NOISE_SET, "INSERT INTO noise(fingerprint, build, frac, n_blocks, seen_unix_s) "             \
+                 "VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(fingerprint, build) DO UPDATE SET "       \
+                 "frac = ?3, n_blocks = ?4, seen_unix_s = ?5 RETURNING rowid")                     \
+    X(NOISE_GET, "SELECT frac, n_blocks FROM noise WHERE fingerprint = ?1 ORDER BY seen_unix_s "   \
+                 "DESC LIMIT 1")                                                                   \
     X(SAMPLE, "INSERT INTO samples(trial_id, phase, i, tps) VALUES(?1, ?2, ?3, ?4)")               \
     X(GAPS, "INSERT INTO gaps(trial_id, seconds_f32) VALUES(?1, ?2)")                              \
     X(SAMPLES_OF, "SELECT phase, i, tps FROM samples WHERE trial_id = ?1 ORDER BY phase, i")       \

@@ -76,6 +76,27 @@ static snug_status add_conditions(struct snug_store *store, int64_t id,
     return snug__use_run(&use, "add a trial", NULL);
 }
 
+/* What the verdict was judged by, so that it can be judged again. */
+static snug_status add_details(struct snug_store *store, int64_t id,
+                               const struct snug_measurement *m, struct snug_error *err)
+{
+    struct snug_json_writer w = {0};
+    snug_measurement_details_to_json(&w, NULL, m);
+    char *json = snug_json_finish(&w, false);
+    if (!json)
+        return snug_fail(err, SNUG_NO_MEMORY, "%s: no memory for a trial's details", store->path);
+    struct snug__use use = snug__use_begin(store, SNUG__SQL_DETAILS, err);
+    const bool is_ok = m->outcome == SNUG_TRIAL_OK;
+    snug__use_int(&use, 1, id);
+    snug__use_text(&use, 2, "the verdict",
+                   is_ok ? snug_verdict_name(snug_verdict_of(m->warnings)) : "",
+                   SNUG_STORE_TEXT_MAX);
+    snug__use_text(&use, 3, "the details", json, SNUG_STORE_JSON_MAX);
+    const snug_status status = snug__use_run(&use, "add a trial", NULL);
+    free(json);
+    return status;
+}
+
 static snug_status add_blocks(struct snug_store *store, int64_t id, const char *phase,
                               const double *tps, int n, struct snug_error *err)
 {
@@ -130,6 +151,8 @@ static snug_status add_all(struct snug_store *store, const struct trial *trial, 
         status = add_row(store, trial, out_id, err);
     if (status == SNUG_OK)
         status = add_conditions(store, *out_id, m, err);
+    if (status == SNUG_OK)
+        status = add_details(store, *out_id, m, err);
     if (status == SNUG_OK)
         status =
             add_blocks(store, *out_id, "prefill", m->prefill_block_tps, m->n_prefill_blocks, err);

@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "store/columns.h"
 #include "store/store_internal.h"
+#include "trial/trial_json.h"
 
 enum { COLUMN_ID = SNUG__N_TRIAL_TEXTS };
 
@@ -78,6 +80,23 @@ static snug_status read_blocks(struct snug_store *store, int64_t id, struct snug
     return snug__use_end(&use);
 }
 
+/* Trials of an older store have none: their conditions are unknown. */
+static snug_status read_details(struct snug_store *store, int64_t id, struct snug_measurement *m,
+                                struct snug_error *err)
+{
+    struct snug_json *doc = NULL;
+    struct snug__use use = snug__use_begin(store, SNUG__SQL_DETAILS_OF, err);
+    snug__use_int(&use, 1, id);
+    if (snug__use_step(&use, "read a trial")) {
+        const char *json = snug__column_text(use.statement, 0);
+        if (snug_json_parse("details", json, strlen(json), &doc, NULL) != SNUG_OK)
+            doc = NULL; /* edited by hand: as if there were none */
+    }
+    snug_measurement_details_from_json(snug_json_root(doc), m);
+    snug_json_free(doc);
+    return snug__use_end(&use);
+}
+
 static snug_status take_gaps(const struct snug_store *store, sqlite3_stmt *s,
                              struct snug_measurement *m, struct snug_error *err)
 {
@@ -119,6 +138,8 @@ static snug_status give_row(struct snug_store *store, sqlite3_stmt *s, bool with
     struct snug_trial_view view;
     read_row(s, &view, &m);
     snug_status status = read_blocks(store, view.id, &m, err);
+    if (status == SNUG_OK)
+        status = read_details(store, view.id, &m, err);
     if (status == SNUG_OK && with_gaps)
         status = read_gaps(store, view.id, &m, err);
     if (status == SNUG_OK)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "trial/conditions_json.h"
 #include "trial/knob.h"
 
 /* ---- configs ---- */
@@ -102,6 +103,10 @@ struct field {
     {                                                                                              \
 #name, FIELD_NUMBER, offsetof(struct snug_measurement, name)                               \
     }
+#define COUNTED(name)                                                                              \
+    {                                                                                              \
+#name, FIELD_INT, offsetof(struct snug_measurement, name)                                  \
+    }
 #define BYTES(name)                                                                                \
     {                                                                                              \
 #name, FIELD_BYTES, offsetof(struct snug_bytes, name)                                      \
@@ -119,6 +124,12 @@ static const struct field MEASUREMENT_FIELDS[] = {
     NUMBER(wall_s),         NUMBER(warmup_prefill_tps), NUMBER(warmup_decode_tps),
     NUMBER(throttled_s),    NUMBER(other_load_frac),    NUMBER(load_average),
     NUMBER(started_unix_s),
+};
+static const struct field DETAIL_FIELDS[] = {
+    NUMBER(first_sample_s),
+    NUMBER(noise_frac),
+    COUNTED(n_cached_hits),
+    COUNTED(n_output),
 };
 
 static void put_fields(struct snug_json_writer *w, const struct field *fields, size_t n,
@@ -178,11 +189,11 @@ static void put_blocks(struct snug_json_writer *w, const char *key, const double
     snug_json_end(w);
 }
 
-static int get_blocks(const struct snug_json_node *node, double out[SNUG_BLOCKS_MAX])
+static int get_blocks(const struct snug_json_node *node, double *out, size_t cap)
 {
     size_t n = snug_json_is_array(node) ? snug_json_count(node) : 0;
-    if (n > SNUG_BLOCKS_MAX)
-        n = SNUG_BLOCKS_MAX;
+    if (n > cap)
+        n = cap;
     for (size_t i = 0; i < n; i++)
         out[i] = snug_json_number(snug_json_at(node, i), 0.0);
     return (int)n;
@@ -213,6 +224,39 @@ static uint32_t get_warnings(const struct snug_json_node *node)
     return warnings;
 }
 
+static void put_details(struct snug_json_writer *w, const struct snug_measurement *m)
+{
+    put_fields(w, DETAIL_FIELDS, N_FIELDS(DETAIL_FIELDS), m);
+    put_blocks(w, "warmup_prefill_block_tps", m->warmup_prefill_block_tps,
+               m->n_warmup_prefill_blocks);
+    put_blocks(w, "warmup_decode_block_tps", m->warmup_decode_block_tps, m->n_warmup_decode_blocks);
+    snug_conditions_to_json(w, "conditions", &m->conditions);
+    if (m->n_samples > 0)
+        snug_samples_to_json(w, "samples", m->samples, m->n_samples);
+}
+
+void snug_measurement_details_to_json(struct snug_json_writer *w, const char *key,
+                                      const struct snug_measurement *m)
+{
+    snug_json_begin_object(w, key);
+    put_details(w, m);
+    snug_json_end(w);
+}
+
+void snug_measurement_details_from_json(const struct snug_json_node *node,
+                                        struct snug_measurement *m)
+{
+    get_fields(node, DETAIL_FIELDS, N_FIELDS(DETAIL_FIELDS), m);
+    if (!snug_json_get(node, "n_output"))
+        m->n_output = -1; /* written before it was counted */
+    m->n_warmup_prefill_blocks = get_blocks(snug_json_get(node, "warmup_prefill_block_tps"),
+                                            m->warmup_prefill_block_tps, SNUG_WARMUP_BLOCKS_MAX);
+    m->n_warmup_decode_blocks = get_blocks(snug_json_get(node, "warmup_decode_block_tps"),
+                                           m->warmup_decode_block_tps, SNUG_WARMUP_BLOCKS_MAX);
+    snug_conditions_from_json(snug_json_get(node, "conditions"), &m->conditions);
+    m->samples = snug_samples_from_json(snug_json_get(node, "samples"), &m->n_samples);
+}
+
 void snug_measurement_to_json(struct snug_json_writer *w, const char *key,
                               const struct snug_measurement *m)
 {
@@ -226,6 +270,8 @@ void snug_measurement_to_json(struct snug_json_writer *w, const char *key,
     put_blocks(w, "prefill_block_tps", m->prefill_block_tps, m->n_prefill_blocks);
     put_blocks(w, "decode_block_tps", m->decode_block_tps, m->n_decode_blocks);
     put_warnings(w, m->warnings);
+    snug_json_put_string(w, "verdict", snug_verdict_name(snug_verdict_of(m->warnings)));
+    put_details(w, m);
     snug_json_put_string(w, "build", m->build);
     snug_json_end(w);
 }
@@ -241,8 +287,10 @@ void snug_measurement_from_json(const struct snug_json_node *node, struct snug_m
     get_fields(node, MEASUREMENT_FIELDS, N_FIELDS(MEASUREMENT_FIELDS), m);
     get_fields(snug_json_get(node, "bytes"), BYTES_FIELDS, N_FIELDS(BYTES_FIELDS), &m->bytes);
     m->n_prefill_blocks =
-        get_blocks(snug_json_get(node, "prefill_block_tps"), m->prefill_block_tps);
-    m->n_decode_blocks = get_blocks(snug_json_get(node, "decode_block_tps"), m->decode_block_tps);
+        get_blocks(snug_json_get(node, "prefill_block_tps"), m->prefill_block_tps, SNUG_BLOCKS_MAX);
+    m->n_decode_blocks =
+        get_blocks(snug_json_get(node, "decode_block_tps"), m->decode_block_tps, SNUG_BLOCKS_MAX);
+    snug_measurement_details_from_json(node, m);
     m->warnings = get_warnings(snug_json_get(node, "warnings"));
     snprintf(m->build, sizeof m->build, "%s", snug_json_get_string(node, "build", ""));
 }

@@ -16,11 +16,17 @@ snug_status snug_config_from_json(const struct snug_json_node *node, const struc
 void snug_workload_to_json(struct snug_json_writer *w, const char *key,
                            const struct snug_workload *workload);
 void snug_workload_from_json(const struct snug_json_node *node, struct snug_workload *workload);
-/* Everything but gaps and the effective config. */
+/* Everything but gaps and the effective config; samples when there are any. */
 void snug_measurement_to_json(struct snug_json_writer *w, const char *key,
                               const struct snug_measurement *m);
-/* Overwrites *m, gaps NULL, with what snug_measurement_to_json wrote. An outcome that is not known
- * becomes refused, never ok. */
+/* The part of it that stands beside the figures: warm-up, conditions, samples, counts. The reader
+ * sets these alone; samples become malloc'ed. */
+void snug_measurement_details_to_json(struct snug_json_writer *w, const char *key,
+                                      const struct snug_measurement *m);
+void snug_measurement_details_from_json(const struct snug_json_node *node,
+                                        struct snug_measurement *m);
+/* Overwrites *m (release it with snug_measurement_clear), gaps NULL, with what
+ * snug_measurement_to_json wrote. An outcome that is not known becomes refused, never ok. */
 void snug_measurement_from_json(const struct snug_json_node *node, struct snug_measurement *m);
 /* Rows of a space with bounds and defaults, for --json and the report. */
 void snug_space_to_json(struct snug_json_writer *w, const char *key,

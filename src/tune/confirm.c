@@ -88,7 +88,7 @@ static snug_status confirm_against(const struct snug_tune_options *o, struct snu
     c->against = against;
     c->n_pairs = pairs.n;
     c->ratio =
-        snug_stats_ratio_paired(pairs.a, pairs.b, (size_t)pairs.n, LEVEL, N_RESAMPLES, o->seed);
+        snug_stats_ratio_pairs(pairs.a, pairs.b, (size_t)pairs.n, LEVEL, N_RESAMPLES, o->seed);
     /* What was not shown to be faster is not recommended; the default goes before the fit choice.
      */
     if (c->ratio.lo <= 1.0 && r->i_pick == r->i_best)

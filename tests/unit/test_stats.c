@@ -291,6 +291,35 @@ static void interval_coverage_is_near_its_level(void **state)
     assert_int_in_range(n_paired, 920, 970);
 }
 
+/* Few pairs, normal and with outliers: what is said to be 95 % misses in about 5 of 100. */
+static void ratio_pairs_few_pairs_cover_their_level(void **state)
+{
+    (void)state;
+    enum { N_EXPERIMENTS = 1500 };
+    static const size_t sizes[] = {8, 12, 20};
+    struct snug_rng rng;
+    snug_rng_init(&rng, 7);
+    for (size_t s = 0; s < COUNT(sizes); s++) {
+        for (int has_outliers = 0; has_outliers < 2; has_outliers++) {
+            int n_misses = 0;
+            for (int k = 0; k < N_EXPERIMENTS; k++) {
+                double a[20], b[20];
+                for (size_t i = 0; i < sizes[s]; i++) {
+                    const double sd = has_outliers && snug_rng_below(&rng, 7) == 0 ? 0.15 : 0.02;
+                    b[i] = 50.0;
+                    a[i] = 50.0 * exp(sd * snug_rng_normal(&rng));
+                }
+                const struct snug_interval r =
+                    snug_stats_ratio_pairs(a, b, sizes[s], 0.95, 400, snug_rng_next(&rng));
+                n_misses += r.lo > 1.0 || r.hi < 1.0;
+            }
+            print_message("# %zu pairs%s: misses %.3f\n", sizes[s],
+                          has_outliers ? " with outliers" : "", n_misses / (double)N_EXPERIMENTS);
+            assert_int_in_range(n_misses, N_EXPERIMENTS * 2 / 100, N_EXPERIMENTS * 8 / 100);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -315,6 +344,7 @@ int main(void)
         cmocka_unit_test(ratio_paired_cancels_shared_drift),
         cmocka_unit_test(interval_of_two_values_follows_binomial),
         cmocka_unit_test(interval_coverage_is_near_its_level),
+        cmocka_unit_test(ratio_pairs_few_pairs_cover_their_level),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
