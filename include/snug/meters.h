@@ -16,7 +16,7 @@ struct snug_meters;
 struct snug_meters_options {
     const char *root;       /* "" for the real machine */
     const char *model_path; /* whose page-cache residency is looked at; NULL: none */
-    double period_s;        /* between looks; 0: 0.1 */
+    double period_s;        /* between looks; 0: 0.1; at least 0.01 */
     double idle_w;          /* as snug_meters_idle measured it; NAN: not known */
     bool is_sampling_off;   /* totals by difference only, no thread, no samples */
 };

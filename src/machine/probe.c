@@ -113,22 +113,11 @@ snug_status snug_machine_probe(const char *root, struct snug_machine *out, struc
     return SNUG_OK;
 }
 
-/* "cpu  user nice system idle iowait irq softirq steal ...", in ticks. Stolen time counts as busy:
- * another guest had it. guest and guest_nice are already part of user and nice. */
 static void read_busy(const char *root, struct snug_machine_load *out)
 {
-    double ticks[8] = {0}, total = 0;
     char *text = snug__read(root, "/proc/stat", NULL);
-    long hz = sysconf(_SC_CLK_TCK);
-    if (text && strncmp(text, "cpu ", 4) == 0 && hz > 0) {
-        char *p = text + 4;
-        for (int i = 0; i < 8 && *p != '\n'; i++) {
-            ticks[i] = (double)strtoull(p, &p, 10);
-            total += ticks[i];
-        }
-        out->total_s = total / (double)hz;
-        out->busy_s = (total - ticks[3] - ticks[4]) / (double)hz;
-    }
+    if (text)
+        (void)snug__parse_busy(text, &out->busy_s, &out->total_s); /* else both stay 0 */
     free(text);
 }
 

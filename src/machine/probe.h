@@ -45,6 +45,10 @@ char *snug__read(const char *root, const char *path, struct snug_fact *why_not);
 void snug__read_fact(const char *root, const char *path, double scale, struct snug_fact *fact);
 /* The number after `key` where a line begins with it ("MemTotal:", "throttled_usec"). */
 bool snug__text_number(const char *text, const char *key, double *out);
+/* The number at the start of text, after blanks; no sign, no NAN. */
+bool snug__parse_number(const char *text, double *out);
+/* CPU seconds of all CPUs in the text of /proc/stat. */
+bool snug__parse_busy(const char *text, double *out_busy_s, double *out_total_s);
 /* "0-3,8" into set. false, set unchanged, for anything else or a CPU >= SNUG__PROBE_CPUS_MAX. */
 bool snug__cpu_list_parse(const char *text, hwloc_bitmap_t set);
 
@@ -64,6 +68,12 @@ void snug__read_masks(struct snug__probe *probe, hwloc_topology_t topology);
 /* Whether hwloc can be let loose on this tree: it asserts on files of the wrong form. */
 bool snug__sysfs_is_fit(const char *root, bool is_real);
 void snug__limits_read(const char *root, struct snug__limits *limits);
+/* The folders of this process's control group and those above it up to the mount, own first.
+ * groups, mounts: text of /proc/self/cgroup and mountinfo (may be NULL); controller "" is v2. false
+ * when groups does not name the hierarchy. */
+typedef void (*snug__cgroup_fn)(void *data, const char *folder);
+bool snug__cgroup_walk(const char *groups, const char *mounts, const char *controller,
+                       snug__cgroup_fn visit, void *data);
 /* Hash of the lasting facts and limits into machine->fingerprint. */
 void snug__fingerprint(struct snug_machine *machine);
 

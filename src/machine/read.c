@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 
@@ -80,7 +81,7 @@ char *snug__read(const char *root, const char *path, struct snug_fact *why_not)
 }
 
 /* strtod takes "nan", "inf" and hexadecimal, which no file of the kernel holds. */
-static bool parse_number(const char *text, double *out)
+bool snug__parse_number(const char *text, double *out)
 {
     while (*text == ' ' || *text == '\t')
         text++;
@@ -100,7 +101,7 @@ void snug__read_fact(const char *root, const char *path, double scale, struct sn
     char *text = snug__read(root, path, fact);
     if (!text)
         return;
-    if (parse_number(text, &value))
+    if (snug__parse_number(text, &value))
         snug__fact_set(fact, value * scale, path);
     else
         snug__fact_unknown(fact, "%s: does not begin with a number", path);
@@ -114,12 +115,30 @@ bool snug__text_number(const char *text, const char *key, double *out)
     while (text) {
         if (strncmp(text, key, n) == 0 &&
             !(is_word && (isalnum((unsigned char)text[n]) || text[n] == '_')))
-            return parse_number(text + n, out);
+            return snug__parse_number(text + n, out);
         text = strchr(text, '\n');
         if (text)
             text++;
     }
     return false;
+}
+
+/* "cpu  user nice system idle iowait irq softirq steal ...", in ticks. Stolen time counts as busy:
+ * another guest had it. guest and guest_nice are already part of user and nice. */
+bool snug__parse_busy(const char *text, double *out_busy_s, double *out_total_s)
+{
+    double ticks[8] = {0}, total = 0;
+    long hz = sysconf(_SC_CLK_TCK);
+    if (strncmp(text, "cpu ", 4) != 0 || hz <= 0)
+        return false;
+    char *p = (char *)text + 4;
+    for (int i = 0; i < 8 && *p != '\n'; i++) {
+        ticks[i] = (double)strtoull(p, &p, 10);
+        total += ticks[i];
+    }
+    *out_total_s = total / (double)hz;
+    *out_busy_s = (total - ticks[3] - ticks[4]) / (double)hz;
+    return true;
 }
 
 /* One CPU number within the cap, or -1. */

@@ -281,6 +281,37 @@ static const struct {
     {"cpuset", read_cpuset_v1}, {"", read_memory_v2},   {"memory", read_memory_v1},
 };
 
+bool snug__cgroup_walk(const char *groups, const char *mounts, const char *controller,
+                       snug__cgroup_fn visit, void *data)
+{
+    struct place place;
+    char group[SNUG__PROBE_PATH_MAX];
+    if (!find_group(groups, controller, group, sizeof group))
+        return false;
+    find_place(mounts, controller, group, &place);
+    size_t n_mount = strlen(place.mount);
+    for (;;) {
+        visit(data, place.folder);
+        char *slash = strrchr(place.folder, '/');
+        if (strlen(place.folder) <= n_mount || !slash)
+            return true;
+        *slash = '\0';
+    }
+}
+
+/* What a level is visited with. */
+struct visit {
+    struct snug__limits *limits;
+    const char *root;
+    size_t row; /* of hierarchy_table */
+};
+
+static void visit_level(void *data, const char *folder)
+{
+    const struct visit *visit = data;
+    hierarchy_table[visit->row].read(visit->limits, visit->root, folder);
+}
+
 void snug__limits_read(const char *root, struct snug__limits *limits)
 {
     struct snug_fact why = {0};
@@ -294,21 +325,10 @@ void snug__limits_read(const char *root, struct snug__limits *limits)
         limits->quota_cpus = limits->throttled_s = why;
         limits->memory_limit_bytes = limits->memory_room_bytes = why;
     }
-    for (size_t i = 0; groups && i < sizeof hierarchy_table / sizeof hierarchy_table[0]; i++) {
-        struct place place;
-        char group[SNUG__PROBE_PATH_MAX];
-        if (!find_group(groups, hierarchy_table[i].controller, group, sizeof group))
-            continue;
-        find_place(mounts, hierarchy_table[i].controller, group, &place);
-        size_t n_mount = strlen(place.mount);
-        for (;;) {
-            hierarchy_table[i].read(limits, root, place.folder);
-            char *slash = strrchr(place.folder, '/');
-            if (strlen(place.folder) <= n_mount || !slash)
-                break;
-            *slash = '\0';
-        }
-    }
+    struct visit visit = {.limits = limits, .root = root};
+    for (; groups && visit.row < sizeof hierarchy_table / sizeof hierarchy_table[0]; visit.row++)
+        (void)snug__cgroup_walk(groups, mounts, hierarchy_table[visit.row].controller, visit_level,
+                                &visit);
     free(groups);
     free(mounts);
 }
