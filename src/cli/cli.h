@@ -107,5 +107,6 @@ int cmd_pick(const struct cli_args *args);
 int cmd_run(const struct cli_args *args);
 int cmd_report(const struct cli_args *args);
 int cmd_compare(const struct cli_args *args);
+int cmd_lab(const struct cli_args *args);
 
 #endif

@@ -22,9 +22,10 @@ enum {
     RUN = 512,
     REPORT = 1024,
     COMPARE = 4096,
+    LAB = 8192,
     TASK = BENCH | TUNE | PICK | RUN | COMPARE,
-    STORED = BENCH | TUNE | FRONT | HISTORY | EXPORT | PICK | RUN | REPORT | COMPARE,
-    ALL = 2047 | COMPARE
+    STORED = BENCH | TUNE | FRONT | HISTORY | EXPORT | PICK | RUN | REPORT | COMPARE | LAB,
+    ALL = 2047 | COMPARE | LAB
 };
 
 /* LIST: this word and those behind it that hold < or >. */
@@ -45,8 +46,8 @@ struct option {
 #define AT(field) offsetof(struct cli_args, field)
 
 static const struct option OPTIONS[] = {
-    {"memory", 0, BYTES, AT(memory_bytes), 0, "SIZE", TUNE | PICK | RUN | BENCH | COMPARE, 0, 0,
-     "memory the model may use, such as 2GiB (default: what is free now, less a reserve)"},
+    {"memory", 0, BYTES, AT(memory_bytes), 0, "SIZE", TUNE | PICK | RUN | BENCH | COMPARE | LAB, 0,
+     0, "memory the model may use, such as 2GiB (default: what is free now, less a reserve)"},
     {"trials", 0, INT, AT(n_trials), 0, "N", TUNE, 1, 500,
      "configs to try besides llama.cpp's default and its --fit choice (default 16)"},
     {"time", 0, SECONDS, AT(time_s), 0, "TIME", TUNE, 0, 0,
@@ -58,6 +59,8 @@ static const struct option OPTIONS[] = {
      "how to choose the next config (default snug)"},
     {"resume", 0, FLAG, AT(resume), 0, NULL, TUNE, 0, 0,
      "go on with the last tuning of this model that did not finish"},
+    {"resume", 0, FLAG, AT(resume), 0, NULL, LAB, 0, 0,
+     "go on with the last run of this file that did not finish: stored rows are not run again"},
     {"allow-cache-types", 0, FLAG, AT(allow_cache_types), 0, NULL, TUNE, 0, 0,
      "also try quantised caches, which change the answer a little"},
     {"prompt", 'p', INT, AT(n_prompt), AT(has_prompt), "N", TASK, 0, 1 << 20,
@@ -80,13 +83,15 @@ static const struct option OPTIONS[] = {
      "exactly so many timed blocks (default: 3 to 16, until the spread is under 2 %)"},
     {"dry-run", 0, FLAG, AT(dry_run), 0, NULL, BENCH, 0, 0,
      "only state the bytes each config would need; nothing is loaded or stored"},
+    {"dry-run", 0, FLAG, AT(dry_run), 0, NULL, LAB, 0, 0,
+     "only check the file and show its rows in order, with their keys"},
     {"pairs", 0, INT, AT(n_pairs), 0, "N", COMPARE, 6, 256,
      "how often both are measured, alternately (default 12)"},
-    {"require", 0, LIST, AT(require), 0, "'tg>=20' ...", BENCH | COMPARE, 0, 0,
+    {"require", 0, LIST, AT(require), 0, "'tg>=20' ...", BENCH | COMPARE | LAB, 0, 0,
      "thresholds, printed first; exit status 99 when one is not met. Metrics: tg, pp, ttft_s, "
      "tpot_s, "
      "tpot_p95_s, request_s, load_s, memory, j_per_token, kld; compare: ratio"},
-    {"strict", 0, FLAG, AT(strict), 0, NULL, BENCH | COMPARE, 0, 0,
+    {"strict", 0, FLAG, AT(strict), 0, NULL, BENCH | COMPARE | LAB, 0, 0,
      "exit status 1 when a verdict is INVALID"},
     {"no-sampling", 0, FLAG, AT(no_sampling), 0, NULL, BENCH, 0, 0,
      "no thread that samples clocks, pressure and power beside the run"},
@@ -97,6 +102,8 @@ static const struct option OPTIONS[] = {
      "a sparse file with headers and no weights, a few kB on disk"},
     {"layers", 0, INT, AT(n_layer), 0, "N", SYNTH, 1, 1024, "cut the model to so many layers"},
     {"output", 'o', TEXT, AT(output), 0, "FILE", SYNTH | REPORT | EXPORT, 0, 0, "where to write"},
+    {"output", 'o', TEXT, AT(output), 0, "FOLDER", LAB, 0, 0,
+     "where results go (default ./snug-lab-TITLE)"},
     {"output", 'o', CHOICE, AT(format), 0, "md|csv|json|jsonl", BENCH, 0, 0,
      "form of the table, as llama-bench's -o (default md)"},
     {"format", 0, CHOICE, AT(format), 0, "md|csv|json|jsonl", BENCH | FRONT | HISTORY | EXPORT, 0,

@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "lab/rounds_internal.h"
+#include "snug/engine.h"
 #include "snug/stats.h"
 
 #define ROUNDS_PER_BASELINE 8
@@ -49,6 +50,26 @@ static snug_status check_unique(const struct snug_yaml *doc, const struct snug__
     return SNUG_OK;
 }
 
+/* What the baseline sets holds in every round that does not say otherwise. Knobs stay in the
+ * table's order. */
+static void add_of_baseline(const struct snug_lab_plan *plan, struct snug_lab_round *round)
+{
+    const struct snug_lab_round *baseline = plan->n_rounds > 0 ? &plan->rounds[0] : NULL;
+    const struct snug_space *rows = snug_engine_rows();
+    for (int i = 0; baseline && i < baseline->n_knobs; i++) {
+        const int row = snug_space_find(rows, baseline->knobs[i].name);
+        int at = 0;
+        while (at < round->n_knobs && snug_space_find(rows, round->knobs[at].name) < row)
+            at++;
+        if (at < round->n_knobs && strcmp(round->knobs[at].name, baseline->knobs[i].name) == 0)
+            continue;
+        memmove(round->knobs + at + 1, round->knobs + at,
+                (size_t)(round->n_knobs - at) * sizeof *round->knobs);
+        round->knobs[at] = baseline->knobs[i];
+        round->n_knobs++;
+    }
+}
+
 /* The round of one choice per axis. */
 static snug_status add_round(const struct snug_yaml *doc, const struct snug__lab_group *group,
                              const struct snug__lab_axes *axes, const int *choice,
@@ -56,7 +77,7 @@ static snug_status add_round(const struct snug_yaml *doc, const struct snug__lab
 {
     struct snug_arena *arena = &plan->arena;
     struct snug_lab_round round = {.name = group->name, .group = group->group};
-    round.knobs = snug_arena_alloc(arena, (size_t)axes->n + 1, sizeof *round.knobs);
+    round.knobs = snug_arena_alloc(arena, SNUG_KNOBS_MAX, sizeof *round.knobs);
     if (!round.knobs)
         return fail_memory(err);
     for (int i = 0; i < axes->n; i++) {
@@ -72,6 +93,7 @@ static snug_status add_round(const struct snug_yaml *doc, const struct snug__lab
         if (!round.name)
             return fail_memory(err);
     }
+    add_of_baseline(plan, &round);
     if (plan->n_rounds > SNUG_LAB_ROUNDS_MAX)
         return snug_yaml_fail(doc, group->node, err, "more than %d rounds: shorten its lists",
                               SNUG_LAB_ROUNDS_MAX);

@@ -15,6 +15,7 @@
 #define TITLE_MAX_BYTES 120
 #define PATH_MAX_BYTES 1000
 #define REPETITIONS_MAX 100
+#define REPETITIONS_DEFAULT 6 /* as many pairs as an interval needs: lab/compare.h */
 
 /* ---- what the schema fills ---- */
 
@@ -457,7 +458,7 @@ static snug_status read_head(struct reader *r)
     struct snug_error why = {0};
     plan->title = copy(r, r->in->title, &is_failed);
     plan->seed = snug_yaml_get(r->root, "seed") ? (uint64_t)r->in->seed : 1;
-    plan->n_repetitions = r->in->repetitions ? (int)r->in->repetitions : 5;
+    plan->n_repetitions = r->in->repetitions ? (int)r->in->repetitions : REPETITIONS_DEFAULT;
     plan->deadline_s = 600.0;
     plan->require = copy_list(r, r->in->require, r->in->n_require, &is_failed);
     plan->n_require = (int)r->in->n_require;
