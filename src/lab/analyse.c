@@ -247,12 +247,13 @@ static enum change change_of(const struct snug_lab_comparison *c, double toleran
         return r.mid > 1.0 + tolerance ? BETTER : r.mid < 1.0 / (1.0 + tolerance) ? WORSE : SAME;
     if (c->n_pairs < SNUG_COMPARE_PAIRS_MIN)
         return UNSURE;
+    /* Past the tolerance, and the interval says that it is so: worse. Past it by chance: unsure. */
     if (r.mid < 1.0 - tolerance)
-        return WORSE;
+        return r.hi < 1.0 ? WORSE : UNSURE;
     return r.lo > 1.0 ? BETTER : SAME;
 }
 
-/* Better on one metric beyond its interval, worse on none beyond the tolerance. */
+/* Better on one metric beyond its interval, shown to be worse on none beyond the tolerance. */
 static void judge_improved(const struct analyser *z, struct snug_lab_summary *s)
 {
     const struct snug_lab_improved *rule = &z->plan->improved;
@@ -322,7 +323,6 @@ static struct snug_interval slope_of(const struct snug_lab_drift *drift)
         out = (struct snug_interval){slopes[lo > 0.0 ? (size_t)lo : 0],
                                      snug_stats_median(slopes, n_slopes),
                                      slopes[hi < (double)last ? (size_t)hi : last]};
-        out = (struct snug_interval){expm1(out.lo), expm1(out.mid), expm1(out.hi)};
     }
     free(slopes);
     return out;
@@ -356,6 +356,10 @@ static bool add_drift(struct analyser *z, int i_model, int i_workload, enum snug
             return false;
     }
     drift.frac_per_hour = slope_of(&drift);
+    const double hours = (drift.points[drift.n_points - 1][0] - drift.points[0][0]) / 3600.0;
+    drift.frac_over_run = (struct snug_interval){expm1(drift.frac_per_hour.lo * hours),
+                                                 expm1(drift.frac_per_hour.mid * hours),
+                                                 expm1(drift.frac_per_hour.hi * hours)};
     z->out->drifts[z->out->n_drifts++] = drift;
     return true;
 }

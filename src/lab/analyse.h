@@ -55,9 +55,10 @@ struct snug_lab_summary {
 /* How the baseline changed through the run. */
 struct snug_lab_drift {
     int i_model, i_workload;
-    enum snug_lab_metric metric;        /* PREFILL or DECODE */
-    struct snug_interval frac_per_hour; /* NAN: fewer than 4 rows */
-    double (*points)[2];                /* [i]: Unix seconds, speed */
+    enum snug_lab_metric metric; /* PREFILL or DECODE */
+    /* Slope of log speed, and what it makes of the speed from first to last; NAN: under 4 rows. */
+    struct snug_interval frac_per_hour, frac_over_run;
+    double (*points)[2]; /* [i]: Unix seconds, speed */
     int n_points;
 };
 

@@ -318,6 +318,7 @@ static void put_drifts(struct snug_json_writer *w, const struct snug_lab_results
         put_names(w, r->plan, -1, drift->i_model, drift->i_workload);
         snug_json_put_string(w, "metric", snug_lab_metric_name(drift->metric));
         put_interval(w, "frac_per_hour", &drift->frac_per_hour);
+        put_interval(w, "frac_over_run", &drift->frac_over_run);
         snug_json_begin_array(w, "points");
         for (int k = 0; k < drift->n_points; k++) {
             snug_json_begin_array(w, NULL);

@@ -237,12 +237,13 @@ static void drift_words(const struct snug_lab_results *r, const struct snug_lab_
 {
     const char *model = r->plan->models[d->i_model].name;
     const char *workload = r->plan->workloads[d->i_workload].name;
-    const struct snug_interval *f = &d->frac_per_hour;
+    const struct snug_interval *f = &d->frac_over_run;
     if (!isfinite(f->mid))
         snprintf(out, cap, "%s of %s, %s: too few baseline rows (%d) to tell",
                  snug_lab_metric_name(d->metric), model, workload, d->n_points);
     else
-        snprintf(out, cap, "%s of %s, %s: %+.1f %% per hour (95 %% interval %+.1f to %+.1f) %s",
+        snprintf(out, cap,
+                 "%s of %s, %s: %+.1f %% over the run (95 %% interval %+.1f to %+.1f): %s",
                  snug_lab_metric_name(d->metric), model, workload, 100.0 * f->mid, 100.0 * f->lo,
                  100.0 * f->hi, f->lo <= 0.0 && f->hi >= 0.0 ? "no drift shown" : "drift");
 }
