@@ -71,6 +71,17 @@ snug_status snug_engine_run(struct snug_engine *engine, const struct snug_config
  * narrow them to is the engine's space. */
 const struct snug_space *snug_engine_rows(void);
 
+/* Types that weights can be quantised to, NULL at the end: "q4_0", "q4_k_m". */
+const char *const *snug_engine_weight_types(void);
+/* Write model_path anew with its weights in one of these types, in a worker process: to a temporary
+ * name in out_path's folder, renamed when whole. Weights that are quantised already are refused,
+ * since that would add up the losses of both. Cost: about 1 s per GB of f16 and core.
+ * Errors  SNUG_BAD_INPUT: libllama refuses (its words are quoted); SNUG_TIMEOUT; SNUG_CRASHED;
+ *         SNUG_INTERRUPTED when *stop (may be NULL) was set. Nothing is left behind then. */
+snug_status snug_engine_quantize(const char *model_path, const char *type, const char *out_path,
+                                 double deadline_s, const volatile int *stop,
+                                 struct snug_error *err) SNUG_CHECKED;
+
 /* Ask a worker for ggml's devices (into machine) and, when speed is not NULL, for the measured
  * speeds of this machine (about 15 s of both). Nothing of ggml runs in this process. */
 snug_status snug_engine_probe(struct snug_machine *machine, struct snug_machine_speed *speed,

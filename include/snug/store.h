@@ -71,6 +71,7 @@ snug_status snug_store_trial_add(struct snug_store *store, int64_t task_id, int6
 struct snug_trial_view {
     int64_t id, task_id, session_id;
     const char *role, *strategy, *config_json, *effective_json;
+    const char *lab_key; /* with a filter by lab: the key of its row; else NULL */
     /* effective not filled; gaps only when asked, with the 24 bits of a float32 */
     const struct snug_measurement *measurement;
 };
@@ -79,6 +80,7 @@ typedef bool (*snug_trial_fn)(const struct snug_trial_view *view, void *data);
 struct snug_trial_filter {
     int64_t task_id;    /* 0: any */
     int64_t session_id; /* 0: any */
+    int64_t lab_id;     /* 0: any; else the other two are not looked at */
     bool with_gaps;
 };
 snug_status snug_store_trials(struct snug_store *store, const struct snug_trial_filter *filter,
@@ -126,6 +128,35 @@ struct snug_quality_place {
 snug_status snug_store_quality_json_add(struct snug_store *store,
                                         const struct snug_quality_place *place, const char *json,
                                         struct snug_error *err) SNUG_CHECKED;
+/* ---- rounds ---- */
+
+/* One run of a rounds file; its trials are its rows. plan_json says what it is of, and is given
+ * back to whoever goes on with it. */
+snug_status snug_store_lab_begin(struct snug_store *store, const char *plan_hash, const char *name,
+                                 const char *plan_json, int64_t *out_id,
+                                 struct snug_error *err) SNUG_CHECKED;
+/* The last unfinished run of this plan that no living process works on, or SNUG_NOT_FOUND. It
+ * belongs to this process from then on; *out_plan_json malloc'ed. */
+snug_status snug_store_lab_unfinished(struct snug_store *store, const char *plan_hash,
+                                      int64_t *out_id, char **out_plan_json,
+                                      struct snug_error *err) SNUG_CHECKED;
+snug_status snug_store_lab_finish(struct snug_store *store, int64_t lab_id, const char *result_json,
+                                  struct snug_error *err) SNUG_CHECKED;
+
+struct snug_store_lab_trial {
+    int64_t lab_id;
+    const char *key; /* of the row */
+    int64_t task_id;
+    const char *role; /* "baseline" or "round" */
+    const struct snug_space *space;
+    const struct snug_config *config;
+    const struct snug_measurement *measurement;
+};
+/* A trial and the row that it answers, in one transaction: both are there, or neither. A second
+ * answer to a row is SNUG_BAD_INPUT. */
+snug_status snug_store_lab_trial_add(struct snug_store *store,
+                                     const struct snug_store_lab_trial *trial, int64_t *out_id,
+                                     struct snug_error *err) SNUG_CHECKED;
 
 /* Noise floor of a machine (by fingerprint) and engine build: MAD / median of repeated blocks of
  * one config. The last one set counts. Errors SNUG_NOT_FOUND: never measured. */

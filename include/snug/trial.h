@@ -18,7 +18,7 @@ extern "C" {
 enum snug_knob_kind {
     SNUG_KNOB_INT,  /* min, min + step, ... max */
     SNUG_KNOB_LOG2, /* min, 2 min, 4 min, ... max; max need not be a power of two times min */
-    SNUG_KNOB_ENUM, /* 0 .. n_values - 1, named by values[] */
+    SNUG_KNOB_ENUM, /* 0 .. n_values - 1, named by values[]; tried up to max where that is less */
     SNUG_KNOB_BOOL  /* 0 or 1, written off / on */
 };
 

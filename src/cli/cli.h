@@ -114,5 +114,6 @@ int cmd_report(const struct cli_args *args);
 int cmd_compare(const struct cli_args *args);
 int cmd_eval(const struct cli_args *args);
 int cmd_trace(const struct cli_args *args);
+int cmd_lab(const struct cli_args *args);
 
 #endif

@@ -47,6 +47,13 @@ const struct cli_command cli_commands[] = {
     {"run", "MODEL", "pick, then start llama-server or llama-cli with it",
      "What follows -- goes to the program unchanged.", "snug run model.gguf -- --port 8080", 512,
      cmd_run, false, true},
+    {"lab", "FILE", "rounds of configs from a YAML file, measured to a report",
+     "FILE names models, workloads, a baseline and rounds of knobs; examples/rounds has some, and\n"
+     "docs/ROUNDS.md says what may stand in one. Rounds are interleaved and the baseline recurs, "
+     "so\n"
+     "drift hits all alike. Every row is stored before the next begins; Ctrl-C keeps what is "
+     "known.",
+     "snug lab examples/rounds/smoke.yaml", 8192, cmd_lab, false, false},
     {"report", "[MODEL]", "one self-contained HTML page of a task",
      "Machine, model, every trial, the front, the progress, and the pick against the default.",
      "snug report model.gguf -o report.html", 1024, cmd_report, false, false},

@@ -24,10 +24,11 @@ enum {
     REPORT = 1024,
     EVAL = 2048,
     COMPARE = 4096,
+    LAB = 8192,
     TRACE = 16384,
     TASK = BENCH | TUNE | PICK | RUN | COMPARE,
-    STORED = BENCH | TUNE | FRONT | HISTORY | EXPORT | PICK | RUN | REPORT | COMPARE | EVAL,
-    ALL = 2047 | COMPARE | EVAL | TRACE
+    STORED = BENCH | TUNE | FRONT | HISTORY | EXPORT | PICK | RUN | REPORT | COMPARE | EVAL | LAB,
+    ALL = 2047 | COMPARE | EVAL | TRACE | LAB
 };
 
 /* LIST: this word and those behind it that hold < or >. */
@@ -49,7 +50,7 @@ struct option {
 
 static const struct option OPTIONS[] = {
     {"memory", 0, BYTES, AT(memory_bytes), 0, "SIZE",
-     TUNE | PICK | RUN | BENCH | COMPARE | EVAL | TRACE, 0, 0,
+     TUNE | PICK | RUN | BENCH | COMPARE | EVAL | TRACE | LAB, 0, 0,
      "memory the model may use, such as 2GiB (default: what is free now, less a reserve)"},
     {"trials", 0, INT, AT(n_trials), 0, "N", TUNE, 1, 500,
      "configs to try besides llama.cpp's default and its --fit choice (default 16)"},
@@ -62,6 +63,8 @@ static const struct option OPTIONS[] = {
      "how to choose the next config (default snug)"},
     {"resume", 0, FLAG, AT(resume), 0, NULL, TUNE, 0, 0,
      "go on with the last tuning of this model that did not finish"},
+    {"resume", 0, FLAG, AT(resume), 0, NULL, LAB, 0, 0,
+     "go on with the last run of this file that did not finish: stored rows are not run again"},
     {"allow-cache-types", 0, FLAG, AT(allow_cache_types), 0, NULL, TUNE, 0, 0,
      "also try quantised caches, which change the answer a little"},
     {"prompt", 'p', INT, AT(n_prompt), AT(has_prompt), "N", TASK, 0, 1 << 20,
@@ -101,13 +104,15 @@ static const struct option OPTIONS[] = {
      "exactly so many timed blocks (default: 3 to 16, until the spread is under 2 %)"},
     {"dry-run", 0, FLAG, AT(dry_run), 0, NULL, BENCH, 0, 0,
      "only state the bytes each config would need; nothing is loaded or stored"},
+    {"dry-run", 0, FLAG, AT(dry_run), 0, NULL, LAB, 0, 0,
+     "only check the file and show its rows in order, with their keys"},
     {"pairs", 0, INT, AT(n_pairs), 0, "N", COMPARE, 6, 256,
      "how often both are measured, alternately (default 12)"},
-    {"require", 0, LIST, AT(require), 0, "'tg>=20' ...", BENCH | COMPARE | EVAL, 0, 0,
+    {"require", 0, LIST, AT(require), 0, "'tg>=20' ...", BENCH | COMPARE | EVAL | LAB, 0, 0,
      "thresholds, printed first; exit status 99 when one is not met. Metrics: tg, pp, ttft_s, "
      "tpot_s, "
      "tpot_p95_s, request_s, load_s, memory, j_per_token, kld; compare: ratio"},
-    {"strict", 0, FLAG, AT(strict), 0, NULL, BENCH | COMPARE, 0, 0,
+    {"strict", 0, FLAG, AT(strict), 0, NULL, BENCH | COMPARE | LAB, 0, 0,
      "exit status 1 when a verdict is INVALID"},
     {"no-sampling", 0, FLAG, AT(no_sampling), 0, NULL, BENCH, 0, 0,
      "no thread that samples clocks, pressure and power beside the run"},
@@ -119,6 +124,8 @@ static const struct option OPTIONS[] = {
     {"layers", 0, INT, AT(n_layer), 0, "N", SYNTH, 1, 1024, "cut the model to so many layers"},
     {"output", 'o', TEXT, AT(output), 0, "FILE", SYNTH | REPORT | EXPORT | TRACE, 0, 0,
      "where to write"},
+    {"output", 'o', TEXT, AT(output), 0, "FOLDER", LAB, 0, 0,
+     "where results go (default ./snug-lab-TITLE)"},
     {"output", 'o', CHOICE, AT(format), 0, "md|csv|json|jsonl", BENCH, 0, 0,
      "form of the table, as llama-bench's -o (default md)"},
     {"format", 0, CHOICE, AT(format), 0, "md|csv|json|jsonl", BENCH | FRONT | HISTORY | EXPORT, 0,

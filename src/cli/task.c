@@ -30,8 +30,7 @@ enum snug_objective cli_objective(const struct cli_args *args)
     return found < 0 ? SNUG_OBJECTIVE_REQUEST : (enum snug_objective)found;
 }
 
-/* What may be used: the limit that was given, else what is free now less a reserve. */
-static uint64_t memory_limit(const struct cli_args *args, const struct snug_machine *machine)
+uint64_t cli_memory_limit(const struct cli_args *args, const struct snug_machine *machine)
 {
     if (args->memory_bytes)
         return args->memory_bytes;
@@ -59,7 +58,7 @@ snug_status cli_task_open_model(const struct cli_args *args, struct cli_task *ta
     char absolute[PATH_MAX];
     if (realpath(task->model.path, absolute))
         snprintf(task->model.path, sizeof task->model.path, "%s", absolute);
-    task->memory_limit_bytes = memory_limit(args, &task->machine);
+    task->memory_limit_bytes = cli_memory_limit(args, &task->machine);
     return SNUG_OK;
 }
 

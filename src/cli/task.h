@@ -30,6 +30,8 @@ extern const struct cli_task_defaults cli_tune_defaults;
 /* Kept free for everything else when the user names no limit: 1/16 of what is free, 256 MiB to
  * 2 GiB. */
 uint64_t cli_reserve_bytes(uint64_t available_bytes);
+/* What may be used: the limit that was given, else what is free now less a reserve; 0: none. */
+uint64_t cli_memory_limit(const struct cli_args *args, const struct snug_machine *machine);
 /* Model and machine; a preset is refused with the way to make a file of it. */
 snug_status cli_task_open_model(const struct cli_args *args, struct cli_task *task,
                                 struct snug_error *err) SNUG_CHECKED;

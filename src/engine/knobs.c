@@ -11,11 +11,11 @@ static const struct snug_knob ROWS[] = {
     {.name = "load_mode",
      .kind = SNUG_KNOB_ENUM,
      .when = SNUG_KNOB_LOAD,
-     .max = 1,
-     .values = {"auto", "none"},
-     .n_values = 2,
+     .max = 5,
+     .values = {"auto", "none", "mmap", "mlock", "mmap+mlock", "dio"},
+     .n_values = 6,
      .flag = "--load-mode",
-     .help = "how weights come into memory: auto maps the file, none reads it"},
+     .help = "how weights come into memory: auto maps the file, none reads it, mlock pins it"},
     {.name = "repack",
      .kind = SNUG_KNOB_BOOL,
      .when = SNUG_KNOB_LOAD,
@@ -211,6 +211,7 @@ static void bound_rest(struct snug_space *space, const struct snug__llama_caps *
 {
     const struct snug_machine *machine = options->machine;
     row(space, "load_mode")->is_tuned = true;
+    row(space, "load_mode")->max = 1; /* the others are no faster once loaded: by hand only */
     row(space, "repack")->is_tuned = caps->has_repack;
     row(space, "repack")->why_not = "this ggml has no repacking kernels";
     row(space, "flash_attn")->is_tuned = true;

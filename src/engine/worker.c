@@ -12,6 +12,7 @@
 
 #include "base/process.h"
 #include "engine/worker_eval.h"
+#include "engine/quantize.h"
 #include "engine/worker_tokens.h"
 #include "engine/worker_trace.h"
 #include "trial/trial_json.h"
@@ -328,6 +329,8 @@ static void on_request(struct snug__worker *w, const char *line)
     snug_workload_from_json(snug_json_get(request, "workload"), &workload);
     if (strcmp(op, "open") == 0) {
         on_open(w, request);
+    } else if (strcmp(op, "quantize") == 0) {
+        snug__worker_quantize(w, request);
     } else if (snug__settings_from_json(snug_json_get(request, "config"), &settings, &err) !=
                SNUG_OK) {
         send_refused(w, SNUG_TRIAL_REFUSED, err.text);

@@ -14,6 +14,8 @@
  * {"event":"refused","outcome":"oom"|"refused","reason":..}
  *   -> {"op":"trace","config":{..},"workload":{..},"prompt":TEXT,"seed":N}
  *   <- phase*, {"event":"trace","rows":[..]}*, {"event":"traced",..,"effective":{..}} | refused
+ *   -> {"op":"quantize","model":PATH,"type":T,"to":PATH}  (see quantize.h)
+ *   <- {"event":"quantized"} | refused
  * End of input ends the worker, and so does the death of its parent. */
 #ifndef SNUG_ENGINE_WORKER_H
 #define SNUG_ENGINE_WORKER_H

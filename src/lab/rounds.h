@@ -18,14 +18,14 @@
 #define SNUG_LAB_LIST_MAX 64 /* values of one knob, thresholds, texts, tasks */
 
 struct snug_lab_knob {
-    const char *name;  /* a row of the engine's table, or "weights" (a type to quantise to) */
+    const char *name;  /* a row of the engine's table */
     const char *value; /* in the row's own notation */
 };
 
 struct snug_lab_round {
-    const char *name;  /* unique; "baseline" for round 0 */
-    const char *group; /* "caching", ...; "" for none */
-    struct snug_lab_knob *knobs;
+    const char *name;            /* unique; "baseline" for round 0 */
+    const char *group;           /* "caching", ...; "" for none */
+    struct snug_lab_knob *knobs; /* in the table's order, those of the baseline included */
     int n_knobs;
     const char *weights; /* quantise the model to this type first: "q4_0", "q4_k_m"; NULL: as is */
 };
@@ -62,7 +62,7 @@ struct snug_lab_plan {
     const char *title;
     char hash[65]; /* of the plan: same file content (comments aside), same hash */
     uint64_t seed;
-    int n_repetitions; /* default 5 */
+    int n_repetitions; /* default 6: fewer pairs carry no 95 % interval */
     double deadline_s; /* per row; default 600 */
     struct snug_lab_model *models;
     int n_models;

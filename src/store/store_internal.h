@@ -52,6 +52,16 @@
     X(QUALITY_OF, "SELECT q.json FROM qualities q JOIN models m ON m.id = q.model_id "             \
                   "WHERE m.hash = ?1 AND q.type_k = ?2 AND q.type_v = ?3 AND q.kind = 'text' "     \
                   "ORDER BY q.reference_hash = '', q.seen_unix_s DESC LIMIT 1")                    \
+    X(LAB, "INSERT INTO labs(plan_hash, name, plan_json, owner, started_unix_s) "                  \
+           "VALUES(?1, ?2, ?3, ?4, ?5) RETURNING id")                                              \
+    X(LAB_UNFINISHED, "SELECT id, plan_json, owner FROM labs WHERE plan_hash = ?1 "                \
+                      "AND finished_unix_s IS NULL ORDER BY id DESC")                              \
+    X(LAB_TAKE, "UPDATE labs SET owner = ?2 WHERE id = ?1")                                        \
+    X(LAB_FINISH, "UPDATE labs SET result_json = ?2, finished_unix_s = ?3, owner = '' "            \
+                  "WHERE id = ?1 RETURNING id")                                                    \
+    X(LAB_ROW, "INSERT INTO lab_rows(lab_id, key, trial_id) VALUES(?1, ?2, ?3)")                   \
+    X(LAB_HAS, "SELECT 1 FROM lab_rows WHERE lab_id = ?1 AND key = ?2")                            \
+    X(LAB_KEY_OF, "SELECT key FROM lab_rows WHERE lab_id = ?1 AND trial_id = ?2")                  \
     X(SAMPLE, "INSERT INTO samples(trial_id, phase, i, tps) VALUES(?1, ?2, ?3, ?4)")               \
     X(GAPS, "INSERT INTO gaps(trial_id, seconds_f32) VALUES(?1, ?2)")                              \
     X(SAMPLES_OF, "SELECT phase, i, tps FROM samples WHERE trial_id = ?1 ORDER BY phase, i")       \

@@ -130,20 +130,41 @@ static snug_status read_gaps(struct snug_store *store, int64_t id, struct snug_m
     return snug__use_end(&use);
 }
 
-/* One row to the callback. *out_goes_on: what it answered. */
-static snug_status give_row(struct snug_store *store, sqlite3_stmt *s, bool with_gaps,
-                            snug_trial_fn fn, void *data, bool *out_goes_on, struct snug_error *err)
+/* The key of the row that a trial answers, malloc'ed. */
+static snug_status read_lab_key(struct snug_store *store, int64_t lab_id, int64_t id, char **out,
+                                struct snug_error *err)
 {
+    struct snug__use use = snug__use_begin(store, SNUG__SQL_LAB_KEY_OF, err);
+    snug__use_int(&use, 1, lab_id);
+    snug__use_int(&use, 2, id);
+    if (snug__use_step(&use, "read a row")) {
+        *out = strdup(snug__column_text(use.statement, 0));
+        if (!*out)
+            use.status = snug_fail(err, SNUG_NO_MEMORY, "%s: no memory for a row", store->path);
+    }
+    return snug__use_end(&use);
+}
+
+/* One row to the callback. *out_goes_on: what it answered. */
+static snug_status give_row(struct snug_store *store, sqlite3_stmt *s,
+                            const struct snug_trial_filter *want, snug_trial_fn fn, void *data,
+                            bool *out_goes_on, struct snug_error *err)
+{
+    char *lab_key = NULL;
     struct snug_measurement m = {0};
     struct snug_trial_view view;
     read_row(s, &view, &m);
     snug_status status = read_blocks(store, view.id, &m, err);
     if (status == SNUG_OK)
         status = read_details(store, view.id, &m, err);
-    if (status == SNUG_OK && with_gaps)
+    if (status == SNUG_OK && want->with_gaps)
         status = read_gaps(store, view.id, &m, err);
+    if (status == SNUG_OK && want->lab_id)
+        status = read_lab_key(store, want->lab_id, view.id, &lab_key, err);
+    view.lab_key = lab_key;
     if (status == SNUG_OK)
         *out_goes_on = fn(&view, data);
+    free(lab_key);
     snug_measurement_clear(&m);
     return status;
 }
@@ -162,12 +183,17 @@ static int prepare(struct snug_store *store, const struct snug_trial_filter *fil
         SELECT_TRIALS "WHERE task_id = ?1 ORDER BY id",
         SELECT_TRIALS "WHERE session_id = ?2 ORDER BY id",
         SELECT_TRIALS "WHERE session_id = ?2 AND task_id = ?1 ORDER BY id",
+        SELECT_TRIALS "WHERE id IN (SELECT l.trial_id FROM lab_rows l WHERE l.lab_id = ?3) "
+                      "ORDER BY id",
     };
-    const int which = (filter->task_id ? 1 : 0) + (filter->session_id ? 2 : 0);
+    const bool is_lab = filter->lab_id != 0;
+    const int which = is_lab ? 4 : (filter->task_id ? 1 : 0) + (filter->session_id ? 2 : 0);
     int rc = sqlite3_prepare_v2(store->db, texts[which], -1, out, NULL);
-    if (rc == SQLITE_OK && filter->task_id)
+    if (rc == SQLITE_OK && is_lab)
+        rc = sqlite3_bind_int64(*out, 3, filter->lab_id);
+    if (rc == SQLITE_OK && !is_lab && filter->task_id)
         rc = sqlite3_bind_int64(*out, 1, filter->task_id);
-    if (rc == SQLITE_OK && filter->session_id)
+    if (rc == SQLITE_OK && !is_lab && filter->session_id)
         rc = sqlite3_bind_int64(*out, 2, filter->session_id);
     return rc;
 }
@@ -184,7 +210,7 @@ snug_status snug_store_trials(struct snug_store *store, const struct snug_trial_
     if (rc == SQLITE_OK)
         rc = sqlite3_step(s);
     while (rc == SQLITE_ROW && goes_on && status == SNUG_OK) {
-        status = give_row(store, s, want->with_gaps, fn, data, &goes_on, err);
+        status = give_row(store, s, want, fn, data, &goes_on, err);
         if (status == SNUG_OK && goes_on)
             rc = sqlite3_step(s);
     }

@@ -13,8 +13,7 @@
 #include "snug/units.h"
 #include "trial/knob.h"
 
-#define NEAR_WORD_MAX 40 /* longer words get no suggestion */
-#define LISTED_MAX 320   /* bytes of an error text spent on what would be accepted */
+#define LISTED_MAX 320 /* bytes of an error text spent on what would be accepted */
 
 /* ---- lattice ---- */
 
@@ -54,6 +53,14 @@ static int log2_n_levels(const struct snug_knob *knob)
     return n;
 }
 
+/* All names, or those up to max where a row holds back the rest for setting by hand. */
+static int enum_n_levels(const struct snug_knob *knob)
+{
+    const bool is_held_back = knob->max > 0 && knob->max < knob->n_values - 1;
+    const int n = is_held_back ? (int)knob->max + 1 : knob->n_values;
+    return n > 1 ? n : 1;
+}
+
 int snug_knob_n_levels(const struct snug_knob *knob)
 {
     switch (knob->kind) {
@@ -62,7 +69,7 @@ int snug_knob_n_levels(const struct snug_knob *knob)
     case SNUG_KNOB_LOG2:
         return log2_n_levels(knob);
     case SNUG_KNOB_ENUM:
-        return knob->n_values > 1 ? knob->n_values : 1;
+        return enum_n_levels(knob);
     case SNUG_KNOB_BOOL:
         return 2;
     }
@@ -134,51 +141,6 @@ const char *snug_knob_text(const struct snug_knob *knob, int64_t value, char out
     else
         snprintf(out, 32, "%lld", (long long)value);
     return name && strlen(name) >= 32 ? name : out;
-}
-
-static int min3(int a, int b, int c)
-{
-    const int ab = a < b ? a : b;
-    return ab < c ? ab : c;
-}
-
-/* Edits that turn a into b: insert, delete, replace, swap neighbours.
- * Source: optimal string alignment, Boytsov (2011), sec. 2.1. O(len_a * len_b). */
-static int edit_distance(const char *a, const char *b)
-{
-    const int n = (int)strlen(a), m = (int)strlen(b);
-    int d[NEAR_WORD_MAX + 1][NEAR_WORD_MAX + 1];
-    if (n > NEAR_WORD_MAX || m > NEAR_WORD_MAX)
-        return INT_MAX;
-    for (int i = 0; i <= n; i++)
-        d[i][0] = i;
-    for (int j = 0; j <= m; j++)
-        d[0][j] = j;
-    for (int i = 1; i <= n; i++) {
-        for (int j = 1; j <= m; j++) {
-            const int change = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
-            d[i][j] = min3(change, d[i - 1][j] + 1, d[i][j - 1] + 1);
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-                d[i][j] = min3(d[i][j], d[i - 2][j - 2] + 1, INT_MAX);
-        }
-    }
-    return d[n][m];
-}
-
-const char *snug__near_word(const char *text, const char *const *words, int n)
-{
-    const char *best = NULL;
-    int best_distance = INT_MAX;
-    for (int i = 0; i < n; i++) {
-        const int distance = edit_distance(text, words[i]);
-        if (distance < best_distance) {
-            best = words[i];
-            best_distance = distance;
-        }
-    }
-    /* Further than a third of the word is another word, not a slip. */
-    const int allowed = best ? ((int)strlen(best) + 2) / 3 : 0;
-    return best_distance <= allowed ? best : NULL;
 }
 
 static snug_status fail_enum(const struct snug_knob *knob, const char *text, struct snug_error *err)

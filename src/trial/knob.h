@@ -2,11 +2,10 @@
 #ifndef SNUG_TRIAL_KNOB_H
 #define SNUG_TRIAL_KNOB_H
 
+#include "base/near.h"
 #include "snug/trial.h"
 
 /* "on", "off" or the ENUM's name, whole; NULL for a plain number or a value the row has not. */
 const char *snug__knob_name_of(const struct snug_knob *knob, int64_t value);
-/* The word that text is a slip of, at most a third of its letters away, or NULL. */
-const char *snug__near_word(const char *text, const char *const *words, int n);
 
 #endif

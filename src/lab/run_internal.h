@@ -1,0 +1,54 @@
+/* A run in progress: what its files share. */
+#ifndef SNUG_LAB_RUN_INTERNAL_H
+#define SNUG_LAB_RUN_INTERNAL_H
+
+#include "lab/run.h"
+
+/* One model file: a model as it is, or its weights in another type. */
+struct snug__lab_file {
+    int i_model;
+    const char *weights; /* NULL: as it is */
+    bool is_ready, is_made, is_refused;
+    char reason[SNUG_REASON_MAX]; /* why refused */
+    char path[4096];
+    struct snug_model model;
+    int64_t model_id; /* in the store */
+};
+
+struct snug__lab_run {
+    const struct snug_lab_run_options *options;
+    const struct snug_lab_plan *plan;
+    struct snug_lab_run_result result;
+    struct snug__lab_file *files; /* the models first, in the plan's order */
+    int n_files;
+    int64_t machine_id;
+    bool *is_done; /* per row */
+    /* the open engine */
+    struct snug_engine *engine;
+    int i_file, i_workload; /* what it is open for */
+    int64_t task_id;
+    double started_s;
+    int n_run;
+    const struct snug_lab_row *row; /* the one that runs, for progress inside it */
+};
+
+void snug__lab_tell(const struct snug__lab_run *run, enum snug_lab_event_kind kind,
+                    const char *what);
+
+/* Room for one entry per model and per (model, type) that the plan asks for. */
+snug_status snug__lab_files_list(struct snug__lab_run *run, struct snug_error *err) SNUG_CHECKED;
+/* Open the models that are files already; those to be made come with their first use. */
+snug_status snug__lab_files_open(struct snug__lab_run *run, struct snug_error *err) SNUG_CHECKED;
+/* Make the synthetic models. */
+snug_status snug__lab_files_synth(struct snug__lab_run *run, struct snug_error *err) SNUG_CHECKED;
+/* The file of a round on a model, made when needed. A type that libllama refuses is no error: the
+ * file is refused then. */
+snug_status snug__lab_files_get(struct snug__lab_run *run, int i_model, const char *weights,
+                                int *out_i, struct snug_error *err) SNUG_CHECKED;
+/* Remove what was made. */
+void snug__lab_files_clear(struct snug__lab_run *run);
+/* path, relative to the rounds file's folder, into out. */
+snug_status snug__lab_resolve(const struct snug__lab_run *run, const char *path, char *out,
+                              size_t cap, struct snug_error *err) SNUG_CHECKED;
+
+#endif
