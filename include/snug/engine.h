@@ -109,7 +109,8 @@ struct snug_eval_options {
     uint64_t memory_limit_bytes;      /* 0: none */
     const char *text_path;            /* at most SNUG_EVAL_TEXT_MAX bytes */
     int64_t n_ctx;                    /* tokens of a chunk, 4 at the least */
-    int64_t n_chunks;                 /* 0: all of the text */
+    int64_t n_chunks;                 /* exactly so many; 0: all of the text ... */
+    int64_t n_chunks_max;             /* ... but not more than this; 0: no limit */
     const char *reference_read;       /* a reference file to measure against, or NULL */
     const char *reference_write;      /* make one of this run, or NULL */
     const char *folder;               /* for the temporary file of the floor */

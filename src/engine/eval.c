@@ -25,6 +25,7 @@ static void write_request(const struct snug_eval_options *o, struct snug_json_wr
     snug_json_put_string(w, "text", o->text_path);
     snug_json_put_int(w, "n_ctx", o->n_ctx);
     snug_json_put_int(w, "n_chunks", o->n_chunks);
+    snug_json_put_int(w, "n_chunks_max", o->n_chunks_max);
     snug_json_put_string(w, "read", o->reference_read ? o->reference_read : "");
     snug_json_put_string(w, "write", o->reference_write ? o->reference_write : "");
     snug_json_put_string(w, "model_name", slash ? slash + 1 : o->model_path);

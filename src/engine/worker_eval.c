@@ -308,7 +308,7 @@ static snug_status read_text(struct eval *e, const char *path, int32_t n_chunks,
 }
 
 static snug_status cut_chunks(struct eval *e, const char *path, int32_t n_chunks,
-                              struct snug_error *err)
+                              int64_t n_chunks_max, struct snug_error *err)
 {
     const int64_t n_most = e->tokens.n / e->n_ctx;
     if (n_most < 1)
@@ -319,7 +319,8 @@ static snug_status cut_chunks(struct eval *e, const char *path, int32_t n_chunks
     if (n_chunks > n_most)
         return snug_fail(err, SNUG_BAD_INPUT, "%s: has %lld chunks of %d tokens, not %d", path,
                          (long long)n_most, e->n_ctx, n_chunks);
-    e->n_chunks = n_chunks > 0 ? n_chunks : (int32_t)n_most;
+    const int64_t n_all = n_chunks_max > 0 && n_chunks_max < n_most ? n_chunks_max : n_most;
+    e->n_chunks = n_chunks > 0 ? n_chunks : (int32_t)n_all;
     e->n_seq = e->settings.n_batch / e->n_ctx;
     e->n_seq = e->n_seq < 1 ? 1 : e->n_seq > e->n_chunks ? e->n_chunks : e->n_seq;
     return SNUG_OK;
@@ -447,7 +448,7 @@ static snug_status evaluate(struct eval *e, const struct snug_json_node *request
     e->phase = "";
     snug_status status = read_text(e, path, n_chunks, hash, err);
     if (status == SNUG_OK)
-        status = cut_chunks(e, path, n_chunks, err);
+        status = cut_chunks(e, path, n_chunks, snug_json_get_int(request, "n_chunks_max", 0), err);
     if (status == SNUG_OK)
         status = open_reference(e, request, hash, err);
     if (status != SNUG_OK)

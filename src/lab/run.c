@@ -217,9 +217,8 @@ static snug_status make_task(struct snug__lab_run *run, const struct snug__lab_f
                            &run->task_id, err);
 }
 
-/* Leave the engine open for a file and a workload, and its task found. */
-static snug_status open_engine(struct snug__lab_run *run, int i_file, int i_workload,
-                               struct snug_error *err)
+snug_status snug__lab_engine_open(struct snug__lab_run *run, int i_file, int i_workload,
+                                  struct snug_error *err)
 {
     const struct snug__lab_file *file = &run->files[i_file];
     if (run->engine && run->i_file == i_file && run->i_workload == i_workload)
@@ -266,8 +265,9 @@ static snug_status set_knob(const struct snug_space *space, const struct snug_la
     return snug_knob_parse(&bounds, knob->value, &config->value[row], err);
 }
 
-static snug_status make_config(const struct snug_space *space, const struct snug_lab_round *round,
-                               struct snug_config *out, struct snug_error *err)
+snug_status snug__lab_config_make(const struct snug_space *space,
+                                  const struct snug_lab_round *round, struct snug_config *out,
+                                  struct snug_error *err)
 {
     const int decode = snug_space_find(space, "n_threads");
     const int prefill = snug_space_find(space, "n_threads_batch");
@@ -361,9 +361,9 @@ static snug_status run_row(struct snug__lab_run *run, const struct snug_lab_row 
         close_engine(run);
         return refuse(run, run->files[i_file].reason, err);
     }
-    status = open_engine(run, i_file, row->i_workload, &why);
+    status = snug__lab_engine_open(run, i_file, row->i_workload, &why);
     if (status == SNUG_OK)
-        status = make_config(snug_engine_space(run->engine), round, &config, &why);
+        status = snug__lab_config_make(snug_engine_space(run->engine), round, &config, &why);
     if (is_refusal(status))
         return refuse(run, why.text, err);
     if (status != SNUG_OK)
@@ -392,6 +392,8 @@ static snug_status run_rows(struct snug__lab_run *run, struct snug_error *err)
             status = run_row(run, &run->plan->rows[i], err);
     }
     run->row = NULL;
+    if (status == SNUG_OK && !is_stopped(run))
+        status = snug__lab_quality(run, err);
     close_engine(run);
     return status;
 }
@@ -461,5 +463,6 @@ void snug_lab_run_result_clear(struct snug_lab_run_result *result)
 {
     free(result->models);
     free(result->workloads);
+    free(result->qualities);
     memset(result, 0, sizeof *result);
 }

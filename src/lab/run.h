@@ -57,7 +57,8 @@ struct snug_lab_run_result {
     char build[64];                      /* of the engine */
     struct snug_lab_model_facts *models; /* one per model of the plan */
     struct snug_workload *workloads;     /* [i_model * n_workloads + i_workload] */
-    int n_done, n_kept, n_failed; /* rows in the store; of earlier runs; not ok, of this run */
+    struct snug_quality *qualities; /* [i_round * n_models + i_model]; figures NAN: not measured */
+    int n_done, n_kept, n_failed;   /* rows in the store; of earlier runs; not ok, of this run */
     bool is_stopped;
 };
 void snug_lab_run_result_clear(struct snug_lab_run_result *result);

@@ -45,6 +45,15 @@ snug_status snug__lab_files_synth(struct snug__lab_run *run, struct snug_error *
  * file is refused then. */
 snug_status snug__lab_files_get(struct snug__lab_run *run, int i_model, const char *weights,
                                 int *out_i, struct snug_error *err) SNUG_CHECKED;
+/* Leave the engine open for a file and a workload, and its task found. */
+snug_status snug__lab_engine_open(struct snug__lab_run *run, int i_file, int i_workload,
+                                  struct snug_error *err) SNUG_CHECKED;
+/* The knobs of a round over the defaults of a space. */
+snug_status snug__lab_config_make(const struct snug_space *space,
+                                  const struct snug_lab_round *round, struct snug_config *out,
+                                  struct snug_error *err) SNUG_CHECKED;
+/* Measure the quality of every round, where the plan has texts; else say it is not known. */
+snug_status snug__lab_quality(struct snug__lab_run *run, struct snug_error *err) SNUG_CHECKED;
 /* Remove what was made. */
 void snug__lab_files_clear(struct snug__lab_run *run);
 /* path, relative to the rounds file's folder, into out. */

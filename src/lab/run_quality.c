@@ -1,0 +1,175 @@
+/* The quality price of each round: every combination of weights and cache types that the plan has
+ * is measured once per model and text, against the plan's reference (or, where it names none,
+ * against the model as it is, with F16 caches). Rounds that change only speed inherit it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "lab/run_internal.h"
+
+static const int64_t CHUNKS_MAX = 64; /* some ten thousand scored tokens: errors of a percent */
+static const double DEADLINE_S = 3600.0;
+
+struct pricing {
+    struct snug__lab_run *run;
+    char text[4096];
+    char reference[4200]; /* file; made by the first that needs it */
+    int i_reference;      /* its model */
+    bool is_made;
+};
+
+static snug_status find_text(struct pricing *p, struct snug_error *err)
+{
+    char *text = NULL;
+    size_t n = 0;
+    snug_status status =
+        snug__lab_resolve(p->run, p->run->plan->texts[0], p->text, sizeof p->text, err);
+    if (status == SNUG_OK)
+        status = snug_file_read(p->text, SNUG_EVAL_TEXT_MAX, &text, &n, err);
+    free(text);
+    return status;
+}
+
+static int find_model(const struct snug_lab_plan *plan, const char *name, int fallback)
+{
+    for (int i = 0; name && i < plan->n_models; i++) {
+        if (strcmp(plan->models[i].name, name) == 0)
+            return i;
+    }
+    return fallback;
+}
+
+static int64_t chunk_of(const struct snug_model *model)
+{
+    return model->n_ctx_train > 4 && model->n_ctx_train < SNUG_EVAL_CHUNK_DEFAULT
+               ? model->n_ctx_train
+               : SNUG_EVAL_CHUNK_DEFAULT;
+}
+
+static snug_status evaluate(struct pricing *p, int i_file, const struct snug_config *config,
+                            bool is_reference, struct snug_quality *out, struct snug_error *err)
+{
+    struct snug__lab_run *run = p->run;
+    const struct snug__lab_file *file = &run->files[i_file];
+    const struct snug_eval_options options = {
+        .model_path = file->path,
+        .model = &file->model,
+        .space = snug_engine_space(run->engine),
+        .config = config,
+        .text_path = p->text,
+        .n_ctx = chunk_of(&run->files[p->i_reference].model),
+        .n_chunks = 0,
+        .n_chunks_max = CHUNKS_MAX,
+        .reference_read = is_reference ? NULL : p->reference,
+        .reference_write = is_reference ? p->reference : NULL,
+        .folder = run->options->output,
+        .deadline_s = DEADLINE_S,
+        .stop = run->options->stop,
+    };
+    return snug_engine_eval(&options, out, err);
+}
+
+/* The model as it is with its default config: what the others are measured against. */
+static snug_status make_reference(struct pricing *p, struct snug_error *err)
+{
+    struct snug_config config;
+    struct snug_quality quality;
+    if (p->is_made)
+        return SNUG_OK;
+    snug__lab_tell(p->run, SNUG_LAB_MAKE, "the reference of quality");
+    snug_status status = snug__lab_engine_open(p->run, p->i_reference, 0, err);
+    if (status != SNUG_OK)
+        return status;
+    snug_space_default(snug_engine_space(p->run->engine), &config);
+    status = evaluate(p, p->i_reference, &config, true, &quality, err);
+    p->is_made = status == SNUG_OK;
+    return status;
+}
+
+static const char *type_of(const struct snug_space *space, const struct snug_config *config,
+                           const char *name)
+{
+    const int row = snug_space_find(space, name);
+    return row < 0 ? "" : space->knobs[row].values[config->value[row]];
+}
+
+/* One round on one model. A round that cannot run has no quality either: that is no failure. */
+static snug_status price(struct pricing *p, int i_round, int i_model, struct snug_error *err)
+{
+    struct snug__lab_run *run = p->run;
+    const struct snug_lab_round *round = &run->plan->rounds[i_round];
+    struct snug_quality *out = &run->result.qualities[i_round * run->plan->n_models + i_model];
+    struct snug_config config;
+    struct snug_error why = {0};
+    int i_file = 0;
+    snug_status status = snug__lab_files_get(run, i_model, round->weights, &i_file, err);
+    if (status != SNUG_OK || run->files[i_file].is_refused)
+        return status;
+    status = make_reference(p, err);
+    if (status != SNUG_OK)
+        return status;
+    status = snug__lab_engine_open(run, i_file, 0, &why);
+    if (status == SNUG_OK)
+        status = snug__lab_config_make(snug_engine_space(run->engine), round, &config, &why);
+    if (status != SNUG_OK)
+        return status == SNUG_INTERRUPTED ? status : SNUG_OK;
+    const struct snug_space *space = snug_engine_space(run->engine);
+    const char *type_k = type_of(space, &config, "type_k");
+    const char *type_v = type_of(space, &config, "type_v");
+    /* Another round with the same weights and caches has it already. */
+    for (int r = 0; r < i_round; r++) {
+        const struct snug_quality *other =
+            &run->result.qualities[r * run->plan->n_models + i_model];
+        const char *weights = run->plan->rounds[r].weights;
+        if (strcmp(weights ? weights : "", round->weights ? round->weights : "") == 0 &&
+            strcmp(other->type_k, type_k) == 0 && strcmp(other->type_v, type_v) == 0) {
+            *out = *other;
+            return SNUG_OK;
+        }
+    }
+    char what[200];
+    snprintf(what, sizeof what, "quality of %.60s, %.100s", run->plan->models[i_model].name,
+             round->name);
+    snug__lab_tell(run, SNUG_LAB_MAKE, what);
+    status = evaluate(p, i_file, &config, false, out, &why);
+    if (status != SNUG_OK) {
+        snug_quality_init(out);
+        return status == SNUG_INTERRUPTED || status == SNUG_IO
+                   ? snug_fail(err, status, "%s", why.text)
+                   : SNUG_OK;
+    }
+    return snug_store_quality_add(run->options->store, run->files[i_file].model_id,
+                                  run->result.build, out, err);
+}
+
+snug_status snug__lab_quality(struct snug__lab_run *run, struct snug_error *err)
+{
+    const struct snug_lab_plan *plan = run->plan;
+    const size_t n = (size_t)plan->n_rounds * (size_t)plan->n_models;
+    struct pricing p = {.run = run};
+    run->result.qualities = calloc(n, sizeof *run->result.qualities);
+    if (!run->result.qualities)
+        return snug_fail(err, SNUG_NO_MEMORY, "no memory for the quality of %zu rounds", n);
+    for (size_t i = 0; i < n; i++)
+        snug_quality_init(&run->result.qualities[i]);
+    if (plan->n_texts == 0)
+        return SNUG_OK;
+    snug_status status = find_text(&p, err);
+    for (int m = 0; status == SNUG_OK && m < plan->n_models; m++) {
+        p.i_reference = find_model(plan, plan->reference, m);
+        if (!plan->reference || m == 0) {
+            p.is_made = false;
+            snprintf(p.reference, sizeof p.reference, "%s/lab%lld-%d.snugref", run->options->output,
+                     (long long)run->result.lab_id, m);
+        }
+        for (int r = 0; status == SNUG_OK && r < plan->n_rounds; r++)
+            status = price(&p, r, m, err);
+        if (!plan->reference || m == plan->n_models - 1)
+            unlink(p.reference);
+    }
+    if (status != SNUG_OK)
+        unlink(p.reference);
+    return status == SNUG_OK ? SNUG_OK : snug_fail_prefix(err, status, "quality");
+}
