@@ -233,7 +233,10 @@ snug_status snug_yaml_parse(const char *name, const char *text, size_t n, struct
     if (!doc)
         return snug_fail(err, SNUG_NO_MEMORY, "%s: no memory for its values", name);
     doc->name = snug_arena_strdup(&doc->arena, name);
-    doc->text = snug_arena_strndup(&doc->arena, text, n);
+    char *copy = snug_arena_alloc(&doc->arena, n + 1, 1); /* whole, whatever bytes it holds */
+    if (copy && n > 0)
+        memcpy(copy, text, n);
+    doc->text = copy;
     doc->n_text = n;
     struct builder b = {.doc = doc, .err = err};
     snug_status status = doc->name && doc->text
