@@ -462,7 +462,9 @@ static snug_status check_map(const struct snug_yaml *doc, const struct snug_yaml
 static snug_status fail_cyaml(const struct snug_yaml *doc, cyaml_err_t code,
                               const struct cyaml_words *words, struct snug_error *err)
 {
-    if (code == CYAML_ERR_OOM)
+    /* libyaml has read this text before: it fails now for want of memory alone. */
+    if (code == CYAML_ERR_OOM || code == CYAML_ERR_LIBYAML_PARSER_INIT ||
+        code == CYAML_ERR_LIBYAML_EVENT_INIT || code == CYAML_ERR_LIBYAML_PARSER)
         return fail_memory(doc, err);
     return snug_fail(err, SNUG_BAD_INPUT, "%s:%d:%d: %s%s%s", doc->name,
                      words->line ? words->line : 1, words->column ? words->column : 1, words->path,
