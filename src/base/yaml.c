@@ -233,7 +233,10 @@ snug_status snug_yaml_parse(const char *name, const char *text, size_t n, struct
     if (!doc)
         return snug_fail(err, SNUG_NO_MEMORY, "%s: no memory for its values", name);
     doc->name = snug_arena_strdup(&doc->arena, name);
-    doc->text = snug_arena_strndup(&doc->arena, text, n);
+    char *copy = snug_arena_alloc(&doc->arena, n + 1, 1); /* whole, whatever bytes it holds */
+    if (copy && n > 0)
+        memcpy(copy, text, n);
+    doc->text = copy;
     doc->n_text = n;
     struct builder b = {.doc = doc, .err = err};
     snug_status status = doc->name && doc->text
@@ -459,7 +462,9 @@ static snug_status check_map(const struct snug_yaml *doc, const struct snug_yaml
 static snug_status fail_cyaml(const struct snug_yaml *doc, cyaml_err_t code,
                               const struct cyaml_words *words, struct snug_error *err)
 {
-    if (code == CYAML_ERR_OOM)
+    /* libyaml has read this text before: it fails now for want of memory alone. */
+    if (code == CYAML_ERR_OOM || code == CYAML_ERR_LIBYAML_PARSER_INIT ||
+        code == CYAML_ERR_LIBYAML_EVENT_INIT || code == CYAML_ERR_LIBYAML_PARSER)
         return fail_memory(doc, err);
     return snug_fail(err, SNUG_BAD_INPUT, "%s:%d:%d: %s%s%s", doc->name,
                      words->line ? words->line : 1, words->column ? words->column : 1, words->path,

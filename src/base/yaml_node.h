@@ -20,7 +20,7 @@ struct snug_yaml_node {
 struct snug_yaml {
     struct snug_arena arena;
     const char *name;
-    const char *text; /* borrowed until parse returns, then a copy */
+    const char *text; /* own copy: libcyaml reads it again */
     size_t n_text;
     struct snug_yaml_node *root;
     int n_nodes;

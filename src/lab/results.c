@@ -83,6 +83,14 @@ const char *snug__lab_config_text(const struct snug_lab_round *round, char *out,
     return out;
 }
 
+const char *snug__lab_build(const struct snug_lab_results *r)
+{
+    const char *build = r->run->build;
+    for (int i = 0; !build[0] && i < r->plan->n_rows; i++)
+        build = r->rows[i] ? r->rows[i]->build : "";
+    return build;
+}
+
 static void put_interval(struct snug_json_writer *w, const char *key,
                          const struct snug_interval *interval)
 {
@@ -359,7 +367,7 @@ snug_status snug_lab_results_json(struct snug_lab_results *results, char **out_j
     struct snug_json_writer w = {0};
     snug_json_begin_object(&w, NULL);
     snug_json_put_string(&w, "snug", snug_version());
-    snug_json_put_string(&w, "build", results->run->build);
+    snug_json_put_string(&w, "build", snug__lab_build(results));
     snug_json_put_number(&w, "generated_unix_s", unix_now_s());
     snug_json_put_string(&w, "title", plan->title);
     snug_json_put_string(&w, "plan_hash", plan->hash);

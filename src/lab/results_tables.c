@@ -281,7 +281,7 @@ void snug__lab_markdown(const struct snug_lab_results *r, struct snug_buffer *ou
                        "\n## Where from\n\n- machine: %s, %d threads usable, fingerprint %.12s\n",
                        r->machine->cpu_name, r->machine->n_threads_usable, r->machine->fingerprint);
     snug_buffer_printf(out, "- engine: %s; snug %s\n- plan: %s, seed %llu, %d of %d rows\n",
-                       r->run->build, snug_version(), r->plan->hash,
+                       snug__lab_build(r), snug_version(), r->plan->hash,
                        (unsigned long long)r->plan->seed, r->run->n_done, r->plan->n_rows);
 }
 

@@ -429,6 +429,8 @@ static snug_status run_all(struct snug__lab_run *run, struct snug_error *err)
     if (status == SNUG_OK)
         status = find_done(run, err);
     if (status == SNUG_OK)
+        status = snug__lab_files_name(run, err);
+    if (status == SNUG_OK)
         status = snug__lab_files_synth(run, err);
     if (status == SNUG_OK)
         status = make_workloads(run, err);

@@ -128,7 +128,7 @@ snug_status snug__lab_files_open(struct snug__lab_run *run, struct snug_error *e
 
 /* ---- making ---- */
 
-/* FOLDER/lab7-NAME-TYPE.gguf, with what a path should not hold replaced. */
+/* FOLDER/lab7-1-NAME-TYPE.gguf, with what a path should not hold replaced. */
 static snug_status name_file(const struct snug__lab_run *run, struct snug__lab_file *file,
                              struct snug_error *err)
 {
@@ -153,6 +153,19 @@ static bool on_synth(double done_frac, void *data)
     return !(run->options->stop && *run->options->stop);
 }
 
+snug_status snug__lab_files_name(struct snug__lab_run *run, struct snug_error *err)
+{
+    snug_status status = SNUG_OK;
+    for (int i = 0; status == SNUG_OK && i < run->n_files; i++) {
+        struct snug__lab_file *file = &run->files[i];
+        if (!file->weights && run->plan->models[file->i_model].path)
+            continue;
+        status = name_file(run, file, err);
+        file->is_made = status == SNUG_OK;
+    }
+    return status;
+}
+
 snug_status snug__lab_files_synth(struct snug__lab_run *run, struct snug_error *err)
 {
     snug_status status = SNUG_OK;
@@ -163,11 +176,7 @@ snug_status snug__lab_files_synth(struct snug__lab_run *run, struct snug_error *
             .type = model->synth_type, .seed = 1, .n_layer = model->synth_layers};
         if (model->path)
             continue;
-        status = name_file(run, file, err);
-        if (status != SNUG_OK)
-            return status;
         snug__lab_tell(run, SNUG_LAB_MAKE, model->name);
-        file->is_made = true;
         status = snug_model_synth(model->synth, &options, file->path, on_synth, run, err);
         if (status == SNUG_OK)
             status = open_file(run, file, err);
@@ -181,14 +190,10 @@ static snug_status quantize(struct snug__lab_run *run, struct snug__lab_file *fi
     const struct snug__lab_file *from = &run->files[file->i_model];
     struct snug_error why = {0};
     char what[160];
-    snug_status status = name_file(run, file, err);
-    if (status != SNUG_OK)
-        return status;
     snprintf(what, sizeof what, "%s as %s", run->plan->models[file->i_model].name, file->weights);
     snug__lab_tell(run, SNUG_LAB_MAKE, what);
-    file->is_made = true;
-    status = snug_engine_quantize(from->path, file->weights, file->path, QUANTIZE_LIMIT_S,
-                                  run->options->stop, &why);
+    const snug_status status = snug_engine_quantize(from->path, file->weights, file->path,
+                                                    QUANTIZE_LIMIT_S, run->options->stop, &why);
     if (status == SNUG_OK)
         return open_file(run, file, err);
     if (status == SNUG_INTERRUPTED || status == SNUG_IO || status == SNUG_NO_MEMORY)
@@ -211,8 +216,12 @@ void snug__lab_files_clear(struct snug__lab_run *run)
 {
     for (int i = 0; i < run->n_files; i++) {
         struct snug__lab_file *file = &run->files[i];
-        if (file->is_made)
+        char part[4200];
+        snprintf(part, sizeof part, "%s.part", file->path);
+        if (file->is_made) {
             unlink(file->path);
+            unlink(part);
+        }
         snug_model_clear(&file->model);
     }
     free(run->files);

@@ -7,9 +7,9 @@
 /* One model file: a model as it is, or its weights in another type. */
 struct snug__lab_file {
     int i_model;
-    const char *weights; /* NULL: as it is */
-    bool is_ready, is_made, is_refused;
-    char reason[SNUG_REASON_MAX]; /* why refused */
+    const char *weights;                /* NULL: as it is */
+    bool is_ready, is_made, is_refused; /* is_made: by this run, so it is removed at the end */
+    char reason[SNUG_REASON_MAX];       /* why refused */
     char path[4096];
     struct snug_model model;
     int64_t model_id; /* in the store */
@@ -39,6 +39,8 @@ void snug__lab_tell(const struct snug__lab_run *run, enum snug_lab_event_kind ki
 snug_status snug__lab_files_list(struct snug__lab_run *run, struct snug_error *err) SNUG_CHECKED;
 /* Open the models that are files already; those to be made come with their first use. */
 snug_status snug__lab_files_open(struct snug__lab_run *run, struct snug_error *err) SNUG_CHECKED;
+/* Name those that are to be made: clear removes what an earlier process left of them, too. */
+snug_status snug__lab_files_name(struct snug__lab_run *run, struct snug_error *err) SNUG_CHECKED;
 /* Make the synthetic models. */
 snug_status snug__lab_files_synth(struct snug__lab_run *run, struct snug_error *err) SNUG_CHECKED;
 /* The file of a round on a model, made when needed. A type that libllama refuses is no error: the

@@ -186,79 +186,78 @@ static void blocks_hold_every_round_and_recurring_baselines(void **state)
     snug_lab_plan_clear(&plan);
 }
 
+static const struct {
+    const char *text, *want;
+} WRONG[] = {
+    {HEAD "rounds: [{name: r, knobs: {n_thread: 2}}]\n",
+     "r.yaml:4:28: rounds[1].knobs.n_thread: the engine has no such knob; did you mean "
+     "'n_threads'?"},
+    {HEAD "rounds: [{name: r, knobs: {frobnicate: 2}}]\n", "it has load_mode, repack"},
+    {HEAD "rounds: [{name: r, knobs: {weights: q4_0}}]\n", "write weights beside knobs"},
+    {HEAD "rounds: [{name: r, knobs: {type_k: q8_1}}]\n", "q8_0"},
+    {HEAD "rounds: [{name: r, knobs: {type_k: [f16, q9]}}]\n", "rounds[1].knobs.type_k[2]"},
+    {HEAD "rounds: [{name: r, knobs: {n_ubatch: 0}}]\n", "n_ubatch"},
+    {HEAD "rounds: [{name: r, knobs: {n_threads: 513}}]\n", "512"},
+    {HEAD "rounds: [{name: r, knobs: {n_threads: two}}]\n", "two"},
+    {HEAD "rounds: [{name: r, knobs: {flash_attn: maybe}}]\n", "neither on nor off"},
+    {HEAD "rounds: [{name: r, knobs: {cpu_mask: 0xg}}]\n", "hex mask"},
+    {HEAD "rounds: [{name: r, knobs: {type_k: []}}]\n", "an empty list"},
+    {HEAD "rounds: [{name: r, knobs: {type_k: }}]\n", "a value is expected"},
+    {HEAD "rounds: [{name: r, knobs: {type_k: {a: b}}}]\n", "a value is expected"},
+    {HEAD "rounds: [{name: r, knobs: [n_threads]}]\n", "a mapping of knobs"},
+    {HEAD "rounds: [{name: r, knobs: {n_threads: 2, threads: 3}}]\n", "set twice"},
+    {HEAD "rounds: [{name: r, knobs: {type_k: [f16, q8_0], type_v: [f16, q8_0]}}]\n", "grid: true"},
+    {HEAD "rounds: [{name: r, knobs: {type_k: [q8_0, q8_0]}}]\n", "second round called"},
+    {HEAD "rounds: [{name: r, knobs: {type_k: q8_0}}, {name: q, knobs: {type_k: q8_0}}]\n",
+     "the same as 'r'"},
+    {HEAD "rounds: [{name: r}]\n", "sets nothing"},
+    {HEAD "rounds: [{name: baseline, knobs: {type_k: q8_0}}]\n", "second round called"},
+    {HEAD "rounds: [{name: r, weights: q4}]\n", "no type to quantise to"},
+    {HEAD "rounds: []\n", "Insufficient entries"},
+    {HEAD "rounds: [{knobs: {n_threads: 1}}]\n", "name"},
+    {HEAD "rounds: [{name: \"a\\nb\", knobs: {n_threads: 1}}]\n", "line break"},
+    {HEAD "rounds: 3\n", "SEQUENCE"},
+    {HEAD, "rounds"},
+    {HEAD "baseline: {type_k: [f16, q8_0]}\nrounds: [{name: r, weights: q4_0}]\n", "not a list"},
+    {HEAD "rounds: [{name: r, weights: q4_0}]\nrepetitons: 3\n", "did you mean 'repetitions'"},
+    {HEAD "rounds: [{name: r, weights: q4_0}]\nrepetitions: 0\n", "repetitions"},
+    {HEAD "rounds: [{name: r, weights: q4_0}]\nseed: -1\n", "seed"},
+    {HEAD "rounds: [{name: r, weights: q4_0}]\ndeadline: soon\n", "r.yaml:5:1: deadline"},
+    {HEAD "rounds: [{name: r, weights: q4_0}]\nimproved: {metrics: [speed]}\n", "prefill_tps"},
+    {HEAD "rounds: [{name: r, weights: q4_0}]\nimproved: {tolerance: lots}\n", "no share"},
+    {HEAD "rounds: [{name: r, weights: q4_0}]\nimproved: {tolerance: 101 %}\n", "no share"},
+    {HEAD "rounds: [{name: r, weights: q4_0}]\nquality: {reference: other}\n", "one of m"},
+    {"title: t\nmodels: [{name: m}]\nworkloads: [{name: w}]\nrounds: [{name: r, weights: "
+     "q4_0}]\n",
+     "either path"},
+    {"title: t\nmodels: [{name: m, synth: smollm2-135n}]\nworkloads: [{name: w}]\nrounds: "
+     "[{name: r, weights: q4_0}]\n",
+     "did you mean smollm2-135m"},
+    {"title: t\nmodels: [{name: m, path: a, layers: 3}]\nworkloads: [{name: w}]\nrounds: "
+     "[{name: r, weights: q4_0}]\n",
+     "go with synth"},
+    {"title: t\nmodels: [{name: m, path: a}, {name: n, path: a}]\nworkloads: [{name: "
+     "w}]\nrounds: [{name: r, weights: q4_0}]\n",
+     "the same model"},
+    {"title: t\nmodels: [{name: m, path: a}]\nworkloads: [{name: w, prompt: 0, gen: "
+     "0}]\nrounds: [{name: r, weights: q4_0}]\n",
+     "nothing to time"},
+    {"title: t\nmodels: [{name: m, path: a}]\nworkloads: [{name: w, context: 100}]\nrounds: "
+     "[{name: r, weights: q4_0}]\n",
+     "512 are needed"},
+    {"title: t\nmodels: [{name: m, path: a}]\nworkloads: [{name: w}, {name: v}]\nrounds: "
+     "[{name: r, weights: q4_0}]\n",
+     "the same workload"},
+    {"models: [{name: m, path: a}]\nworkloads: [{name: w}]\nrounds: [{name: r, weights: "
+     "q4_0}]\n",
+     "title"},
+};
+
 static void what_is_wrong_is_refused_with_its_place(void **state)
 {
     (void)state;
-    static const struct {
-        const char *text, *want;
-    } ROWS[] = {
-        {HEAD "rounds: [{name: r, knobs: {n_thread: 2}}]\n",
-         "r.yaml:4:28: rounds[1].knobs.n_thread: the engine has no such knob; did you mean "
-         "'n_threads'?"},
-        {HEAD "rounds: [{name: r, knobs: {frobnicate: 2}}]\n", "it has load_mode, repack"},
-        {HEAD "rounds: [{name: r, knobs: {weights: q4_0}}]\n", "write weights beside knobs"},
-        {HEAD "rounds: [{name: r, knobs: {type_k: q8_1}}]\n", "q8_0"},
-        {HEAD "rounds: [{name: r, knobs: {type_k: [f16, q9]}}]\n", "rounds[1].knobs.type_k[2]"},
-        {HEAD "rounds: [{name: r, knobs: {n_ubatch: 0}}]\n", "n_ubatch"},
-        {HEAD "rounds: [{name: r, knobs: {n_threads: 513}}]\n", "512"},
-        {HEAD "rounds: [{name: r, knobs: {n_threads: two}}]\n", "two"},
-        {HEAD "rounds: [{name: r, knobs: {flash_attn: maybe}}]\n", "neither on nor off"},
-        {HEAD "rounds: [{name: r, knobs: {cpu_mask: 0xg}}]\n", "hex mask"},
-        {HEAD "rounds: [{name: r, knobs: {type_k: []}}]\n", "an empty list"},
-        {HEAD "rounds: [{name: r, knobs: {type_k: }}]\n", "a value is expected"},
-        {HEAD "rounds: [{name: r, knobs: {type_k: {a: b}}}]\n", "a value is expected"},
-        {HEAD "rounds: [{name: r, knobs: [n_threads]}]\n", "a mapping of knobs"},
-        {HEAD "rounds: [{name: r, knobs: {n_threads: 2, threads: 3}}]\n", "set twice"},
-        {HEAD "rounds: [{name: r, knobs: {type_k: [f16, q8_0], type_v: [f16, q8_0]}}]\n",
-         "grid: true"},
-        {HEAD "rounds: [{name: r, knobs: {type_k: [q8_0, q8_0]}}]\n", "second round called"},
-        {HEAD "rounds: [{name: r, knobs: {type_k: q8_0}}, {name: q, knobs: {type_k: q8_0}}]\n",
-         "the same as 'r'"},
-        {HEAD "rounds: [{name: r}]\n", "sets nothing"},
-        {HEAD "rounds: [{name: baseline, knobs: {type_k: q8_0}}]\n", "second round called"},
-        {HEAD "rounds: [{name: r, weights: q4}]\n", "no type to quantise to"},
-        {HEAD "rounds: []\n", "Insufficient entries"},
-        {HEAD "rounds: [{knobs: {n_threads: 1}}]\n", "name"},
-        {HEAD "rounds: [{name: \"a\\nb\", knobs: {n_threads: 1}}]\n", "line break"},
-        {HEAD "rounds: 3\n", "SEQUENCE"},
-        {HEAD, "rounds"},
-        {HEAD "baseline: {type_k: [f16, q8_0]}\nrounds: [{name: r, weights: q4_0}]\n",
-         "not a list"},
-        {HEAD "rounds: [{name: r, weights: q4_0}]\nrepetitons: 3\n", "did you mean 'repetitions'"},
-        {HEAD "rounds: [{name: r, weights: q4_0}]\nrepetitions: 0\n", "repetitions"},
-        {HEAD "rounds: [{name: r, weights: q4_0}]\nseed: -1\n", "seed"},
-        {HEAD "rounds: [{name: r, weights: q4_0}]\ndeadline: soon\n", "r.yaml:5:1: deadline"},
-        {HEAD "rounds: [{name: r, weights: q4_0}]\nimproved: {metrics: [speed]}\n", "prefill_tps"},
-        {HEAD "rounds: [{name: r, weights: q4_0}]\nimproved: {tolerance: lots}\n", "no share"},
-        {HEAD "rounds: [{name: r, weights: q4_0}]\nimproved: {tolerance: 101 %}\n", "no share"},
-        {HEAD "rounds: [{name: r, weights: q4_0}]\nquality: {reference: other}\n", "one of m"},
-        {"title: t\nmodels: [{name: m}]\nworkloads: [{name: w}]\nrounds: [{name: r, weights: "
-         "q4_0}]\n",
-         "either path"},
-        {"title: t\nmodels: [{name: m, synth: smollm2-135n}]\nworkloads: [{name: w}]\nrounds: "
-         "[{name: r, weights: q4_0}]\n",
-         "did you mean smollm2-135m"},
-        {"title: t\nmodels: [{name: m, path: a, layers: 3}]\nworkloads: [{name: w}]\nrounds: "
-         "[{name: r, weights: q4_0}]\n",
-         "go with synth"},
-        {"title: t\nmodels: [{name: m, path: a}, {name: n, path: a}]\nworkloads: [{name: "
-         "w}]\nrounds: [{name: r, weights: q4_0}]\n",
-         "the same model"},
-        {"title: t\nmodels: [{name: m, path: a}]\nworkloads: [{name: w, prompt: 0, gen: "
-         "0}]\nrounds: [{name: r, weights: q4_0}]\n",
-         "nothing to time"},
-        {"title: t\nmodels: [{name: m, path: a}]\nworkloads: [{name: w, context: 100}]\nrounds: "
-         "[{name: r, weights: q4_0}]\n",
-         "512 are needed"},
-        {"title: t\nmodels: [{name: m, path: a}]\nworkloads: [{name: w}, {name: v}]\nrounds: "
-         "[{name: r, weights: q4_0}]\n",
-         "the same workload"},
-        {"models: [{name: m, path: a}]\nworkloads: [{name: w}]\nrounds: [{name: r, weights: "
-         "q4_0}]\n",
-         "title"},
-    };
-    for (size_t i = 0; i < COUNT(ROWS); i++)
-        refuse(ROWS[i].text, ROWS[i].want);
+    for (size_t i = 0; i < COUNT(WRONG); i++)
+        refuse(WRONG[i].text, WRONG[i].want);
 }
 
 /* HEAD with `n` rounds of a knob that has so many values. */

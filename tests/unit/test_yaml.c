@@ -78,6 +78,13 @@ static void what_is_beyond_the_subset_is_refused(void **state)
         refuse(ROWS[i].text, strlen(ROWS[i].text), ROWS[i].want);
 }
 
+static void bytes_that_are_no_text_are_refused(void **state)
+{
+    (void)state;
+    static const char text[] = "a: 1\nb: x\0y\n";
+    refuse(text, sizeof text - 1, "control characters");
+}
+
 /* Each anchor says the one before ten times: nine of them are a thousand million values. */
 static void anchors_that_explode_are_refused_at_once(void **state)
 {
@@ -243,6 +250,7 @@ int main(void)
         cmocka_unit_test(tree_holds_scalars_lists_and_mappings),
         cmocka_unit_test(failure_names_file_place_and_path),
         cmocka_unit_test(what_is_beyond_the_subset_is_refused),
+        cmocka_unit_test(bytes_that_are_no_text_are_refused),
         cmocka_unit_test(anchors_that_explode_are_refused_at_once),
         cmocka_unit_test(caps_hold_at_cap_and_one_more),
         cmocka_unit_test(schema_fills_a_struct),
