@@ -46,6 +46,9 @@ static void cell_section(struct snug_buffer *out, const struct snug__lab *lab, s
     snug_buffer_puts(out, "</h2>\n");
     snug__lab_left_out(out, view.n, view.n_all, "rounds");
     snug__lab_ratios(out, &view);
+    snug__lab_verdicts(out, &view);
+    snug__lab_latency(out, &view);
+    snug__lab_memory(out, &view);
     snug_buffer_puts(out, "</section>\n");
 }
 

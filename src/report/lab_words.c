@@ -63,8 +63,7 @@ static void ratios_of(struct snug_buffer *out, const struct snug__lab *lab,
                 continue;
             snug_buffer_puts(out, is_first ? ": " : "; ");
             snug__html_text(out, snug__lab_metric_name(ratio->metric));
-            snug_buffer_printf(out, " %s times the baseline&#39;s",
-                               snug__lab_interval_text(ratio->of, text));
+            snug_buffer_printf(out, " &times; %s", snug__lab_interval_text(ratio->of, text));
             is_first = false;
         }
     const char *why = snug_json_get_string(sum->node, "why", "");
@@ -84,7 +83,9 @@ static void improved(struct snug_buffer *out, const struct snug__lab *lab, size_
     size_t n_listed = 0;
     if (n == 0)
         return;
-    snug_buffer_puts(out, "<h3>Improved</h3>\n<ul class=\"ticks\">\n");
+    snug_buffer_puts(out, "<h3>Improved</h3>\n<p class=\"lead\">Times the baseline&#39;s, with "
+                          "intervals of 95 %; less is better for times, memory and "
+                          "divergence.</p>\n<ul class=\"ticks\">\n");
     for (size_t i = 0; i < lab->n_sums && n_listed < LIST_MAX; i++) {
         if (!is_improved(&lab->sums[i]))
             continue;
