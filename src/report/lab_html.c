@@ -49,6 +49,8 @@ static void cell_section(struct snug_buffer *out, const struct snug__lab *lab, s
     snug__lab_verdicts(out, &view);
     snug__lab_latency(out, &view);
     snug__lab_memory(out, &view);
+    snug__lab_heat(out, &view);
+    snug__lab_timeline(out, &view);
     snug_buffer_puts(out, "</section>\n");
 }
 
