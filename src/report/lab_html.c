@@ -51,6 +51,8 @@ static void cell_section(struct snug_buffer *out, const struct snug__lab *lab, s
     snug__lab_memory(out, &view);
     snug__lab_heat(out, &view);
     snug__lab_timeline(out, &view);
+    snug__lab_scatter(out, &view);
+    snug__lab_drift(out, &view);
     snug_buffer_puts(out, "</section>\n");
 }
 
@@ -67,7 +69,9 @@ static void page(struct snug_buffer *out, const struct snug__lab *lab)
     for (size_t i = 0; i < n_cells; i++)
         cell_section(out, lab, i);
     snug__lab_left_out(out, n_cells, lab->n_cells, "combinations of model and workload");
+    snug__lab_facts(out, lab);
     snug__html_machine(out, lab->root);
+    snug__lab_rows(out, lab);
     snug__page_end(out);
 }
 
