@@ -12,6 +12,13 @@ extern "C" {
 #define SNUG_REPORT_JSON_BYTES_MAX (64u << 20) /* text of the document */
 #define SNUG_REPORT_TRIALS_MAX 10000           /* rows of the table, marks of the front */
 #define SNUG_REPORT_LIST_MAX 1024              /* progress aside, elements of any other list */
+#define SNUG_REPORT_LAB_ROWS_MAX 20000         /* of a lab run: measurements, and summaries */
+#define SNUG_REPORT_LAB_COMPARISONS_MAX 120000
+/* Of a lab run, what is drawn; what is beyond is counted on the page, in words. */
+#define SNUG_REPORT_LAB_SECTIONS_MAX 12    /* combinations of model and workload with charts */
+#define SNUG_REPORT_LAB_ROUNDS_MAX 64      /* rounds of a chart */
+#define SNUG_REPORT_LAB_REPETITIONS_MAX 32 /* columns of a heat map */
+#define SNUG_REPORT_LAB_TABLE_MAX 5000     /* rows of a table */
 
 /* One self-contained page from a report document. No request leaves the page: charts are inline
  * SVG, style and script are inline and pinned by their SHA-256 in a Content-Security-Policy, and
@@ -32,6 +39,25 @@ extern "C" {
  * Cost    about 1.5 kB of page per trial and 30 ms per 1000 trials (one core of 2.4 GHz) */
 snug_status snug_report_html(const char *json_text, size_t n, char **out_html, size_t *out_n,
                              struct snug_error *err) SNUG_CHECKED;
+
+/* The same for a run of the lab, from its results document, one JSON object. Every key may be
+ * absent or null; rounds without a row that is ok are shown as failed, never drawn as numbers.
+ *   snug, build, generated_unix_s, title, plan_hash, seed, file, machine,
+ *   models [{name, path, hash, bytes}],
+ *   workloads [{name, n_prompt, n_gen, n_depth, n_parallel, n_ctx}], rounds [{name, group, knobs}],
+ *   rows [{key, order, round, model, workload, repetition, role, config_text, measurement,
+ *          machine_fingerprint}], as snug_measurement_to_json writes the measurement,
+ *   comparisons [{round, model, workload, metric, ratio {lo, mid, hi}, n_pairs, words}],
+ *   summary [{round, model, workload, n_ok, n_failed, prefill_tps {lo, mid, hi}, decode_tps,
+ *             ttft_s, tpot_p50_s, load_s, first_sample_s, bytes {weights, cache, compute}, verdict,
+ *             rules [name], improved, why, quality {kld_mean, perplexity, same_top_frac}}],
+ *   baseline_drift [{model, workload, metric, frac_per_hour {lo, mid, hi}, points [[unix_s, v]]}],
+ *   thresholds [{text, ok, value}]
+ *
+ * Out, errors: as above; more than SNUG_REPORT_LIST_MAX combinations of model and workload are
+ * SNUG_BAD_INPUT too. */
+snug_status snug_report_lab_html(const char *json_text, size_t n, char **out_html, size_t *out_n,
+                                 struct snug_error *err) SNUG_CHECKED;
 
 #ifdef __cplusplus
 }

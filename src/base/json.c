@@ -110,6 +110,16 @@ const struct snug_json_node *snug_json_at(const struct snug_json_node *array, si
     return node_of(yyjson_arr_get(value_of(array), i));
 }
 
+size_t snug_json_elements(const struct snug_json_node *array, const struct snug_json_node **out,
+                          size_t cap)
+{
+    yyjson_arr_iter iter = yyjson_arr_iter_with(value_of(array));
+    size_t n = 0;
+    while (n < cap && yyjson_arr_iter_has_next(&iter))
+        out[n++] = node_of(yyjson_arr_iter_next(&iter));
+    return n;
+}
+
 bool snug_json_member(const struct snug_json_node *object, size_t i, const char **out_key,
                       const struct snug_json_node **out_value)
 {

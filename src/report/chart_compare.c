@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "report/html_text.h"
+#include "report/html_page.h"
 #include "snug/stats.h"
 
 #define ROW_HEIGHT 40.0
@@ -68,6 +68,21 @@ static void draw_gains(struct snug_buffer *out, const struct gain *gains, int n,
     snug__svg_close(&chart);
 }
 
+static void gain_data(struct snug_buffer *out, const struct gain *gains, int n)
+{
+    static const char *const names[] = {"Against", "Ratio from", "Ratio", "Ratio to"};
+    char text[SNUG_UNIT_TEXT_MAX];
+    snug__data_begin(out, names, 4);
+    for (int i = 0; i < n; i++) {
+        const double v[] = {gains[i].lo, gains[i].mid, gains[i].hi};
+        snug__row_head(out, gains[i].against);
+        for (int j = 0; j < 3; j++)
+            snug__cell_number(out, v[j], snug__rate_text(v[j], text));
+        snug_buffer_puts(out, "</tr>\n");
+    }
+    snug__data_end(out);
+}
+
 void snug__chart_gain(struct snug_buffer *out, const struct snug__report *report)
 {
     const struct snug_json_node *confirm = snug_json_get(report->root, "confirm");
@@ -78,9 +93,10 @@ void snug__chart_gain(struct snug_buffer *out, const struct snug__report *report
         n += read_gain(snug_json_at(confirm, i), &gains[n]);
     if (n == 0)
         return;
-    snug_buffer_puts(out, "<figure>\n");
+    snug__figure_begin(out, "gain of the pick", NULL);
     draw_gains(out, gains, n, "wide");
     draw_gains(out, gains, n, "narrow");
+    gain_data(out, gains, n);
     snug_buffer_puts(out, "</figure>\n");
 }
 
@@ -179,6 +195,33 @@ static void draw_strips(struct snug_buffer *out, const struct strips *strips, co
     snug__svg_close(&chart);
 }
 
+static void block_rows(struct snug_buffer *out, const struct strips *strips, const char *phase)
+{
+    char text[SNUG_UNIT_TEXT_MAX];
+    for (int i = 0; i < strips->n; i++) {
+        const struct strip *strip = &strips->strip[i];
+        for (int j = 0; j < strip->n_own + strip->n_again; j++) {
+            bool is_own = j < strip->n_own;
+            double v = is_own ? strip->own[j] : strip->again[j - strip->n_own];
+            snug__row_head(out, snug__who_name(strip->who));
+            snug__cell_text(out, phase);
+            snug__cell_text(out, is_own ? "the trial" : "re-measured");
+            snug__cell_number(out, v, snug__rate_text(v, text));
+            snug_buffer_puts(out, "</tr>\n");
+        }
+    }
+}
+
+static void block_data(struct snug_buffer *out, const struct strips *decode,
+                       const struct strips *prefill)
+{
+    static const char *const names[] = {"Config", "Phase", "Of", "Tokens/s"};
+    snug__data_begin(out, names, 4);
+    block_rows(out, decode, "decode");
+    block_rows(out, prefill, "prefill");
+    snug__data_end(out);
+}
+
 void snug__chart_blocks(struct snug_buffer *out, const struct snug__report *report)
 {
     struct strips decode, prefill; /* 51 kB each: fits any stack */
@@ -188,10 +231,13 @@ void snug__chart_blocks(struct snug_buffer *out, const struct snug__report *repo
         snug_buffer_puts(out, "<p>Timed blocks: not measured.</p>\n");
         return;
     }
-    snug_buffer_puts(out, "<figure>\n<div class=\"pair\">\n");
+    snug__figure_begin(out, "timed blocks", NULL);
+    snug_buffer_puts(out, "<div class=\"pair\">\n");
     draw_strips(out, &decode, "decode, tokens/s", "Dot plot of the timed decode blocks");
     draw_strips(out, &prefill, "prefill, tokens/s", "Dot plot of the timed prefill blocks");
-    snug_buffer_puts(out, "</div>\n<figcaption>One dot per timed block. Filled: the trial itself. "
+    snug_buffer_puts(out, "</div>\n");
+    block_data(out, &decode, &prefill);
+    snug_buffer_puts(out, "<figcaption>One dot per timed block. Filled: the trial itself. "
                           "Open: its re-measurements, taken in turns so that drift of the machine "
                           "hits all alike. Line and number: median of the open dots, or of the "
                           "filled ones where there are none.</figcaption></figure>\n");
@@ -295,7 +341,8 @@ void snug__chart_memory(struct snug_buffer *out, const struct snug__report *repo
         snug_buffer_puts(out, "<p>Memory by kind: not measured.</p>\n");
         return;
     }
-    snug_buffer_puts(out, "<figure>\n<ul class=\"legend\">");
+    snug__figure_begin(out, "memory by kind", "figure-table");
+    snug_buffer_puts(out, "<ul class=\"legend\">");
     for (int i = 0; i < N_KINDS; i++) {
         char class_name[32];
         snprintf(class_name, sizeof class_name, "kind-%s", kinds[i]);

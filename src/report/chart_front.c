@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "report/html_text.h"
+#include "report/html_page.h"
 
 #define LANE_HEIGHT 26.0 /* px of the lane for failed trials */
 #define FAR_FACTOR 1.6   /* limits and failed trials further out do not stretch the axis */
@@ -392,13 +392,13 @@ void snug__chart_front(struct snug_buffer *out, const struct snug__report *repor
                               "to draw.</p>\n");
         return;
     }
-    snug_buffer_puts(out, "<figure>\n");
+    snug__figure_begin(out, "speed against memory", "trial-table");
     legend(out, report);
     draw(&wide, "wide");
     draw(&narrow, "narrow");
-    snug_buffer_puts(out,
-                     "<figcaption>Up and to the left is better. A trial is on the front when no "
-                     "other is both faster and smaller; the step line is the best speed that so "
-                     "much memory buys. Memory = weights + cache + compute buffers as the engine "
-                     "states them. Bars are intervals of the speed.</figcaption></figure>\n");
+    snug__figure_end(out,
+                     "Up and to the left is better. A trial is on the front when no other is both "
+                     "faster and smaller; the step line is the best speed that so much memory "
+                     "buys. Memory = weights + cache + compute buffers as the engine states "
+                     "them. Bars are intervals of the speed.");
 }

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "report/html_text.h"
+#include "report/html_page.h"
 
 #define DOTS_MAX 80 /* with more entries the line alone is clearer */
 
@@ -102,6 +102,27 @@ static bool draw(struct snug_buffer *out, const struct series *series)
     return true;
 }
 
+/* The drawn points as a table. */
+static void data(struct snug_buffer *out, const struct series *speed)
+{
+    static const char *const names[] = {"After trial", "Seconds", "Best speed so far",
+                                        "Hypervolume"};
+    static const char *const keys[] = {"elapsed_s", "best_speed", "hypervolume"};
+    char text[SNUG_UNIT_TEXT_MAX];
+    snug__data_begin(out, names, 4);
+    for (size_t i = 0; i < speed->n; i++) {
+        const struct snug_json_node *entry = snug_json_at(speed->entries, i);
+        snug_buffer_printf(out, "<tr><th scope=\"row\">%lld</th>",
+                           (long long)snug_json_get_int(entry, "trial", -1));
+        for (int j = 0; j < 3; j++) {
+            double v = snug__number(entry, keys[j]);
+            snug__cell_number(out, v, snug__rate_text(v, text));
+        }
+        snug_buffer_puts(out, "</tr>\n");
+    }
+    snug__data_end(out);
+}
+
 void snug__chart_progress(struct snug_buffer *out, const struct snug__report *report)
 {
     const struct snug_json_node *entries = snug_json_get(report->root, "progress");
@@ -118,9 +139,13 @@ void snug__chart_progress(struct snug_buffer *out, const struct snug__report *re
     volume.name = "hypervolume of the front";
     volume.unit = "";
     volume.reference = NAN;
-    snug_buffer_puts(out, "<figure>\n<div class=\"pair\">\n");
+    snug__figure_begin(out, "progress", NULL);
+    snug_buffer_puts(out, "<div class=\"pair\">\n");
     bool has_speed = draw(out, &speed), has_volume = draw(out, &volume);
-    snug_buffer_puts(out, "</div>\n<figcaption>");
+    snug_buffer_puts(out, "</div>\n");
+    if (has_speed || has_volume)
+        data(out, &speed);
+    snug_buffer_puts(out, "<figcaption>");
     if (has_speed || has_volume)
         snug_buffer_puts(out,
                          "Hypervolume = the area that the front dominates, in log(speed) times "

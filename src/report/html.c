@@ -1,53 +1,8 @@
-/* The report page: one HTML document, sections in the order a reader asks for them. Style and
- * script are pinned by SHA-256 in the Content-Security-Policy, so that even a text that slipped
- * through escaping could neither run nor load anything. */
+/* The report page of one task: sections in the order a reader asks for them. */
 #include "snug/report.h"
 
-#include <string.h>
-
-#include "base/hash.h"
 #include "report/charts.h"
 #include "report/html.h"
-
-/* 'sha256-...': base64 (RFC 4648) of the hash of an inline element's content. */
-static void csp_hash(struct snug_buffer *out, const char *text)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    uint8_t hash[SNUG_SHA256_BYTES + 1] = {0}; /* 33 bytes: 11 groups of three, the last padded */
-    char base64[45];
-    struct snug_sha256 state;
-    snug_sha256_init(&state);
-    snug_sha256_update(&state, text, strlen(text));
-    snug_sha256_final(&state, hash);
-    for (int i = 0; i < 11; i++) {
-        uint32_t group =
-            (uint32_t)hash[3 * i] << 16 | (uint32_t)hash[3 * i + 1] << 8 | hash[3 * i + 2];
-        for (int j = 0; j < 4; j++)
-            base64[4 * i + j] = digits[group >> (18 - 6 * j) & 63];
-    }
-    base64[43] = '='; /* 32 bytes are 43 digits and one pad */
-    base64[44] = '\0';
-    snug_buffer_printf(out, "'sha256-%s'", base64);
-}
-
-static void page_head(struct snug_buffer *out, const char *title)
-{
-    snug_buffer_puts(out, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-                          "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src "
-                          "'none'; base-uri 'none'; form-action 'none'; img-src data:; style-src ");
-    csp_hash(out, snug__html_style);
-    snug_buffer_puts(out, "; script-src ");
-    csp_hash(out, snug__html_script);
-    snug_buffer_puts(out,
-                     "\">\n<meta name=\"viewport\" content=\"width=device-width, "
-                     "initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n"
-                     "<meta name=\"referrer\" content=\"no-referrer\">\n"
-                     "<link rel=\"icon\" href=\"data:,\">\n<title>");
-    snug__html_text(out, title);
-    snug_buffer_puts(out, "</title>\n<style>");
-    snug_buffer_puts(out, snug__html_style);
-    snug_buffer_puts(out, "</style></head>\n<body><main>\n");
-}
 
 static void header(struct snug_buffer *out, const struct snug__report *report, const char *title)
 {
@@ -108,17 +63,15 @@ static void page(struct snug_buffer *out, const struct snug__report *report)
     const char *title = snug_json_get_string(report->root, "title", "");
     if (!title[0])
         title = "Report without a title";
-    page_head(out, title);
+    snug__page_begin(out, title);
     header(out, report, title);
     snug__html_verdict(out, report);
     charts(out, report);
     snug__html_trials(out, report);
-    snug__html_machine(out, report);
+    snug__html_machine(out, report->root);
     snug__html_model(out, report);
     notes(out, report);
-    snug_buffer_puts(out, "</main>\n<script>");
-    snug_buffer_puts(out, snug__html_script);
-    snug_buffer_puts(out, "</script></body></html>\n");
+    snug__page_end(out);
 }
 
 snug_status snug_report_html(const char *json_text, size_t n, char **out_html, size_t *out_n,

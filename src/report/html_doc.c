@@ -39,6 +39,8 @@ static enum snug_objective read_objective(const struct snug_json_node *root)
 static void read_row(const struct snug_json_node *node, struct snug__row *row)
 {
     row->measurement = snug_json_get(node, "measurement");
+    row->quality = snug_json_get(node, "quality");
+    row->verdict = snug_json_get_string(node, "verdict", "");
     row->id = snug_json_get_int(node, "id", -1);
     row->role = snug_json_get_string(node, "role", "");
     row->strategy = snug_json_get_string(node, "strategy", "");

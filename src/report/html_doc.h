@@ -8,7 +8,9 @@
 struct snug__row {
     const struct snug_json_node *measurement; /* NULL when absent */
     int64_t id;
+    const struct snug_json_node *quality; /* its price in quality; NULL when absent */
     const char *role, *strategy, *config_text, *outcome, *reason; /* never NULL; borrowed */
+    const char *verdict;                                          /* "" when absent */
     bool is_ok, on_front;
     double speed, speed_lo, speed_hi; /* of the objective; NAN: not measured, or the trial failed */
     double bytes;                     /* stated; NAN: unknown */

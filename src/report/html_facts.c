@@ -7,38 +7,6 @@
 
 #define ROWS_MAX 64 /* of any list below; the rest is counted in one line */
 
-/* ---- cells ---- */
-
-static void head(struct snug_buffer *out, const char *const *names, int n, const char *label)
-{
-    snug_buffer_puts(out, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"");
-    snug__html_text(out, label);
-    snug_buffer_puts(out, "\"><table><thead><tr>");
-    for (int i = 0; i < n; i++)
-        snug_buffer_printf(out, "<th scope=\"col\"%s>%s</th>", i > 0 ? " class=\"n\"" : "",
-                           names[i]);
-    snug_buffer_puts(out, "</tr></thead><tbody>\n");
-}
-
-static void foot(struct snug_buffer *out)
-{
-    snug_buffer_puts(out, "</tbody></table></div>\n");
-}
-
-static void cell(struct snug_buffer *out, const char *text)
-{
-    snug_buffer_puts(out, "<td class=\"n\">");
-    snug__html_quantity(out, text);
-    snug_buffer_puts(out, "</td>");
-}
-
-static void row_head(struct snug_buffer *out, const char *text)
-{
-    snug_buffer_puts(out, "<tr><th scope=\"row\">");
-    snug__html_quantity(out, text);
-    snug_buffer_puts(out, "</th>");
-}
-
 /* How many elements of a list are shown. */
 static size_t n_shown(const struct snug_json_node *array)
 {
@@ -155,7 +123,7 @@ static void devices_table(struct snug_buffer *out, const struct snug_json_node *
     char text[SNUG_UNIT_TEXT_MAX];
     if (n_shown(devices) == 0)
         return;
-    head(out, names, 4, "Compute devices");
+    snug__table_begin(out, names, 4, "Compute devices");
     for (size_t i = 0; i < n_shown(devices); i++) {
         const struct snug_json_node *device = snug_json_at(devices, i);
         snug_buffer_puts(out, "<tr><th scope=\"row\">");
@@ -163,12 +131,12 @@ static void devices_table(struct snug_buffer *out, const struct snug_json_node *
         snug_buffer_puts(out, " <small>");
         snug__html_text(out, snug_json_get_string(device, "description", ""));
         snug_buffer_puts(out, "</small></th>");
-        cell(out, snug_json_get_string(device, "kind", ""));
-        cell(out, snug__bytes_text(snug__number(device, "bytes_free"), text));
-        cell(out, snug__bytes_text(snug__number(device, "bytes_total"), text));
+        snug__cell(out, snug_json_get_string(device, "kind", ""));
+        snug__cell(out, snug__bytes_text(snug__number(device, "bytes_free"), text));
+        snug__cell(out, snug__bytes_text(snug__number(device, "bytes_total"), text));
         snug_buffer_puts(out, "</tr>\n");
     }
-    foot(out);
+    snug__table_end(out);
     left_out(out, devices);
 }
 
@@ -193,14 +161,14 @@ static void bandwidth_table(struct snug_buffer *out, const struct snug_json_node
     char text[96];
     if (n_shown(points) == 0)
         return;
-    head(out, names, 2, "Memory bandwidth per thread count");
+    snug__table_begin(out, names, 2, "Memory bandwidth per thread count");
     for (size_t i = 0; i < n_shown(points); i++) {
         const struct snug_json_node *point = snug_json_at(points, i);
-        row_head(out, snug__count_text(snug__number(point, "n_threads"), text));
-        cell(out, interval_text(snug_json_get(point, "bandwidth_bps"), 1e9, "GB/s", text));
+        snug__row_head(out, snug__count_text(snug__number(point, "n_threads"), text));
+        snug__cell(out, interval_text(snug_json_get(point, "bandwidth_bps"), 1e9, "GB/s", text));
         snug_buffer_puts(out, "</tr>\n");
     }
-    foot(out);
+    snug__table_end(out);
 }
 
 static void mul_mat_table(struct snug_buffer *out, const struct snug_json_node *speed)
@@ -210,15 +178,15 @@ static void mul_mat_table(struct snug_buffer *out, const struct snug_json_node *
     char text[96];
     if (n_shown(rows) == 0)
         return;
-    head(out, names, 3, "Matrix product speed per weight type");
+    snug__table_begin(out, names, 3, "Matrix product speed per weight type");
     for (size_t i = 0; i < n_shown(rows); i++) {
         const struct snug_json_node *row = snug_json_at(rows, i);
-        row_head(out, snug_json_get_string(row, "type", ""));
-        cell(out, interval_text(snug_json_get(row, "decode_bps"), 1e9, "GB/s", text));
-        cell(out, interval_text(snug_json_get(row, "prefill_flops"), 1e9, "GFLOP/s", text));
+        snug__row_head(out, snug_json_get_string(row, "type", ""));
+        snug__cell(out, interval_text(snug_json_get(row, "decode_bps"), 1e9, "GB/s", text));
+        snug__cell(out, interval_text(snug_json_get(row, "prefill_flops"), 1e9, "GFLOP/s", text));
         snug_buffer_puts(out, "</tr>\n");
     }
-    foot(out);
+    snug__table_end(out);
     snug_buffer_puts(out, "<p class=\"formula\">Decode = bytes of weights read per second. Prefill "
                           "= 2 x rows x columns x 512 / seconds.</p>\n");
 }
@@ -242,9 +210,9 @@ static void speeds(struct snug_buffer *out, const struct snug_json_node *speed)
                            snug__rate_text(disk / 1e6, rate));
 }
 
-void snug__html_machine(struct snug_buffer *out, const struct snug__report *report)
+void snug__html_machine(struct snug_buffer *out, const struct snug_json_node *root)
 {
-    const struct snug_json_node *machine = snug_json_get(report->root, "machine");
+    const struct snug_json_node *machine = snug_json_get(root, "machine");
     snug_buffer_puts(out, "<section aria-labelledby=\"machine\"><h2 id=\"machine\">Machine</h2>\n"
                           "<dl class=\"facts\">\n");
     text_fact(out, machine, "cpu_name", "Processor");
@@ -259,7 +227,7 @@ void snug__html_machine(struct snug_buffer *out, const struct snug__report *repo
     text_fact(out, machine, "isa", "Instruction sets");
     snug_buffer_puts(out, "</dl>\n");
     devices_table(out, machine);
-    speeds(out, snug_json_get(report->root, "speed"));
+    speeds(out, snug_json_get(root, "speed"));
     snug_buffer_puts(out, "</section>\n");
 }
 
@@ -274,22 +242,22 @@ static void types_table(struct snug_buffer *out, const struct snug_json_node *mo
     char text[SNUG_UNIT_TEXT_MAX];
     if (n_shown(types) == 0)
         return;
-    head(out, names, 6, "Tensors by type");
+    snug__table_begin(out, names, 6, "Tensors by type");
     for (size_t i = 0; i < n_shown(types); i++) {
         const struct snug_json_node *type = snug_json_at(types, i);
         double bytes = snug__number(type, "bytes"), n = snug__positive(type, "n_elements");
-        row_head(out, snug_json_get_string(type, "type", ""));
-        cell(out, snug__count_text(snug__number(type, "n_tensors"), text));
-        cell(out, snug__count_text(n, text));
-        cell(out, snug__bytes_text(bytes, text));
-        cell(out, snug__percent_text(bytes / total, text));
+        snug__row_head(out, snug_json_get_string(type, "type", ""));
+        snug__cell(out, snug__count_text(snug__number(type, "n_tensors"), text));
+        snug__cell(out, snug__count_text(n, text));
+        snug__cell(out, snug__bytes_text(bytes, text));
+        snug__cell(out, snug__percent_text(bytes / total, text));
         text[0] = '\0';
         if (bytes * 8 / n < 1e3)
             snprintf(text, sizeof text, "%.2f", bytes * 8 / n);
-        cell(out, text);
+        snug__cell(out, text);
         snug_buffer_puts(out, "</tr>\n");
     }
-    foot(out);
+    snug__table_end(out);
     left_out(out, types);
 }
 

@@ -67,16 +67,6 @@ static const char *value_text(enum column_kind kind, double v, char out[SNUG_UNI
     }
 }
 
-static void number_cell(struct snug_buffer *out, double v, const char *text)
-{
-    if (v >= 0)
-        snug_buffer_printf(out, "<td class=\"n\" data-v=\"%.9g\">", v);
-    else
-        snug_buffer_puts(out, "<td class=\"n\">");
-    snug__html_quantity(out, text);
-    snug_buffer_puts(out, "</td>");
-}
-
 /* A zero that nothing filled in, as in a failed trial, is no figure: is_filled false. */
 static void column_cells(struct snug_buffer *out, const struct column *columns, size_t n,
                          const struct snug_json_node *from, bool is_filled)
@@ -85,7 +75,7 @@ static void column_cells(struct snug_buffer *out, const struct column *columns, 
     for (size_t i = 0; i < n; i++) {
         double v = columns[i].may_be_zero && is_filled ? snug__number(from, columns[i].key)
                                                        : snug__positive(from, columns[i].key);
-        number_cell(out, v, value_text(columns[i].kind, v, text));
+        snug__cell_number(out, v, value_text(columns[i].kind, v, text));
     }
 }
 
@@ -96,26 +86,30 @@ static void column_heads(struct snug_buffer *out, const struct column *columns, 
                            columns[i].title, columns[i].name);
 }
 
-static const char *warning_meaning(const char *name)
+/* The verdict of the document, with the rules that it rests on; without one, that of the rules. */
+static void verdict_cell(struct snug_buffer *out, const struct snug__row *row)
 {
-    for (int bit = 0; bit < SNUG_N_WARNINGS; bit++)
-        if (strcmp(name, snug_warning_name((enum snug_warning_bit)bit)) == 0)
-            return snug_warning_meaning((enum snug_warning_bit)bit);
-    return "a warning this page does not know";
+    const struct snug_json_node *rules = snug_json_get(row->measurement, "warnings");
+    const char *verdict = row->verdict;
+    snug_buffer_puts(out, "<td>");
+    if (!row->is_ok) {
+        snug_buffer_puts(out, "<span class=\"none\">failed</span></td>");
+        return;
+    }
+    if (!verdict[0] && snug_json_is_array(rules) && snug_json_count(rules) > 0)
+        verdict = snug_verdict_name(snug_verdict_of(snug__rules_bits(rules)));
+    snug__html_verdict_word(out, verdict);
+    snug_buffer_puts(out, "<br><small>");
+    snug__html_rules(out, rules, false);
+    snug_buffer_puts(out, "</small></td>");
 }
 
-static void warnings_cell(struct snug_buffer *out, const struct snug__row *row)
+static void quality_cell(struct snug_buffer *out, const struct snug__row *row)
 {
-    const struct snug_json_node *warnings = snug_json_get(row->measurement, "warnings");
-    size_t n = snug_json_is_array(warnings) ? snug_json_count(warnings) : 0;
-    snug_buffer_puts(out, "<td>");
-    for (size_t i = 0; i < n && i < SNUG_N_WARNINGS; i++) {
-        const char *name = snug_json_string(snug_json_at(warnings, i), "?");
-        snug_buffer_printf(out, "%s<abbr title=\"%s\">", i ? ", " : "", warning_meaning(name));
-        snug__html_text(out, name);
-        snug_buffer_puts(out, "</abbr>");
-    }
-    snug_buffer_puts(out, n ? "</td>" : "<span class=\"none\">none</span></td>");
+    char text[96];
+    snug_buffer_puts(out, "<td class=\"n\">");
+    snug__html_quantity(out, row->is_ok ? snug__quality_text(row->quality, text) : "");
+    snug_buffer_puts(out, "</td>");
 }
 
 /* Role, and what else the trial is: "search, pick, on the front". */
@@ -174,10 +168,11 @@ static void trial_row(struct snug_buffer *out, const struct snug__report *report
     snug__html_text(out, row->config_text);
     snug_buffer_puts(out, "</code></td>");
     speed_cells(out, row);
-    number_cell(out, row->bytes, snug__bytes_text(row->bytes, text));
+    snug__cell_number(out, row->bytes, snug__bytes_text(row->bytes, text));
     column_cells(out, bytes_columns, N_COLUMNS(bytes_columns), bytes, row->bytes > 0);
     column_cells(out, run_columns, N_COLUMNS(run_columns), row->measurement, row->is_ok);
-    warnings_cell(out, row);
+    quality_cell(out, row);
+    verdict_cell(out, row);
     snug_buffer_puts(out, "</tr>\n");
 }
 
@@ -195,10 +190,13 @@ static void heads(struct snug_buffer *out, const struct snug__report *report)
                           "Memory</th>");
     column_heads(out, bytes_columns, N_COLUMNS(bytes_columns));
     column_heads(out, run_columns, N_COLUMNS(run_columns));
-    snug_buffer_puts(out, "<th scope=\"col\">Warnings</th></tr></thead>\n");
+    snug_buffer_puts(out,
+                     "<th scope=\"col\" class=\"n\" title=\"KL divergence from the reference in "
+                     "nats, or perplexity, with its standard error\">Quality price</th>"
+                     "<th scope=\"col\">Verdict</th></tr></thead>\n");
 }
 
-static void warnings_legend(struct snug_buffer *out)
+static void rules_legend(struct snug_buffer *out)
 {
     snug_buffer_puts(out, "<dl class=\"warnings\">\n");
     for (int bit = 0; bit < SNUG_N_WARNINGS; bit++)
@@ -228,7 +226,9 @@ void snug__html_trials(struct snug_buffer *out, const struct snug__report *repor
     snug_buffer_puts(out, "<tbody>\n");
     for (size_t i = 0; i < report->n_rows; i++)
         trial_row(out, report, &report->rows[i]);
-    snug_buffer_puts(out, "</tbody></table></div>\n<h3>Warnings</h3>\n");
-    warnings_legend(out);
+    snug_buffer_puts(out, "</tbody></table></div>\n<h3>Verdict</h3>\n<p>VALID: quote it. NOTE: "
+                          "know the rule below before you quote it. INVALID: the number is of "
+                          "something else than the config alone.</p>\n");
+    rules_legend(out);
     snug_buffer_puts(out, "</section>\n");
 }

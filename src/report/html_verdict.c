@@ -235,10 +235,10 @@ void snug__html_figures(struct snug_buffer *out, const struct snug__report *repo
         snug_buffer_puts(out, "<p>Figures: not measured.</p>\n");
         return;
     }
-    snug_buffer_puts(out,
-                     "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Figures of "
-                     "pick, default and fit\"><table class=\"figures\"><thead><tr>"
-                     "<th scope=\"col\">Figure</th>");
+    snug_buffer_puts(
+        out, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Figures of "
+             "pick, default and fit\"><table class=\"figures\" id=\"figure-table\"><thead><tr>"
+             "<th scope=\"col\">Figure</th>");
     for (int who = 0; who < SNUG__N_WHO; who++)
         snug_buffer_printf(out, "<th scope=\"col\" class=\"n\">%s</th>",
                            snug__who_name((enum snug__who)who));
