@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "cli/cli.h"
 #include "cli/gate.h"
 #include "cli/task.h"
 #include "lab/results.h"
+#include "snug/report.h"
 #include "snug/units.h"
 
 struct lab {
@@ -130,7 +132,11 @@ static void pass_gate(struct lab *lab)
         if (m && m->outcome == SNUG_TRIAL_OK)
             cli_gate_trial(
                 &lab->gate, m,
-                &lab->run.workloads[row->i_model * lab->plan.n_workloads + row->i_workload], NAN);
+                &lab->run.workloads[row->i_model * lab->plan.n_workloads + row->i_workload],
+                lab->run.qualities
+                    ? lab->run.qualities[row->i_round * lab->plan.n_models + row->i_model]
+                          .kld_mean.value
+                    : NAN);
     }
     lab->gate.is_invalid = false;
     for (int i = 0; i < lab->results.analysis.n_summaries; i++)
@@ -164,6 +170,22 @@ static int show_results(const struct cli_args *args, struct lab *lab, struct snu
     return code;
 }
 
+/* report.html beside the tables. */
+static snug_status write_page(struct lab *lab, struct snug_error *err)
+{
+    char *json = NULL, *html = NULL, path[4160];
+    size_t n = 0;
+    snprintf(path, sizeof path, "%s/report.html", lab->folder);
+    snug_status status = snug_lab_results_json(&lab->results, &json, err);
+    if (status == SNUG_OK)
+        status = snug_report_lab_html(json, strlen(json), &html, &n, err);
+    if (status == SNUG_OK)
+        status = snug_file_write(path, html, n, err);
+    free(json);
+    free(html);
+    return status;
+}
+
 static snug_status write_results(const struct cli_args *args, struct lab *lab,
                                  struct snug_error *err)
 {
@@ -180,7 +202,8 @@ static snug_status write_results(const struct cli_args *args, struct lab *lab,
         return status;
     pass_gate(lab);
     lab->results.n_thresholds = lab->gate.n;
-    return snug_lab_results_write(&lab->results, lab->folder, err);
+    status = snug_lab_results_write(&lab->results, lab->folder, err);
+    return status == SNUG_OK ? write_page(lab, err) : status;
 }
 
 static int finish(const struct cli_args *args, struct lab *lab)
@@ -205,7 +228,8 @@ static int finish(const struct cli_args *args, struct lab *lab)
                                  ? lab->results.analysis.summaries[0].reason
                                  : "there is none");
     code = cli_gate_close(&lab->gate, code);
-    cli_say("written to %s: report.md, report.tex, results.json, results.csv, results.jsonl",
+    cli_say("written to %s: report.html, report.md, report.tex, results.json, results.csv, "
+            "results.jsonl",
             lab->folder);
     return code;
 }

@@ -9,6 +9,7 @@
 #include "lab/compare.h"
 
 static const double LEVEL = 0.95;
+static const double KLD_NOTHING = 1e-5; /* nats: what the reference's format rounds off */
 static const size_t N_RESAMPLES = 2000;
 static const double MOMENT_FRAC = 0.2; /* of the rows */
 static const uint32_t OF_MOMENT =
@@ -40,6 +41,7 @@ struct analyser {
     const struct snug_lab_plan *plan;
     const struct snug_workload *workloads;
     const struct snug_measurement *const *rows;
+    const struct snug_quality *qualities; /* or NULL */
     struct snug_lab_analysis *out;
     double *a, *b; /* scratch, one per row of the plan each */
     int *index;    /* places in the plan of the rows of one model and workload */
@@ -253,6 +255,23 @@ static enum change change_of(const struct snug_lab_comparison *c, double toleran
     return r.lo > 1.0 ? BETTER : SAME;
 }
 
+/* KL divergence against the baseline's: beyond the tolerance and two standard errors of both. */
+static enum change change_of_kld(const struct analyser *z, const struct snug_lab_summary *s)
+{
+    if (!z->qualities)
+        return UNSURE;
+    const struct snug_estimate mine =
+        z->qualities[s->i_round * z->plan->n_models + s->i_model].kld_mean;
+    const struct snug_estimate base = z->qualities[s->i_model].kld_mean;
+    const double margin = 2.0 * hypot(mine.se, base.se);
+    const double tolerance = z->plan->improved.tolerance_frac;
+    if (!isfinite(mine.value) || !isfinite(base.value))
+        return UNSURE;
+    if (mine.value > base.value * (1.0 + tolerance) + margin + KLD_NOTHING)
+        return WORSE;
+    return mine.value < base.value * (1.0 - tolerance) - margin - KLD_NOTHING ? BETTER : SAME;
+}
+
 /* Better on one metric beyond its interval, shown to be worse on none beyond the tolerance. */
 static void judge_improved(const struct analyser *z, struct snug_lab_summary *s)
 {
@@ -261,7 +280,9 @@ static void judge_improved(const struct analyser *z, struct snug_lab_summary *s)
     s->improved = SNUG_LAB_UNKNOWN;
     for (int i = 0; i < rule->n_metrics; i++) {
         const struct snug_lab_comparison *c = find_comparison(z, s, rule->metrics[i]);
-        const enum change change = c ? change_of(c, rule->tolerance_frac) : UNSURE;
+        const enum change change = strcmp(rule->metrics[i], "kld") == 0 ? change_of_kld(z, s)
+                                   : c ? change_of(c, rule->tolerance_frac)
+                                       : UNSURE;
         better = change == BETTER && !better ? rule->metrics[i] : better;
         worse = change == WORSE && !worse ? rule->metrics[i] : worse;
         unsure = change == UNSURE && !unsure ? rule->metrics[i] : unsure;
@@ -405,7 +426,8 @@ static bool analyse_one(struct analyser *z, int i_model, int i_workload)
 snug_status snug_lab_analyse(const struct snug_lab_plan *plan,
                              const struct snug_workload *workloads,
                              const struct snug_measurement *const *rows,
-                             struct snug_lab_analysis *out, struct snug_error *err)
+                             const struct snug_quality *qualities, struct snug_lab_analysis *out,
+                             struct snug_error *err)
 {
     struct snug_lab_analysis found = {.n_summaries = 0};
     const size_t n_blocks = (size_t)plan->n_models * (size_t)plan->n_workloads;
@@ -418,6 +440,7 @@ snug_status snug_lab_analyse(const struct snug_lab_plan *plan,
         .plan = plan,
         .workloads = workloads,
         .rows = rows,
+        .qualities = qualities,
         .out = &found,
         .a = snug_arena_alloc(arena, n_rows, sizeof(double)),
         .b = snug_arena_alloc(arena, n_rows, sizeof(double)),

@@ -72,11 +72,13 @@ struct snug_lab_analysis {
     int n_drifts;
 };
 
-/* Measurements by row of the plan; NULL where there is none yet. */
+/* Measurements by row of the plan; NULL where there is none yet. qualities as in a run's result;
+ * NULL: not measured. */
 snug_status snug_lab_analyse(const struct snug_lab_plan *plan,
                              const struct snug_workload *workloads,
                              const struct snug_measurement *const *rows,
-                             struct snug_lab_analysis *out, struct snug_error *err) SNUG_CHECKED;
+                             const struct snug_quality *qualities, struct snug_lab_analysis *out,
+                             struct snug_error *err) SNUG_CHECKED;
 void snug_lab_analysis_clear(struct snug_lab_analysis *analysis);
 
 #endif

@@ -12,6 +12,7 @@
 #include "lab/keys.h"
 #include "lab/results_internal.h"
 #include "machine/machine_json.h"
+#include "trial/quality_json.h"
 #include "trial/trial_json.h"
 
 /* Samples of a whole results.json, and of one row at the least: a chart shows no more. */
@@ -53,7 +54,7 @@ snug_status snug_lab_results_read(struct snug_lab_results *results, struct snug_
         status = snug_store_trials(results->store, &filter, take_row, &reading, err);
     if (status == SNUG_OK)
         status = snug_lab_analyse(results->plan, results->run->workloads, results->rows,
-                                  &results->analysis, err);
+                                  results->run->qualities, &results->analysis, err);
     snug__lab_keys_clear(&reading.keys);
     return status;
 }
@@ -313,7 +314,12 @@ static void put_summary(struct snug_json_writer *w, const struct snug_lab_result
     else
         snug_json_put_bool(w, "improved", s->improved == SNUG_LAB_YES);
     snug_json_put_string(w, "why", s->why);
-    put_null(w, "quality");
+    const struct snug_quality *quality =
+        r->run->qualities ? &r->run->qualities[s->i_round * r->plan->n_models + s->i_model] : NULL;
+    if (quality && isfinite(quality->perplexity.value))
+        snug_quality_to_json(w, "quality", quality);
+    else
+        put_null(w, "quality");
     snug_json_end(w);
 }
 

@@ -145,7 +145,7 @@ void snug__lab_table(const struct snug_lab_results *r, bool is_csv, struct snug_
 
 static const char *const SUMMARY[] = {"round",   "model",   "workload", "prefill t/s",
                                       "gen t/s", "vs base", "TTFT s",   "memory MiB",
-                                      "KLD",     "rows",    "verdict",  "improved"};
+                                      "quality", "rows",    "verdict",  "improved"};
 enum { N_SUMMARY = sizeof SUMMARY / sizeof *SUMMARY, CELL_MAX = 320 };
 
 static void speed_text(const struct snug_interval *speed, char *out)
@@ -209,6 +209,9 @@ static void summary_cells(const struct snug_lab_results *r, const struct snug_la
         snprintf(cells[6], CELL_MAX, "%.4g", s->ttft_s);
     snprintf(cells[7], CELL_MAX, "%.1f", (double)snug_bytes_stated(&s->bytes) / MIB);
     snprintf(cells[8], CELL_MAX, "not measured");
+    if (r->run->qualities)
+        snug_quality_text(&r->run->qualities[s->i_round * r->plan->n_models + s->i_model], cells[8],
+                          CELL_MAX);
     snprintf(cells[9], CELL_MAX, "%d of %d", s->n_ok, s->n_ok + s->n_failed);
     verdict_text(s, cells[10]);
     improved_text(s, cells[11]);

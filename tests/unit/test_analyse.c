@@ -42,7 +42,8 @@ static void make(struct fake *fake, double gain)
 static void analyse(struct fake *fake)
 {
     struct snug_error err = {0};
-    assert_ok(snug_lab_analyse(&fake->plan, &fake->workload, fake->rows, &fake->analysis, &err));
+    assert_ok(
+        snug_lab_analyse(&fake->plan, &fake->workload, fake->rows, NULL, &fake->analysis, &err));
 }
 
 static void clear(struct fake *fake)

@@ -24,7 +24,7 @@ static snug_status use(struct snug_lab_plan *plan, struct snug_error *err)
         return status;
     for (int i = 0; i < plan->n_rows && i < 64; i++)
         rows[i] = &m;
-    status = snug_lab_analyse(plan, workloads, rows, &analysis, err);
+    status = snug_lab_analyse(plan, workloads, rows, NULL, &analysis, err);
     snug_lab_analysis_clear(&analysis);
     if (status == SNUG_OK) {
         snug_lab_plan_write(plan, true, &text);
