@@ -11,7 +11,7 @@
 
 struct drift {
     const char *name;
-    double t[POINTS_MAX], v[POINTS_MAX]; /* hours since the first point */
+    double t[POINTS_MAX], v[POINTS_MAX]; /* seconds since the first point */
     size_t n, n_all;
     double t_hi, v_lo, v_hi;
 };
@@ -51,7 +51,7 @@ static void read_drift(const struct snug_json_node *entry, const char *name, str
         drift->v_hi = fmax(drift->v_hi, v);
     }
     for (size_t i = 0; i < drift->n; i++) {
-        drift->t[i] = (drift->t[i] - start) / 3600;
+        drift->t[i] = drift->t[i] - start;
         drift->t_hi = fmax(drift->t_hi, drift->t[i]);
     }
 }
@@ -66,14 +66,16 @@ static void draw(struct snug_buffer *out, const struct drift *drift, const char 
     chart.right = chart.width - 14;
     chart.top = 26;
     chart.bottom = chart.height - 44;
-    snug__axis_fit(&chart.x, SNUG__AXIS_LINEAR, 0, drift->t_hi, chart.left, chart.right);
+    double unit_s = drift->t_hi < 3 * 3600 ? 60 : 3600;
+    snug__axis_fit(&chart.x, SNUG__AXIS_LINEAR, 0, drift->t_hi / unit_s, chart.left, chart.right);
     snug__axis_fit(&chart.y, SNUG__AXIS_LINEAR, drift->v_lo, drift->v_hi, chart.bottom, chart.top);
-    snprintf(label, sizeof label, "%.80s of the baseline over the hours of the run", drift->name);
+    snprintf(label, sizeof label, "%.80s of the baseline over the run", drift->name);
     snug__svg_open(&chart, size, label);
-    snug__svg_x_axis(&chart, "hours since its first row");
+    snug__svg_x_axis(&chart,
+                     unit_s > 60 ? "hours since its first row" : "minutes since its first row");
     snug__svg_y_axis(&chart, drift->name);
     for (size_t i = 0; i < drift->n; i++)
-        snug__svg_mark(&chart, SNUG__RING, "default", snug__axis_px(&chart.x, drift->t[i]),
+        snug__svg_mark(&chart, SNUG__RING, "default", snug__axis_px(&chart.x, drift->t[i] / unit_s),
                        snug__axis_px(&chart.y, drift->v[i]), 4,
                        snug__rate_text(drift->v[i], title));
     snug__svg_close(&chart);
@@ -81,7 +83,7 @@ static void draw(struct snug_buffer *out, const struct drift *drift, const char 
 
 static void figure(struct snug_buffer *out, const struct drift *drift)
 {
-    const char *names[] = {"Point", "Hours", drift->name};
+    const char *names[] = {"Point", "Seconds", drift->name};
     char text[SNUG_UNIT_TEXT_MAX];
     snug__figure_begin(out, "Baseline over time", NULL);
     draw(out, drift, "wide");
@@ -90,7 +92,7 @@ static void figure(struct snug_buffer *out, const struct drift *drift)
     for (size_t i = 0; i < drift->n; i++) {
         snprintf(text, sizeof text, "%zu", i + 1);
         snug__row_head(out, text);
-        snprintf(text, sizeof text, "%.3f", drift->t[i]);
+        snprintf(text, sizeof text, "%.0f", drift->t[i]);
         snug__cell_number(out, drift->t[i], text);
         snug__cell_number(out, drift->v[i], snug__rate_text(drift->v[i], text));
         snug_buffer_puts(out, "</tr>\n");

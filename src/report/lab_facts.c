@@ -9,6 +9,25 @@
 #define KNOBS_MAX 64 /* of a round */
 #define FAILED_SPAN 4
 
+/* is_number: a digit per column, '1' for one that stands on the right. */
+static void heads(struct snug_buffer *out, const char *const *names, const char *is_number,
+                  const char *table_attributes)
+{
+    snug_buffer_printf(out, "<table%s><thead><tr>", table_attributes);
+    for (size_t i = 0; is_number[i]; i++)
+        snug_buffer_printf(out, "<th scope=\"col\"%s>%s</th>",
+                           is_number[i] == '1' ? " class=\"n\"" : "", names[i]);
+    snug_buffer_puts(out, "</tr></thead><tbody>\n");
+}
+
+static void open_scroll(struct snug_buffer *out, const char *label)
+{
+    snug_buffer_printf(out,
+                       "<div class=\"scroll\" tabindex=\"0\" role=\"region\" "
+                       "aria-label=\"%s\">",
+                       label);
+}
+
 static size_t list_of(const struct snug__lab *lab, const char *key,
                       const struct snug_json_node **out)
 {
@@ -47,7 +66,8 @@ static void models(struct snug_buffer *out, const struct snug__lab *lab)
         snug_buffer_puts(out, "<p>Models: not recorded.</p>\n");
         return;
     }
-    snug__table_begin(out, names, 4, "Models");
+    open_scroll(out, "Models");
+    heads(out, names, "0100", "");
     for (size_t i = 0; i < n; i++) {
         const struct snug_json_node *model = snug_json_at(list, i);
         double bytes = snug__positive(model, "bytes");
@@ -109,6 +129,7 @@ static void knobs_cell(struct snug_buffer *out, const struct snug_json_node *kno
 
 static void rounds(struct snug_buffer *out, const struct snug__lab *lab)
 {
+    static const char *const names[] = {"Round", "Group", "Knobs"};
     const struct snug_json_node *list;
     size_t n = list_of(lab, "rounds", &list);
     snug_buffer_puts(out, "<h3>Rounds</h3>\n");
@@ -116,10 +137,8 @@ static void rounds(struct snug_buffer *out, const struct snug__lab *lab)
         snug_buffer_puts(out, "<p>Rounds: not recorded.</p>\n");
         return;
     }
-    snug_buffer_puts(out, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" "
-                          "aria-label=\"Rounds\"><table><thead><tr><th scope=\"col\">Round</th>"
-                          "<th scope=\"col\">Group</th><th scope=\"col\">Knobs</th></tr></thead>"
-                          "<tbody>\n");
+    open_scroll(out, "Rounds");
+    heads(out, names, "000", "");
     for (size_t i = 0; i < n; i++) {
         const struct snug_json_node *round = snug_json_at(list, i);
         snug__row_head(out, snug_json_get_string(round, "name", ""));
@@ -133,9 +152,9 @@ static void rounds(struct snug_buffer *out, const struct snug__lab *lab)
 void snug__lab_facts(struct snug_buffer *out, const struct snug__lab *lab)
 {
     char text[64] = "";
-    double seed = snug__number(lab->root, "seed");
+    long long seed = (long long)snug_json_get_int(lab->root, "seed", -1);
     if (seed >= 0)
-        snprintf(text, sizeof text, "%.20g", seed);
+        snprintf(text, sizeof text, "%lld", seed);
     snug_buffer_puts(out, "<section aria-labelledby=\"run\"><h2 id=\"run\">The run</h2>\n"
                           "<dl class=\"facts\">\n");
     snug__html_fact(out, "Rounds file", snug_json_get_string(lab->root, "file", ""));
@@ -169,6 +188,19 @@ static void speed_cells(struct snug_buffer *out, const struct snug__lab_row *row
     snug__cell_number(out, row->request_s, snug__seconds_text(row->request_s, text));
 }
 
+/* A failed row has nothing that could be judged. */
+static void verdict_cell(struct snug_buffer *out, const struct snug__lab_row *row)
+{
+    snug_buffer_puts(out, "<td>");
+    if (row->is_ok) {
+        snug__html_verdict_word(out, snug_json_get_string(row->measurement, "verdict", ""));
+        snug_buffer_puts(out, "<br><small>");
+        snug__html_rules(out, snug_json_get(row->measurement, "warnings"), false);
+        snug_buffer_puts(out, "</small>");
+    }
+    snug_buffer_puts(out, "</td>");
+}
+
 static void whole_row(struct snug_buffer *out, const struct snug__lab *lab,
                       const struct snug__lab_row *row)
 {
@@ -185,12 +217,10 @@ static void whole_row(struct snug_buffer *out, const struct snug__lab *lab,
     snug__html_text(out, row->outcome);
     snug_buffer_puts(out, "</span></td>");
     speed_cells(out, row);
-    snug_buffer_puts(out, "<td>");
-    snug__html_verdict_word(out, snug_json_get_string(row->measurement, "verdict", ""));
-    snug_buffer_puts(out, "<br><small>");
-    snug__html_rules(out, snug_json_get(row->measurement, "warnings"), false);
-    snug_buffer_puts(out, "</small></td>");
-    snug__cell_text(out, snug__time_text(row->started_unix_s, text));
+    verdict_cell(out, row);
+    snug_buffer_puts(out, "<td class=\"outcome\">");
+    snug__html_quantity(out, snug__time_text(row->started_unix_s, text));
+    snug_buffer_puts(out, "</td>");
     snug_buffer_puts(out, "<td class=\"cfg\"><code>");
     snug__html_text(out, row->config_text);
     snug_buffer_puts(out, "</code></td>");
@@ -204,7 +234,6 @@ void snug__lab_rows(struct snug_buffer *out, const struct snug__lab *lab)
     static const char *const names[] = {"#",       "Round",   "Model",  "Workload", "Repetition",
                                         "Outcome", "Prefill", "Decode", "TTFT",     "Request",
                                         "Verdict", "Started", "Config", "Machine",  "Key"};
-    static const char is_number[] = "100010111100000";
     size_t n = lab->n_rows < SNUG_REPORT_LAB_TABLE_MAX ? lab->n_rows : SNUG_REPORT_LAB_TABLE_MAX;
     snug_buffer_puts(out, "<section class=\"wide-page\" aria-labelledby=\"rows\"><h2 "
                           "id=\"rows\">Every row</h2>\n");
@@ -216,12 +245,8 @@ void snug__lab_rows(struct snug_buffer *out, const struct snug__lab *lab)
                           "and takes no part in any figure.</p>\n");
     snug__lab_left_out(out, n, lab->n_rows, "rows");
     snug_buffer_puts(out, "<div class=\"scroll bleed\" tabindex=\"0\" role=\"region\" "
-                          "aria-labelledby=\"rows\"><table class=\"trials\" id=\"trial-table\">"
-                          "<thead><tr>");
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        snug_buffer_printf(out, "<th scope=\"col\"%s>%s</th>",
-                           is_number[i] == '1' ? " class=\"n\"" : "", names[i]);
-    snug_buffer_puts(out, "</tr></thead><tbody>\n");
+                          "aria-labelledby=\"rows\">");
+    heads(out, names, "100010111100000", " class=\"trials\" id=\"trial-table\"");
     for (size_t i = 0; i < n; i++)
         whole_row(out, lab, &lab->rows[i]);
     snug_buffer_puts(out, "</tbody></table></div></section>\n");

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LABEL_WIDTH 150.0 /* of a name of 22 characters */
+#define LABEL_HEIGHT 13.0
+
 struct point {
     const char *name;
     double x, se; /* quality and its standard error; se NAN: not measured */
@@ -74,7 +77,36 @@ static void draw_front(struct snug__chart *chart, const struct scatter *scatter)
     snug_buffer_printf(chart->out, "L%.1f %.1f\"/>\n", chart->right, y);
 }
 
-static void draw_point(struct snug__chart *chart, const struct point *point)
+/* Names that are drawn already, so that none lies on another. */
+struct labels {
+    double x[SNUG_REPORT_LAB_ROUNDS_MAX], y[SNUG_REPORT_LAB_ROUNDS_MAX];
+    size_t n;
+};
+
+static bool is_free(const struct labels *labels, double x, double y)
+{
+    for (size_t i = 0; i < labels->n; i++)
+        if (fabs(labels->x[i] - x) < LABEL_WIDTH && fabs(labels->y[i] - y) < LABEL_HEIGHT)
+            return false;
+    return true;
+}
+
+/* Above the mark, else below it, else not at all: the table has every name. */
+static void draw_name(struct snug__chart *chart, const struct point *point, double x, double y,
+                      struct labels *labels)
+{
+    char name[256];
+    bool is_right = x > (chart->left + chart->right) / 2; /* then there is room on its left */
+    double at = is_free(labels, x, y - 8) ? y - 8 : y + 17;
+    if (!is_free(labels, x, at) || labels->n == SNUG_REPORT_LAB_ROUNDS_MAX)
+        return;
+    labels->x[labels->n] = x;
+    labels->y[labels->n++] = at;
+    snug__svg_text(chart, "mark-label", is_right ? x - 9 : x + 9, at, is_right ? "end" : "start",
+                   snug__lab_shorten(point->name, 22, name));
+}
+
+static void draw_point(struct snug__chart *chart, const struct point *point, struct labels *labels)
 {
     char name[256], rate[SNUG_UNIT_TEXT_MAX], title[384];
     double x = snug__axis_px(&chart->x, point->x), y = snug__axis_px(&chart->y, point->speed.mid);
@@ -92,12 +124,8 @@ static void draw_point(struct snug__chart *chart, const struct point *point)
                    : point->on_front ? "search on-front"
                                      : "search",
                    x, y, 5, title);
-    if (!point->on_front && !is_baseline)
-        return;
-    bool is_right = x > (chart->left + chart->right) / 2; /* then there is room on its left */
-    snug__lab_shorten(point->name, 22, name);
-    snug__svg_text(chart, "mark-label", is_right ? x - 9 : x + 9, y - 8, is_right ? "end" : "start",
-                   name);
+    if (point->on_front || is_baseline)
+        draw_name(chart, point, x, y, labels);
 }
 
 static void draw(struct snug_buffer *out, const struct scatter *scatter, const char *size)
@@ -106,6 +134,7 @@ static void draw(struct snug_buffer *out, const struct scatter *scatter, const c
     struct snug__chart chart = {.out = out,
                                 .width = is_wide ? SNUG__CHART_WIDE : SNUG__CHART_NARROW,
                                 .height = is_wide ? 360 : 320};
+    struct labels labels = {.n = 0};
     double y_lo = INFINITY, y_hi = 0, x_lo = scatter->points[0].x;
     double x_hi = scatter->points[scatter->n - 1].x;
     for (size_t i = 0; i < scatter->n; i++) {
@@ -123,7 +152,7 @@ static void draw(struct snug_buffer *out, const struct scatter *scatter, const c
     snug__svg_y_axis(&chart, "decode, tokens/s");
     draw_front(&chart, scatter);
     for (size_t i = 0; i < scatter->n; i++)
-        draw_point(&chart, &scatter->points[i]);
+        draw_point(&chart, &scatter->points[i], &labels);
     snug__svg_close(&chart);
 }
 
