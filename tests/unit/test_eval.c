@@ -300,7 +300,7 @@ static void eval_bad_texts_are_one_clear_line(void **state)
 int main(int argc, char **argv)
 {
     engine_test_worker(argc, argv);
-    const struct CMUnitTest plain[] = {
+    const struct CMUnitTest tests[] = {
         cmocka_unit_test(softmax_sums_to_one_and_finds_the_top),
         cmocka_unit_test(score_is_the_divergence_from_the_reference),
         cmocka_unit_test(sums_give_means_and_their_errors),
@@ -308,12 +308,9 @@ int main(int argc, char **argv)
         WITH_FOLDER(reference_comes_back_whole),
         WITH_FOLDER(reference_not_finished_leaves_nothing),
         WITH_FOLDER(reference_cut_anywhere_is_refused),
-    };
-    const struct CMUnitTest real[] = {
         cmocka_unit_test_teardown(eval_real_model_against_itself_is_its_floor,
                                   engine_test_teardown),
         cmocka_unit_test_teardown(eval_bad_texts_are_one_clear_line, engine_test_teardown),
     };
-    const int failed = cmocka_run_group_tests(plain, NULL, NULL);
-    return failed + cmocka_run_group_tests(real, engine_test_open, engine_test_close);
+    return cmocka_run_group_tests(tests, engine_test_open, engine_test_close);
 }
