@@ -55,7 +55,7 @@ static void put_row(struct snug_json_writer *w, const char *round, const char *m
     snug_json_put_number(w, "prefill_tps", speed * 10);
     snug_json_put_number(w, "decode_tps", speed);
     snug_json_put_number(w, "ttft_s", 1.25);
-    snug_json_put_number(w, "started_unix_s", 1.7e9 + 60 * repetition);
+    snug_json_put_number(w, "started_unix_s", 1.7e9 + 60.0 * repetition);
     snug_json_put_string(w, "verdict", "NOTE");
     snug_json_begin_array(w, "warnings");
     snug_json_put_string(w, NULL, "noisy");
@@ -102,13 +102,13 @@ static void put_summary(struct snug_json_writer *w, const char *round, const cha
 }
 
 static void put_ratio(struct snug_json_writer *w, const char *round, const char *model,
-                      double ratio)
+                      const char *metric, double ratio)
 {
     snug_json_begin_object(w, NULL);
     snug_json_put_string(w, "round", round);
     snug_json_put_string(w, "model", model);
     snug_json_put_string(w, "workload", "chat");
-    snug_json_put_string(w, "metric", "decode_tps");
+    snug_json_put_string(w, "metric", metric);
     put_interval(w, "ratio", ratio);
     snug_json_put_int(w, "n_pairs", 5);
     snug_json_end(w);
@@ -137,13 +137,13 @@ static void put_named(struct snug_json_writer *w, const char *list, const char *
     snug_json_end(w);
 }
 
-static void put_drift(struct snug_json_writer *w, const char *model)
+static void put_drift(struct snug_json_writer *w, const char *model, const char *metric)
 {
     snug_json_begin_array(w, "baseline_drift");
     snug_json_begin_object(w, NULL);
     snug_json_put_string(w, "model", model);
     snug_json_put_string(w, "workload", "chat");
-    snug_json_put_string(w, "metric", "decode_tps");
+    snug_json_put_string(w, "metric", metric);
     snug_json_begin_object(w, "frac_per_hour");
     snug_json_put_number(w, "lo", -0.03);
     snug_json_put_number(w, "mid", -0.02);
@@ -184,16 +184,16 @@ static char *whole_document(const char *model)
         put_summary(&w, rounds[i], model, speeds[i], klds[i]);
     snug_json_end(&w);
     snug_json_begin_array(&w, "comparisons");
-    put_ratio(&w, "fast", model, 1.5);
-    put_ratio(&w, "slow", model, 0.5);
-    put_ratio(&w, "broken", model, FAILED_SPEED);
+    put_ratio(&w, "fast", model, "decode_tps", 1.5);
+    put_ratio(&w, "slow", model, "decode_tps", 0.5);
+    put_ratio(&w, "broken", model, "decode_tps", FAILED_SPEED);
     snug_json_end(&w);
     snug_json_begin_array(&w, "thresholds");
     put_threshold(&w, "tg>=10", 1);
     put_threshold(&w, "tg>=50", 0);
     put_threshold(&w, "kld<=1", -1);
     snug_json_end(&w);
-    put_drift(&w, model);
+    put_drift(&w, model, "decode_tps");
     snug_json_end(&w);
     char *json = snug_json_finish(&w, false);
     assert_non_null(json);
@@ -324,7 +324,7 @@ static void report_lab_failed_round_is_never_a_number(void **state)
     assert_contains(html, "777.7 GiB were refused");
     assert_int_equal(count(html, "not measured: 777.7 GiB were refused"), 2);
     assert_int_equal(count(html, "class=\"cell-failed\""), 4); /* 2 rows, wide and narrow */
-    assert_contains(html, "class=\"failed-text\"");
+    assert_contains(html, "class=\"failed-text halo\"");
     free(html);
     free(json);
 }
@@ -352,11 +352,12 @@ static void report_lab_hostile_names_are_escaped_everywhere(void **state)
     put_summary(&w, bad, bad, 22, 0.2);
     snug_json_end(&w);
     snug_json_begin_array(&w, "comparisons");
-    put_ratio(&w, bad, bad, 1.5);
+    put_ratio(&w, bad, bad, bad, 1.5);
     snug_json_end(&w);
     snug_json_begin_array(&w, "thresholds");
     put_threshold(&w, bad, 1);
     snug_json_end(&w);
+    put_drift(&w, bad, bad);
     snug_json_end(&w);
     json = snug_json_finish(&w, false);
     html = render(json);
@@ -384,7 +385,7 @@ static void report_lab_extreme_numbers_stay_drawable(void **state)
         put_summary(&w, "b", "m", 10, 1);
         snug_json_end(&w);
         snug_json_begin_array(&w, "comparisons");
-        put_ratio(&w, "a", "m", values[i]);
+        put_ratio(&w, "a", "m", "decode_tps", values[i]);
         snug_json_end(&w);
         snug_json_end(&w);
         char *json = snug_json_finish(&w, false), *html = render(json);
