@@ -19,6 +19,7 @@ extern "C" {
 #define SNUG_REPORT_LAB_ROUNDS_MAX 64      /* rounds of a chart */
 #define SNUG_REPORT_LAB_REPETITIONS_MAX 32 /* columns of a heat map */
 #define SNUG_REPORT_LAB_TABLE_MAX 5000     /* rows of a table */
+#define SNUG_REPORT_LAB_POINTS_MAX 4000    /* of a line over time: more than there are pixels */
 
 /* One self-contained page from a report document. No request leaves the page: charts are inline
  * SVG, style and script are inline and pinned by their SHA-256 in a Content-Security-Policy, and
