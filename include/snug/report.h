@@ -55,8 +55,9 @@ snug_status snug_report_html(const char *json_text, size_t n, char **out_html, s
  *   baseline_drift [{model, workload, metric, frac_per_hour {lo, mid, hi}, points [[unix_s, v]]}],
  *   thresholds [{text, ok, value}]
  *
- * Out, errors: as above; more than SNUG_REPORT_LIST_MAX combinations of model and workload are
- * SNUG_BAD_INPUT too. */
+ * A document of 20000 rows without samples is 8 MB; samples belong in it only while it stays below
+ * SNUG_REPORT_JSON_BYTES_MAX. Out, errors: as above; more than SNUG_REPORT_LIST_MAX combinations of
+ * model and workload are SNUG_BAD_INPUT too. */
 snug_status snug_report_lab_html(const char *json_text, size_t n, char **out_html, size_t *out_n,
                                  struct snug_error *err) SNUG_CHECKED;
 
