@@ -19,6 +19,7 @@ extern "C" {
 #define SNUG_REPORT_LAB_ROUNDS_MAX 64      /* rounds of a chart */
 #define SNUG_REPORT_LAB_REPETITIONS_MAX 32 /* columns of a heat map */
 #define SNUG_REPORT_LAB_TABLE_MAX 5000     /* rows of a table */
+#define SNUG_REPORT_LAB_POINTS_MAX 4000    /* of a line over time: more than there are pixels */
 
 /* One self-contained page from a report document. No request leaves the page: charts are inline
  * SVG, style and script are inline and pinned by their SHA-256 in a Content-Security-Policy, and
@@ -54,8 +55,9 @@ snug_status snug_report_html(const char *json_text, size_t n, char **out_html, s
  *   baseline_drift [{model, workload, metric, frac_per_hour {lo, mid, hi}, points [[unix_s, v]]}],
  *   thresholds [{text, ok, value}]
  *
- * Out, errors: as above; more than SNUG_REPORT_LIST_MAX combinations of model and workload are
- * SNUG_BAD_INPUT too. */
+ * A document of 20000 rows without samples is 8 MB; samples belong in it only while it stays below
+ * SNUG_REPORT_JSON_BYTES_MAX. Out, errors: as above; more than SNUG_REPORT_LIST_MAX combinations of
+ * model and workload are SNUG_BAD_INPUT too. */
 snug_status snug_report_lab_html(const char *json_text, size_t n, char **out_html, size_t *out_n,
                                  struct snug_error *err) SNUG_CHECKED;
 

@@ -93,9 +93,11 @@ void snug__table_begin(struct snug_buffer *out, const char *const *names, int n,
     snug_buffer_puts(out, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"");
     snug__html_text(out, label);
     snug_buffer_puts(out, "\"><table><thead><tr>");
-    for (int i = 0; i < n; i++)
-        snug_buffer_printf(out, "<th scope=\"col\"%s>%s</th>", i > 0 ? " class=\"n\"" : "",
-                           names[i]);
+    for (int i = 0; i < n; i++) {
+        snug_buffer_printf(out, "<th scope=\"col\"%s>", i > 0 ? " class=\"n\"" : "");
+        snug__html_text(out, names[i]);
+        snug_buffer_puts(out, "</th>");
+    }
     snug_buffer_puts(out, "</tr></thead><tbody>\n");
 }
 

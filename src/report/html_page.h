@@ -14,7 +14,7 @@ void snug__page_end(struct snug_buffer *out);
  * or the one with the id table_id (NULL: inside). caption is HTML. */
 void snug__figure_begin(struct snug_buffer *out, const char *name, const char *table_id);
 void snug__figure_end(struct snug_buffer *out, const char *caption);
-/* The folded table of a figure's data; names are HTML. Rows are written between the two. */
+/* The folded table of a figure's data. Rows are written between the two. */
 void snug__data_begin(struct snug_buffer *out, const char *const *names, int n);
 void snug__data_end(struct snug_buffer *out);
 

@@ -7,11 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define POINTS_MAX 4000 /* drawn and listed */
-
 struct drift {
     const char *name;
-    double t[POINTS_MAX], v[POINTS_MAX]; /* seconds since the first point */
+    double t[SNUG_REPORT_LAB_POINTS_MAX],
+        v[SNUG_REPORT_LAB_POINTS_MAX]; /* seconds since the first point */
     size_t n, n_all;
     double t_hi, v_lo, v_hi;
 };
@@ -34,10 +33,11 @@ static void words(struct snug_buffer *out, const struct snug_json_node *entry, c
 
 static void read_drift(const struct snug_json_node *entry, const char *name, struct drift *drift)
 {
-    const struct snug_json_node *list = snug_json_get(entry, "points"), *nodes[POINTS_MAX];
+    const struct snug_json_node *list = snug_json_get(entry, "points"),
+                                *nodes[SNUG_REPORT_LAB_POINTS_MAX];
     double start = INFINITY;
     *drift = (struct drift){.name = name, .v_lo = INFINITY};
-    size_t n = snug_json_elements(list, nodes, POINTS_MAX);
+    size_t n = snug_json_elements(list, nodes, SNUG_REPORT_LAB_POINTS_MAX);
     drift->n_all = snug_json_is_array(list) ? snug_json_count(list) : 0;
     for (size_t i = 0; i < n; i++) {
         double t = snug_json_number(snug_json_at(nodes[i], 0), NAN);
@@ -98,7 +98,7 @@ static void figure(struct snug_buffer *out, const struct drift *drift)
         snug_buffer_puts(out, "</tr>\n");
     }
     snug__data_end(out);
-    snug__lab_left_out(out, POINTS_MAX, drift->n_all, "points");
+    snug__lab_left_out(out, SNUG_REPORT_LAB_POINTS_MAX, drift->n_all, "points");
     snug__figure_end(out, "One ring per row of the baseline. The axis need not begin at 0.");
 }
 

@@ -73,12 +73,14 @@ static void draw_field(struct snug__lab_plot *plot, const struct heat *heat,
     char text[SNUG_UNIT_TEXT_MAX], class_name[32] = "cell-failed";
     bool has_value = row->request_s > 0;
     int step = has_value ? step_of(heat, row->request_s) : 0;
+    double inset = row->is_ok ? 0 : 0.8; /* room for its frame beside the next field */
     if (has_value)
         snprintf(class_name, sizeof class_name, "h%d", step);
     snug_buffer_printf(out,
                        "<rect class=\"%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"22\">"
                        "<title>repetition %lld: ",
-                       class_name, x, y - 11, width, (long long)row->repetition);
+                       class_name, x + inset, y - 11, width - 2 * inset,
+                       (long long)row->repetition);
     if (has_value)
         snug__html_text(out, snug__seconds_text(row->request_s, text));
     else

@@ -35,9 +35,11 @@ void snug__lab_plot_label(struct snug__lab_plot *plot, size_t i, const char *nam
     char text[256];
     double y = snug__lab_plot_y(plot, i) + (plot->is_wide ? 4 : -15);
     size_t n_name = plot->is_wide ? 28 : 26, n_value = 24;
-    snug__svg_text(&plot->chart, "row-label", plot->is_wide ? LABEL_WIDE - 10 : 8, y,
+    snug__svg_text(&plot->chart, "row-label halo", plot->is_wide ? LABEL_WIDE - 10 : 8, y,
                    plot->is_wide ? "end" : "start", snug__lab_shorten(name, n_name, text));
-    snug__svg_text(&plot->chart, class_name, plot->chart.width - (plot->is_wide ? 0 : 8), y, "end",
+    char value_class[48]; /* a line of the chart may run below the text */
+    snprintf(value_class, sizeof value_class, "%s halo", class_name);
+    snug__svg_text(&plot->chart, value_class, plot->chart.width - (plot->is_wide ? 0 : 8), y, "end",
                    snug__lab_shorten(value, n_value, text));
 }
 

@@ -1,6 +1,6 @@
 /* Timeline of a cell: speed of each row when it ran, and under it what went on beside: clock, other
- * load, pressure, from the samples of each row (thinned to POINTS_MAX a panel) or, where a row has
- * none, from its overall figure. */
+ * load, pressure, from the samples of each row (thinned to SNUG_REPORT_LAB_POINTS_MAX a panel) or,
+ * where a row has none, from its overall figure. */
 #include "report/lab.h"
 
 #include <math.h>
@@ -9,7 +9,6 @@
 
 #include "snug/conditions.h"
 
-#define POINTS_MAX 4000 /* of a panel: more than there are pixels */
 #define POINTS_OF_ROW_MAX 64
 #define N_CONDITIONS 3
 #define SPEED_HEIGHT 190.0
@@ -144,7 +143,7 @@ static bool read_timeline(const struct snug__lab_view *view, struct timeline *li
     if (!(line->speed_hi > 0) || !(last - line->start < 1e9)) /* 30 years are no run */
         return false;
     line->x_hi = fmax(last - line->start, 1);
-    line->n_points_each = POINTS_MAX / line->n_rows;
+    line->n_points_each = SNUG_REPORT_LAB_POINTS_MAX / line->n_rows;
     line->n_points_each =
         line->n_points_each < POINTS_OF_ROW_MAX ? line->n_points_each : POINTS_OF_ROW_MAX;
     line->n_points_each += line->n_points_each == 0;

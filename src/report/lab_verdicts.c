@@ -92,9 +92,13 @@ void snug__lab_verdicts(struct snug_buffer *out, const struct snug__lab_view *vi
              "<th scope=\"col\" class=\"n\">Prefill t/s</th><th scope=\"col\" class=\"n\">"
              "Decode t/s</th><th scope=\"col\">Improved</th><th scope=\"col\">Verdict</th>"
              "<th scope=\"col\">Rules</th></tr></thead><tbody>\n");
-    /* all of them, past the cap of the charts too */
-    for (size_t i = 0; i < view->lab->n_sums; i++)
-        if (view->lab->sums[i].i_cell == view->i_cell)
-            verdict_row(out, view, &view->lab->sums[i]);
+    size_t n = 0;
+    for (size_t i = 0; i < view->lab->n_sums && n < SNUG_REPORT_LIST_MAX; i++) {
+        if (view->lab->sums[i].i_cell != view->i_cell)
+            continue;
+        verdict_row(out, view, &view->lab->sums[i]);
+        n++;
+    }
     snug_buffer_puts(out, "</tbody></table></div>\n");
+    snug__lab_left_out(out, n, view->n_all, "verdicts");
 }

@@ -113,7 +113,7 @@ static void failed(struct snug_buffer *out, const struct snug__lab *lab, size_t 
             continue;
         snug_buffer_puts(out, "<li class=\"no\">");
         round_name(out, lab, sum);
-        snug_buffer_printf(out, ", all of %lld: ", (long long)sum->n_failed);
+        snug_buffer_printf(out, ", all of %lld rows ", (long long)sum->n_failed);
         snug__html_text(out, snug__lab_failed_text(&view, sum->round, text));
         snug_buffer_puts(out, "</li>\n");
         n_listed++;

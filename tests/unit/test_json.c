@@ -468,10 +468,33 @@ static void writer_without_memory_ends_in_null(void **state)
     assert_true(n >= 3);
 }
 
+/* At most cap elements, in order; nothing of what is no array. */
+static void elements_gives_the_first_ones_of_an_array(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"a\":[1,\"two\",{},4],\"o\":{\"x\":1},\"e\":[]}";
+    struct snug_error err = {0};
+    struct snug_json *doc = NULL;
+    const struct snug_json_node *out[5] = {NULL};
+    assert_ok(snug_json_parse("t", text, sizeof text - 1, &doc, &err));
+    const struct snug_json_node *root = snug_json_root(doc), *list = snug_json_get(root, "a");
+    assert_int_equal(snug_json_elements(list, out, 5), 4);
+    for (size_t i = 0; i < 4; i++)
+        assert_ptr_equal(out[i], snug_json_at(list, i));
+    assert_null(out[4]);
+    assert_int_equal(snug_json_elements(list, out, 3), 3);
+    assert_int_equal(snug_json_elements(list, out, 0), 0);
+    assert_int_equal(snug_json_elements(snug_json_get(root, "o"), out, 5), 0);
+    assert_int_equal(snug_json_elements(snug_json_get(root, "e"), out, 5), 0);
+    assert_int_equal(snug_json_elements(NULL, out, 5), 0);
+    snug_json_free(doc);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parse_known_document_gives_its_values),
+        cmocka_unit_test(elements_gives_the_first_ones_of_an_array),
         cmocka_unit_test(getters_of_missing_or_wrong_values_fall_back),
         cmocka_unit_test(int_getter_accepts_whole_numbers_in_range),
         cmocka_unit_test(member_walks_an_object_in_order),
