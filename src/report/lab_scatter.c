@@ -14,7 +14,7 @@ struct point {
     const char *name;
     double x, se; /* quality and its standard error; se NAN: not measured */
     struct snug_interval speed;
-    bool on_front;
+    bool on_front, is_trusted; /* trusted: its verdict is not INVALID */
 };
 
 struct scatter {
@@ -42,16 +42,21 @@ static void read_scatter(const struct snug__lab_view *view, const char *key, con
         const struct snug__lab_sum *sum = view->sums[i];
         const struct snug_json_node *quality =
             snug_json_get(snug_json_get(sum->node, "quality"), key);
-        struct point point = {.name = snug__lab_round_name(sum->round),
-                              .x = snug__number(quality, "value"),
-                              .se = snug__number(quality, "se"),
-                              .speed = snug__lab_interval(sum->node, "decode_tps")};
+        struct point point = {
+            .name = snug__lab_round_name(sum->round),
+            .x = snug__number(quality, "value"),
+            .se = snug__number(quality, "se"),
+            .speed = snug__lab_interval(sum->node, "decode_tps"),
+            .is_trusted = strcmp(snug_json_get_string(sum->node, "verdict", ""), "INVALID") != 0};
         if (sum->state == SNUG__LAB_OK && snug__svg_is_drawable(point.x) &&
             snug__svg_is_drawable(point.speed.hi))
             scatter->points[scatter->n++] = point;
     }
     qsort(scatter->points, scatter->n, sizeof scatter->points[0], by_quality);
+    /* A front is of trusted figures: an INVALID round is drawn, and beats nobody. */
     for (size_t i = 0; i < scatter->n; i++) {
+        if (!scatter->points[i].is_trusted)
+            continue;
         scatter->points[i].on_front = scatter->points[i].speed.mid > best;
         best = fmax(best, scatter->points[i].speed.mid);
     }

@@ -109,11 +109,15 @@ static void failed(struct snug_buffer *out, const struct snug__lab *lab, size_t 
     for (size_t i = 0; i < lab->n_sums && n_listed < LIST_MAX; i++) {
         const struct snug__lab_sum *sum = &lab->sums[i];
         const struct snug__lab_view view = {.lab = lab, .i_cell = sum->i_cell};
-        if (sum->state != SNUG__LAB_FAILED)
+        if (sum->n_failed <= 0)
             continue;
         snug_buffer_puts(out, "<li class=\"no\">");
         round_name(out, lab, sum);
-        snug_buffer_printf(out, ", all of %lld rows ", (long long)sum->n_failed);
+        if (sum->n_ok > 0)
+            snug_buffer_printf(out, ", %lld of %lld rows ", (long long)sum->n_failed,
+                               (long long)(sum->n_failed + sum->n_ok));
+        else
+            snug_buffer_printf(out, ", all of %lld rows ", (long long)sum->n_failed);
         snug__html_text(out, snug__lab_failed_text(&view, sum->round, text));
         snug_buffer_puts(out, "</li>\n");
         n_listed++;
@@ -164,7 +168,7 @@ void snug__lab_words(struct snug_buffer *out, const struct snug__lab *lab)
     size_t n_improved = 0, n_failed = 0;
     for (size_t i = 0; i < lab->n_sums; i++) {
         n_improved += is_improved(&lab->sums[i]);
-        n_failed += lab->sums[i].state == SNUG__LAB_FAILED;
+        n_failed += lab->sums[i].n_failed > 0;
     }
     snug_buffer_puts(out, "<section class=\"result\" aria-labelledby=\"result\"><h2 "
                           "id=\"result\">Result</h2>\n");
