@@ -34,11 +34,11 @@ struct cli_args {
     const char *type;
     const char *tool;
     const char *disk;
-    const char *reference, *task, *answers; /* of eval */
-    const char *text;                       /* a file of text */
+    const char *reference, *task, *answers, *labels; /* of eval */
+    const char *text;                                /* a file of text */
     const char *prompt_text;
     bool floor;
-    int64_t n_chunks;
+    int64_t n_chunks, n_items;
     const char *workload; /* a workload file */
     const char *depths;   /* of bench: a comma list */
     uint64_t memory_bytes;

@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "cli/cli.h"
+#include "cli/eval_tasks.h"
 #include "cli/gate.h"
 #include "cli/task.h"
 #include "snug/units.h"
@@ -203,48 +204,13 @@ static void put_words(const struct evaluating *e, struct snug_buffer *out)
                        q->type_k, q->type_v, q->tokens_per_s);
 }
 
-static char *json_text(const struct evaluating *e)
-{
-    struct snug_json_writer w = {0};
-    snug_json_begin_object(&w, NULL);
-    snug_json_put_string(&w, "model", e->task.model.path);
-    snug_json_put_string(&w, "build", snug_engine_build(e->task.engine));
-    snug_config_to_json(&w, "config", snug_engine_space(e->task.engine), &e->config);
-    snug_quality_to_json(&w, "quality", &e->quality);
-    cli_gate_json(&e->gate, &w, "thresholds");
-    snug_json_end(&w);
-    return snug_json_finish(&w, true);
-}
-
-static int answer(struct evaluating *e)
-{
-    struct snug_buffer out = {0};
-    cli_gate_figure(&e->gate, SNUG_METRIC_KLD, e->quality.kld_mean.value);
-    const int gate = cli_gate_close(&e->gate, CLI_OK);
-    if (e->args->json) {
-        char *json = json_text(e);
-        snug_buffer_printf(&out, "%s\n", json ? json : "");
-        out.is_failed = out.is_failed || !json;
-        free(json);
-    } else {
-        put_words(e, &out);
-        if (!e->args->reference)
-            cli_say("next: snug eval %s --reference THE-F16-FILE --text %s", e->args->operand,
-                    e->args->text);
-    }
-    const int code = cli_put_buffer(&out);
-    snug_buffer_clear(&out);
-    return code == CLI_OK ? gate : code;
-}
-
-static snug_status evaluate(struct evaluating *e, struct snug_error *err)
+/* What the command was asked for, one after the other: a text, a task, answers. Words go to out,
+ * the same as JSON to w. */
+static snug_status evaluate_text(struct evaluating *e, struct snug_json_writer *w,
+                                 struct snug_buffer *out, struct snug_error *err)
 {
     char folder[4096];
     snug_status status = check_text(e->args->text, err);
-    if (status == SNUG_OK)
-        status = open_model(e, e->args, &e->task, &e->config, err);
-    if (status == SNUG_OK)
-        status = cli_task_open_store(e->args, &e->task, err);
     if (status == SNUG_OK)
         status = find_reference(e, err);
     if (status == SNUG_OK)
@@ -263,25 +229,79 @@ static snug_status evaluate(struct evaluating *e, struct snug_error *err)
     if (status == SNUG_OK)
         status = snug_store_quality_add(e->task.store, e->task.model_id,
                                         snug_engine_build(e->task.engine), &e->quality, err);
+    if (status == SNUG_OK) {
+        snug_quality_to_json(w, "quality", &e->quality);
+        put_words(e, out);
+    }
     return status;
+}
+
+static snug_status evaluate(struct evaluating *e, struct snug_json_writer *w,
+                            struct snug_buffer *out, struct snug_error *err)
+{
+    snug_status status = e->args->text ? check_text(e->args->text, err) : SNUG_OK;
+    if (status == SNUG_OK)
+        status = open_model(e, e->args, &e->task, &e->config, err);
+    if (status == SNUG_OK)
+        status = cli_task_open_store(e->args, &e->task, err);
+    if (status != SNUG_OK)
+        return status;
+    snug_json_begin_object(w, NULL);
+    snug_json_put_string(w, "model", e->task.model.path);
+    snug_json_put_string(w, "build", snug_engine_build(e->task.engine));
+    snug_config_to_json(w, "config", snug_engine_space(e->task.engine), &e->config);
+    if (e->args->text)
+        status = evaluate_text(e, w, out, err);
+    if (status == SNUG_OK && e->args->task)
+        status = cli_eval_task(e->args, &e->task, &e->config, w, out, err);
+    if (status == SNUG_OK && e->args->answers)
+        status = cli_eval_answers(e->args, &e->task, &e->config, w, out, err);
+    if (status == SNUG_OK) {
+        cli_gate_figure(&e->gate, SNUG_METRIC_KLD, e->quality.kld_mean.value);
+        cli_gate_json(&e->gate, w, "thresholds");
+        snug_json_end(w);
+    }
+    return status;
+}
+
+static int answer(struct evaluating *e, struct snug_json_writer *w, struct snug_buffer *out)
+{
+    const int gate = cli_gate_close(&e->gate, CLI_OK);
+    if (e->args->json) {
+        char *json = snug_json_finish(w, true);
+        snug_buffer_clear(out);
+        snug_buffer_printf(out, "%s\n", json ? json : "");
+        out->is_failed = out->is_failed || !json;
+        free(json);
+    } else if (e->args->text && !e->args->reference) {
+        cli_say("next: snug eval %s --reference THE-F16-FILE --text %s", e->args->operand,
+                e->args->text);
+    }
+    const int code = cli_put_buffer(out);
+    return code == CLI_OK ? gate : code;
 }
 
 int cmd_eval(const struct cli_args *args)
 {
     struct evaluating *e = calloc(1, sizeof *e);
     struct snug_error err = {0};
+    struct snug_json_writer w = {0};
+    struct snug_buffer out = {0};
     if (!e)
         return cli_fail_text(CLI_FAILED, "no memory for an evaluation");
     e->args = args;
+    snug_quality_init(&e->quality);
     cli_catch_signals();
     snug_status status = cli_gate_open(args, &e->gate, &err);
-    if (status == SNUG_OK && !args->text)
+    if (status == SNUG_OK && !args->text && !args->task && !args->answers)
         status = snug_fail(&err, SNUG_BAD_INPUT,
                            "give a text to measure on with --text FILE: some pages of what the "
-                           "model is for (none is bundled)");
+                           "model is for (none is bundled); or --task FILE, or --answers FILE");
     if (status == SNUG_OK)
-        status = evaluate(e, &err);
-    const int code = status == SNUG_OK ? answer(e) : cli_fail(&err);
+        status = evaluate(e, &w, &out, &err);
+    const int code = status == SNUG_OK ? answer(e, &w, &out) : cli_fail(&err);
+    snug_json_writer_clear(&w);
+    snug_buffer_clear(&out);
     cli_task_close(&e->task);
     free(e);
     return code;

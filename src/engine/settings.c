@@ -140,7 +140,8 @@ bool snug__settings_same_context(const struct snug__settings *a, const struct sn
            a->n_batch == b->n_batch && a->n_ubatch == b->n_ubatch && a->poll == b->poll &&
            a->priority == b->priority && a->flash_attn == b->flash_attn && a->type_k == b->type_k &&
            a->type_v == b->type_v && a->use_kv_offload == b->use_kv_offload &&
-           a->use_kv_unified == b->use_kv_unified && strcmp(a->cpu_mask, b->cpu_mask) == 0;
+           a->use_kv_unified == b->use_kv_unified && strcmp(a->cpu_mask, b->cpu_mask) == 0 &&
+           a->n_outputs == b->n_outputs;
 }
 
 struct llama_model_params snug__model_params(const struct snug__settings *s,
@@ -170,7 +171,7 @@ struct llama_context_params snug__context_params(const struct snug__settings *s,
     p.n_seq_max = (uint32_t)workload->n_parallel;
     /* Only last tokens have logits, as in llama-server: the worst case that libllama reserves for
      * would else hold logits for a whole batch. */
-    p.n_outputs_max = (uint32_t)workload->n_parallel;
+    p.n_outputs_max = s->n_outputs ? (uint32_t)s->n_outputs : (uint32_t)workload->n_parallel;
     p.n_batch = (uint32_t)s->n_batch;
     p.n_ubatch = (uint32_t)s->n_ubatch;
     p.n_threads = s->n_threads;

@@ -314,6 +314,19 @@ static void on_trace(struct snug__worker *w, const struct snug__settings *settin
     snug__worker_send(w, &writer);
 }
 
+typedef snug_status (*text_op_fn)(struct snug__worker *w, const struct snug__settings *settings,
+                                  const struct snug_json_node *request,
+                                  enum snug_outcome *out_outcome, struct snug_error *err);
+
+static void on_text(struct snug__worker *w, text_op_fn op, const struct snug__settings *settings,
+                    const struct snug_json_node *request)
+{
+    struct snug_error err = {0};
+    enum snug_outcome outcome = SNUG_TRIAL_REFUSED;
+    if (op(w, settings, request, &outcome, &err) != SNUG_OK)
+        send_refused(w, outcome, err.text);
+}
+
 static void on_request(struct snug__worker *w, const char *line)
 {
     struct snug_error err = {0};
@@ -339,6 +352,10 @@ static void on_request(struct snug__worker *w, const char *line)
         send_refused(w, SNUG_TRIAL_REFUSED, "more sequences at once than n_batch");
     } else if (strcmp(op, "estimate") == 0) {
         on_estimate(w, &settings, &workload);
+    } else if (strcmp(op, "score") == 0) {
+        on_text(w, snug__worker_score, &settings, request);
+    } else if (strcmp(op, "generate") == 0) {
+        on_text(w, snug__worker_generate, &settings, request);
     } else if (strcmp(op, "eval") == 0) {
         snug__worker_eval(w, &settings, request);
     } else if (strcmp(op, "tokens") == 0) {

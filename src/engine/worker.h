@@ -12,6 +12,12 @@
  *   <- {"event":"phase","name":..}*
  * {"event":"done","measurement":{..},"effective":{..},"gaps":[..]} |
  * {"event":"refused","outcome":"oom"|"refused","reason":..}
+ *   -> {"op":"score","config":{..},"n_ctx":N,"items":[{"context":..,"choices":[..]}..]}
+ *   <- {"event":"scored","items":[{"n_context":..,"n_cut":..,"choices":[{"lp":..,"n":..}..]}..]} |
+ *      refused
+ *   -> {"op":"generate","config":{..},"n_ctx":N,"n_max":N,"prompt":..}
+ *   <- {"event":"generated","text":..,"finish":"stop"|"length"|"context","n_prompt":..,"n":..} |
+ *      refused
  *   -> {"op":"trace","config":{..},"workload":{..},"prompt":TEXT,"seed":N}
  *   <- phase*, {"event":"trace","rows":[..]}*, {"event":"traced",..,"effective":{..}} | refused
  *   -> {"op":"quantize","model":PATH,"type":T,"to":PATH}  (see quantize.h)
@@ -46,6 +52,7 @@ struct snug__settings {
     enum ggml_type type_k, type_v;
     bool use_kv_offload, use_kv_unified;
     char cpu_mask[132]; /* hex, "" for none */
+    int n_outputs;      /* most tokens with logits in one decode; 0: one per sequence. No knob */
 };
 
 /* Fills out from a config object; unknown names are refused, missing ones keep libllama's default.
@@ -126,6 +133,16 @@ struct llama_context_params snug__context_params(const struct snug__settings *se
 snug_status snug__worker_measure(struct snug__worker *w, const struct snug_workload *workload,
                                  const struct snug_effort *effort, struct snug_measurement *out,
                                  struct snug_error *err) SNUG_CHECKED;
+
+/* Answer a request to score choices or to continue a prompt (worker_score.c). A failure of one is
+ * returned, with its outcome, and nothing is sent. */
+snug_status snug__worker_score(struct snug__worker *w, const struct snug__settings *settings,
+                               const struct snug_json_node *request, enum snug_outcome *out_outcome,
+                               struct snug_error *err) SNUG_CHECKED;
+snug_status snug__worker_generate(struct snug__worker *w, const struct snug__settings *settings,
+                                  const struct snug_json_node *request,
+                                  enum snug_outcome *out_outcome,
+                                  struct snug_error *err) SNUG_CHECKED;
 
 /* Send one finished writer as a line; the worker ends itself when the parent is gone. */
 void snug__worker_send(struct snug__worker *w, struct snug_json_writer *writer);
