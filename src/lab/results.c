@@ -279,6 +279,35 @@ static void put_null(struct snug_json_writer *w, const char *key)
     snug_json_put_string(w, key, NULL);
 }
 
+/* Beyond the first text: every text and every task by name. */
+static void put_qualities(struct snug_json_writer *w, const struct snug_lab_results *r,
+                          const struct snug_lab_summary *s)
+{
+    const struct snug_lab_plan *plan = r->plan;
+    const size_t at = (size_t)(s->i_round * plan->n_models + s->i_model);
+    const size_t n = (size_t)(plan->n_rounds * plan->n_models);
+    snug_json_begin_array(w, "texts");
+    for (int t = 0; r->run->qualities && t < plan->n_texts; t++) {
+        snug_json_begin_object(w, NULL);
+        snug_json_put_string(w, "text", plan->texts[t]);
+        snug_quality_to_json(w, "quality", &r->run->qualities[(size_t)t * n + at]);
+        snug_json_end(w);
+    }
+    snug_json_end(w);
+    snug_json_begin_array(w, "tasks");
+    for (int t = 0; r->run->tasks && t < plan->n_tasks; t++) {
+        const struct snug_task_result *task = &r->run->tasks[(size_t)t * n + at];
+        snug_json_begin_object(w, NULL);
+        snug_json_put_string(w, "task", plan->tasks[t]);
+        if (task->n_scored > 0)
+            snug_task_result_to_json(w, "result", task);
+        else
+            put_null(w, "result");
+        snug_json_end(w);
+    }
+    snug_json_end(w);
+}
+
 static void put_summary(struct snug_json_writer *w, const struct snug_lab_results *r,
                         const struct snug_lab_summary *s)
 {
@@ -320,6 +349,7 @@ static void put_summary(struct snug_json_writer *w, const struct snug_lab_result
         snug_quality_to_json(w, "quality", quality);
     else
         put_null(w, "quality");
+    put_qualities(w, r, s);
     snug_json_end(w);
 }
 

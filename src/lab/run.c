@@ -466,5 +466,6 @@ void snug_lab_run_result_clear(struct snug_lab_run_result *result)
     free(result->models);
     free(result->workloads);
     free(result->qualities);
+    free(result->tasks);
     memset(result, 0, sizeof *result);
 }

@@ -8,6 +8,7 @@
 #define SNUG_LAB_RUN_H
 
 #include "lab/rounds.h"
+#include "lab/task_run.h"
 #include "snug/engine.h"
 #include "snug/store.h"
 
@@ -57,8 +58,11 @@ struct snug_lab_run_result {
     char build[64];                      /* of the engine */
     struct snug_lab_model_facts *models; /* one per model of the plan */
     struct snug_workload *workloads;     /* [i_model * n_workloads + i_workload] */
-    struct snug_quality *qualities; /* [i_round * n_models + i_model]; figures NAN: not measured */
-    int n_done, n_kept, n_failed;   /* rows in the store; of earlier runs; not ok, of this run */
+    /* Figures NAN: not measured. Of each text, and accuracies of each task, in turn:
+     * [i_round * n_models + i_model]; n_scored 0: not measured. */
+    struct snug_quality *qualities;
+    struct snug_task_result *tasks;
+    int n_done, n_kept, n_failed; /* rows in the store; of earlier runs; not ok, of this run */
     bool is_stopped;
 };
 void snug_lab_run_result_clear(struct snug_lab_run_result *result);

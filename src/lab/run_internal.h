@@ -54,7 +54,10 @@ snug_status snug__lab_engine_open(struct snug__lab_run *run, int i_file, int i_w
 snug_status snug__lab_config_make(const struct snug_space *space,
                                   const struct snug_lab_round *round, struct snug_config *out,
                                   struct snug_error *err) SNUG_CHECKED;
-/* Measure the quality of every round, where the plan has texts; else say it is not known. */
+/* Those of one text, [i_round * n_models + i_model]. */
+struct snug_quality *snug__lab_qualities(const struct snug_lab_run_result *result,
+                                         const struct snug_lab_plan *plan, int i_text);
+/* Measure the quality of every round, where the plan has texts or tasks; else it is not known. */
 snug_status snug__lab_quality(struct snug__lab_run *run, struct snug_error *err) SNUG_CHECKED;
 /* Remove what was made. */
 void snug__lab_files_clear(struct snug__lab_run *run);

@@ -8,12 +8,15 @@
 
 #include "base/file.h"
 #include "lab/run_internal.h"
+#include "lab/task_run.h"
 
 static const int64_t CHUNKS_MAX = 64; /* some ten thousand scored tokens: errors of a percent */
 static const double DEADLINE_S = 3600.0;
+#define TASK_ITEMS_MAX 1000 /* standard errors of 1.6 % at the most */
 
 struct pricing {
     struct snug__lab_run *run;
+    int i_text;
     char text[4096];
     char reference[4200]; /* file; made by the first that needs it */
     int i_reference;      /* its model */
@@ -25,7 +28,7 @@ static snug_status find_text(struct pricing *p, struct snug_error *err)
     char *text = NULL;
     size_t n = 0;
     snug_status status =
-        snug__lab_resolve(p->run, p->run->plan->texts[0], p->text, sizeof p->text, err);
+        snug__lab_resolve(p->run, p->run->plan->texts[p->i_text], p->text, sizeof p->text, err);
     if (status == SNUG_OK)
         status = snug_file_read(p->text, SNUG_EVAL_TEXT_MAX, &text, &n, err);
     free(text);
@@ -100,7 +103,8 @@ static snug_status price(struct pricing *p, int i_round, int i_model, struct snu
 {
     struct snug__lab_run *run = p->run;
     const struct snug_lab_round *round = &run->plan->rounds[i_round];
-    struct snug_quality *out = &run->result.qualities[i_round * run->plan->n_models + i_model];
+    struct snug_quality *qualities = snug__lab_qualities(&run->result, run->plan, p->i_text);
+    struct snug_quality *out = &qualities[i_round * run->plan->n_models + i_model];
     struct snug_config config;
     struct snug_error why = {0};
     int i_file = 0;
@@ -120,8 +124,7 @@ static snug_status price(struct pricing *p, int i_round, int i_model, struct snu
     const char *type_v = type_of(space, &config, "type_v");
     /* Another round with the same weights and caches has it already. */
     for (int r = 0; r < i_round; r++) {
-        const struct snug_quality *other =
-            &run->result.qualities[r * run->plan->n_models + i_model];
+        const struct snug_quality *other = &qualities[r * run->plan->n_models + i_model];
         const char *weights = run->plan->rounds[r].weights;
         if (strcmp(weights ? weights : "", round->weights ? round->weights : "") == 0 &&
             strcmp(other->type_k, type_k) == 0 && strcmp(other->type_v, type_v) == 0) {
@@ -144,18 +147,10 @@ static snug_status price(struct pricing *p, int i_round, int i_model, struct snu
                                   run->result.build, out, err);
 }
 
-snug_status snug__lab_quality(struct snug__lab_run *run, struct snug_error *err)
+static snug_status price_text(struct snug__lab_run *run, int i_text, struct snug_error *err)
 {
     const struct snug_lab_plan *plan = run->plan;
-    const size_t n = (size_t)plan->n_rounds * (size_t)plan->n_models;
-    struct pricing p = {.run = run};
-    run->result.qualities = calloc(n, sizeof *run->result.qualities);
-    if (!run->result.qualities)
-        return snug_fail(err, SNUG_NO_MEMORY, "no memory for the quality of %zu rounds", n);
-    for (size_t i = 0; i < n; i++)
-        snug_quality_init(&run->result.qualities[i]);
-    if (plan->n_texts == 0)
-        return SNUG_OK;
+    struct pricing p = {.run = run, .i_text = i_text};
     snug_status status = find_text(&p, err);
     for (int m = 0; status == SNUG_OK && m < plan->n_models; m++) {
         p.i_reference = find_model(plan, plan->reference, m);
@@ -171,5 +166,92 @@ snug_status snug__lab_quality(struct snug__lab_run *run, struct snug_error *err)
     }
     if (status != SNUG_OK)
         unlink(p.reference);
+    return status;
+}
+
+/* ---- tasks ---- */
+
+/* One task file on one round of one model. What cannot run has no accuracy: that is no failure. */
+static snug_status score(struct snug__lab_run *run, const struct snug_task_file *file, int i_round,
+                         int i_model, struct snug_task_result *out, struct snug_error *err)
+{
+    const struct snug_lab_round *round = &run->plan->rounds[i_round];
+    const struct snug_task_options options = {.n_max = TASK_ITEMS_MAX};
+    struct snug_config config;
+    struct snug_error why = {0};
+    struct snug_scorer *scorer = NULL;
+    char what[200];
+    int i_file = 0;
+    snug_status status = snug__lab_files_get(run, i_model, round->weights, &i_file, err);
+    if (status != SNUG_OK || run->files[i_file].is_refused)
+        return status;
+    status = snug__lab_engine_open(run, i_file, 0, &why);
+    if (status == SNUG_OK)
+        status = snug__lab_config_make(snug_engine_space(run->engine), round, &config, &why);
+    if (status != SNUG_OK)
+        return status == SNUG_INTERRUPTED ? status : SNUG_OK;
+    snprintf(what, sizeof what, "%.60s of %.60s, %.60s", file->name,
+             run->plan->models[i_model].name, round->name);
+    snug__lab_tell(run, SNUG_LAB_MAKE, what);
+    const struct snug__lab_file *model = &run->files[i_file];
+    const int64_t n_ctx = chunk_of(&model->model);
+    const struct snug_engine_options engine = {
+        .model_path = model->path,
+        .machine = run->options->machine,
+        .model = &model->model,
+        .workload = {.n_prompt = n_ctx, .n_parallel = 1, .n_ctx = n_ctx},
+        .stop = run->options->stop};
+    status = snug_scorer_open(&engine, &scorer, &why);
+    if (status == SNUG_OK)
+        status = snug_task_run(scorer, snug_engine_space(run->engine), &config, file, &options, out,
+                               &why);
+    snug_scorer_close(scorer);
+    if (status != SNUG_OK)
+        *out = (struct snug_task_result){.n_scored = 0};
+    return status == SNUG_INTERRUPTED ? snug_fail(err, status, "%s", why.text) : SNUG_OK;
+}
+
+static snug_status score_task(struct snug__lab_run *run, int i_task, struct snug_error *err)
+{
+    const struct snug_lab_plan *plan = run->plan;
+    struct snug_task_file file;
+    char path[4096];
+    snug_status status = snug__lab_resolve(run, plan->tasks[i_task], path, sizeof path, err);
+    if (status == SNUG_OK)
+        status = snug_task_file_read(path, NULL, &file, err);
+    if (status != SNUG_OK)
+        return status;
+    struct snug_task_result *results =
+        run->result.tasks + (size_t)i_task * (size_t)(plan->n_rounds * plan->n_models);
+    for (int m = 0; status == SNUG_OK && m < plan->n_models; m++) {
+        for (int r = 0; status == SNUG_OK && r < plan->n_rounds; r++)
+            status = score(run, &file, r, m, &results[r * plan->n_models + m], err);
+    }
+    snug_task_file_clear(&file);
+    return status;
+}
+
+struct snug_quality *snug__lab_qualities(const struct snug_lab_run_result *result,
+                                         const struct snug_lab_plan *plan, int i_text)
+{
+    return result->qualities + (size_t)i_text * (size_t)(plan->n_rounds * plan->n_models);
+}
+
+snug_status snug__lab_quality(struct snug__lab_run *run, struct snug_error *err)
+{
+    const struct snug_lab_plan *plan = run->plan;
+    const size_t n = (size_t)plan->n_rounds * (size_t)plan->n_models;
+    const size_t n_texts = plan->n_texts > 0 ? (size_t)plan->n_texts : 1;
+    run->result.qualities = calloc(n * n_texts, sizeof *run->result.qualities);
+    run->result.tasks = calloc(n * (size_t)plan->n_tasks + 1, sizeof *run->result.tasks);
+    if (!run->result.qualities || !run->result.tasks)
+        return snug_fail(err, SNUG_NO_MEMORY, "no memory for the quality of %zu rounds", n);
+    for (size_t i = 0; i < n * n_texts; i++)
+        snug_quality_init(&run->result.qualities[i]);
+    snug_status status = SNUG_OK;
+    for (int t = 0; status == SNUG_OK && t < plan->n_texts; t++)
+        status = price_text(run, t, err);
+    for (int t = 0; status == SNUG_OK && t < plan->n_tasks; t++)
+        status = score_task(run, t, err);
     return status == SNUG_OK ? SNUG_OK : snug_fail_prefix(err, status, "quality");
 }
