@@ -278,6 +278,8 @@ static void put_step(struct cyaml_words *words, const char *step)
  * "  in mapping field 'n' (line: 3, column: 7)" and "  in sequence entry '1' (line: 2, column: 4)",
  * entries counted from 1. */
 static void on_cyaml_line(cyaml_log_t level, void *ctx, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
+static void on_cyaml_line(cyaml_log_t level, void *ctx, const char *format, va_list args)
 {
     struct cyaml_words *words = ctx;
     char line[256], step[96];
