@@ -29,7 +29,7 @@ static struct llama_model *load(bool has_weights)
     }
     snprintf(path, sizeof path, "%s/gguf/stories260K-f32.gguf", data);
     llama_log_set(drop_log, NULL);
-    if (ggml_backend_dev_count() == 0 && SNUG_BACKEND_FOLDER[0])
+    if (ggml_backend_dev_count() == 0 && strlen(SNUG_BACKEND_FOLDER) > 0)
         ggml_backend_load_all_from_path(SNUG_BACKEND_FOLDER);
     else if (ggml_backend_dev_count() == 0)
         ggml_backend_load_all();
