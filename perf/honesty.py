@@ -39,15 +39,15 @@ def main():
     # A context of 512, so that the shim can tell the two by n_ubatch.
     shared = ["-p", "128", "-n", "32", "-c", "512", "--pairs", str(args.pairs), "--store", os.path.join(folder, "honesty.db")]
     same, differ = [], []
-    for i in range(args.same):
-        same.append(compare([model, "default", *shared, "--seed", str(i + 1)]))
-        r = same[-1]["ratio"]["request"]
-        print(f"A/A {i + 1}: {same[-1]['verdict']} {r['lo']:.3f} {r['mid']:.3f} {r['hi']:.3f}", file=sys.stderr)
     for i in range(args.differ):
         differ.append(compare([model, "n_ubatch=448", *shared, "--seed", str(i + 1)],
                               {"LD_PRELOAD": shim, "SNUG_PLANT": "cost"}))
         r = differ[-1]["ratio"]["request"]
         print(f"A/B {i + 1}: {differ[-1]['verdict']} {r['lo']:.3f} {r['mid']:.3f} {r['hi']:.3f}", file=sys.stderr)
+    for i in range(args.same):
+        same.append(compare([model, "default", *shared, "--seed", str(i + 1)]))
+        r = same[-1]["ratio"]["request"]
+        print(f"A/A {i + 1}: {same[-1]['verdict']} {r['lo']:.3f} {r['mid']:.3f} {r['hi']:.3f}", file=sys.stderr)
     result = {"pairs": args.pairs, "n_same": len(same), "n_differ": len(differ)}
     for metric in ("prefill", "decode", "request"):
         result[metric] = {

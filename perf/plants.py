@@ -87,7 +87,7 @@ def bench(model, store, kind, shim):
     if kind == "burn":
         burner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
-        argv = [common.SNUG, "bench", model, "-p", "128", "-n", "32", "--store", store, "--format", "jsonl"]
+        argv = [common.SNUG, "bench", model, "-p", "128", "-n", "32", "-r", "4", "--store", store, "--format", "jsonl"]
         done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False,
                               preexec_fn=quota.join if quota else None)
     finally:
