@@ -61,6 +61,59 @@ static void open_newer_store_is_refused_untouched(void **state)
 }
 
 /* A newer snug that was killed leaves its version in the log; the log must survive the refusal. */
+/* The file as the first version left it: tasks without workloads, none of the later tables. */
+static const char FIRST_VERSION[] =
+    "PRAGMA foreign_keys = OFF;"
+    "CREATE TABLE tasks_1(id INTEGER PRIMARY KEY,"
+    "  machine_id INTEGER NOT NULL REFERENCES machines(id),"
+    "  model_id INTEGER NOT NULL REFERENCES models(id), build TEXT NOT NULL,"
+    "  load_level TEXT NOT NULL, n_prompt INTEGER NOT NULL, n_gen INTEGER NOT NULL,"
+    "  n_depth INTEGER NOT NULL, n_parallel INTEGER NOT NULL, n_ctx INTEGER NOT NULL,"
+    "  seen_unix_s REAL NOT NULL, UNIQUE(machine_id, model_id, build, load_level, n_prompt, n_gen,"
+    "  n_depth, n_parallel, n_ctx)) STRICT;"
+    "INSERT INTO tasks_1 SELECT id, machine_id, model_id, build, load_level, n_prompt, n_gen,"
+    "  n_depth, n_parallel, n_ctx, seen_unix_s FROM tasks;"
+    "DROP TABLE tasks; ALTER TABLE tasks_1 RENAME TO tasks;"
+    "CREATE INDEX tasks_of_model ON tasks(model_id);"
+    "DROP TABLE details; DROP TABLE noise; DROP TABLE qualities; DROP TABLE lab_rows;"
+    "DROP TABLE labs; PRAGMA user_version = 1;";
+
+static bool count_trial(const struct snug_trial_view *view, void *data)
+{
+    assert_true(view->measurement->decode_tps == 102.5 && view->measurement->n_output == -1);
+    assert_int_equal(view->measurement->warnings, SNUG_WARN(NOISY) | SNUG_WARN(OTHER_LOAD));
+    ++*(int *)data;
+    return true;
+}
+
+static void open_older_store_keeps_what_it_holds(void **state)
+{
+    const char *path = test_path(state, "h.db");
+    struct snug_error err = {0};
+    struct snug_store *store = open_store(state);
+    struct snug_measurement m = store_measurement();
+    struct snug_workload named = STORE_WORKLOAD;
+    int64_t task = 0, again = 0, other = 0, id = 0;
+    int n = 0;
+    assert_ok(store_task(store, &task, &err));
+    assert_ok(store_add(store, task, 0, &m, &id, &err));
+    snug_store_close(store);
+    exec_sql(path, FIRST_VERSION);
+    store = open_store(state);
+    assert_ok(snug_store_trials(store, NULL, count_trial, &n, &err));
+    assert_int_equal(n, 1);
+    /* The same task is found again, and one with a workload file is another. */
+    assert_ok(store_task(store, &again, &err));
+    assert_int_equal(again, task);
+    snprintf(named.hash, sizeof named.hash, "aa");
+    assert_ok(snug_store_task(store, 1, 1, &named, "libllama 0.7.0", "idle", &other, &err));
+    assert_int_not_equal(other, task);
+    assert_ok(store_add(store, other, 0, &m, &id, &err));
+    snug_store_close(store);
+    assert_int_equal(store_ask(path, "PRAGMA user_version"), STORE_VERSION);
+    assert_store_whole(path);
+}
+
 static void open_newer_store_with_a_log_keeps_the_log(void **state)
 {
     const char *path = test_path(state, "h.db"), *log = test_path(state, "h.db-wal");
@@ -218,6 +271,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(open_newer_store_is_refused_untouched),
+        IN_FOLDER(open_older_store_keeps_what_it_holds),
         IN_FOLDER(open_newer_store_with_a_log_keeps_the_log),
         IN_FOLDER(open_file_of_others_is_refused_untouched),
         IN_FOLDER(open_damaged_store_is_one_clear_line),
