@@ -29,7 +29,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--same", type=int, default=100)
     parser.add_argument("--differ", type=int, default=10)
-    parser.add_argument("--pairs", type=int, default=12)
+    parser.add_argument("--pairs", type=int, default=0, help="0: the command's own rule")
     parser.add_argument("--folder")
     parser.add_argument("--model", help="default: smollm2-135m of 4 layers, random weights")
     args = parser.parse_args()
@@ -37,7 +37,7 @@ def main():
     model = args.model or common.synth(folder, "smollm2-135m", "q4_0", 4)
     shim = plants.build_shim(folder)
     # A context of 512, so that the shim can tell the two by n_ubatch.
-    shared = ["-p", "128", "-n", "32", "-c", "512", "--pairs", str(args.pairs), "--store", os.path.join(folder, "honesty.db")]
+    shared = ["-p", "128", "-n", "32", "-c", "512", *(["--pairs", str(args.pairs)] if args.pairs else []), "--store", os.path.join(folder, "honesty.db")]
     same, differ = [], []
     for i in range(args.differ):
         differ.append(compare([model, "n_ubatch=448", *shared, "--seed", str(i + 1)],

@@ -29,8 +29,17 @@ def snug(model, args, extra, folder):
     return json.loads(done.stdout)["quality"]
 
 
-def peer(model, args, extra):
-    """llama-perplexity's words: figures, and seconds between the first chunk's start and the end."""
+def peer(model, args, extra, wanted="Final estimate"):
+    """llama-perplexity's words. Its log is written by a thread, and at times it ends without its last
+    lines: then it is asked again, twice at most."""
+    for _ in range(3):
+        text = peer_once(model, args, extra)
+        if wanted in text:
+            return text
+    sys.exit(f"llama-perplexity does not say '{wanted}': {text[-500:]}")
+
+
+def peer_once(model, args, extra):
     done = subprocess.run([common.tool("llama-perplexity"), "-m", model, "-f", args.text, "-c", str(args.ctx), "--chunks",
                            str(args.chunks), "-fa", "on", *extra], capture_output=True, text=True, check=False)
     text = done.stdout + done.stderr
@@ -76,7 +85,7 @@ def main():
     for kind, cache in cases:
         types = ["-ctk", cache, "-ctv", cache]
         ours = snug(weights[kind], args, ["--reference", args.model, *types], folder)
-        text = peer(weights[kind], args, ["--kl-divergence-base", base, "--kl-divergence", *types])
+        text = peer(weights[kind], args, ["--kl-divergence-base", base, "--kl-divergence", *types], "Mean    KLD")
         theirs = {"ppl": float(re.search(r"Mean PPL\(Q\)\s*:\s*([\d.]+)", text)[1]),
                   "kld": float(re.search(r"Mean\s+KLD:\s*(-?[\d.]+)", text)[1])}
         kld = ours["kld_mean"]["value"]

@@ -13,7 +13,9 @@
 #include "trial/trial_json.h"
 
 static const struct cli_task_defaults DEFAULTS = {.n_prompt = 128, .n_gen = 32};
-static const int N_PAIRS = 12;
+/* Until the interval is 2 % to either side: a difference of 5 % then shows. */
+static const int N_PAIRS_MIN = 12, N_PAIRS_MAX = 48;
+static const double WIDTH_FRAC = 0.02;
 static const double VISIT_PHASE_S = 0.2;
 
 /* ---- the two sides ---- */
@@ -147,6 +149,8 @@ static snug_status run(const struct cli_args *args, struct comparing *c, struct 
     struct snug_compare_options options = {
         .workload = c->side[0].task.workload,
         .n_pairs = c->n_pairs,
+        .width_frac = args->n_pairs ? 0.0 : WIDTH_FRAC,
+        .n_pairs_min = N_PAIRS_MIN,
         .seed = args->has_seed ? (uint64_t)args->seed : 1,
         .stop = &cli_stop,
         .on_visit = on_visit,
@@ -336,7 +340,7 @@ static int compare_configs(const struct cli_args *args)
         free(c);
         return cli_fail_text(CLI_FAILED, "no memory for a comparison");
     }
-    c->n_pairs = args->n_pairs ? (int)args->n_pairs : N_PAIRS;
+    c->n_pairs = args->n_pairs ? (int)args->n_pairs : N_PAIRS_MAX;
     status = cli_gate_open(args, &c->gate, &err);
     if (status == SNUG_OK)
         status = read_side(args, args->operand, NULL, &c->side[0], &err);

@@ -116,7 +116,7 @@ static const struct option OPTIONS[] = {
     {"dry-run", 0, FLAG, AT(dry_run), 0, NULL, LAB, 0, 0,
      "only check the file and show its rows in order, with their keys"},
     {"pairs", 0, INT, AT(n_pairs), 0, "N", COMPARE, 6, 256,
-     "how often both are measured, alternately (default 12)"},
+     "pairs to measure, alternately (default: 12 to 48, until the interval is 2 % to either side)"},
     {"require", 0, LIST, AT(require), 0, "'tg>=20' ...", BENCH | COMPARE | EVAL | LAB, 0, 0,
      "thresholds, printed first; exit status 99 when one is not met. Metrics: tg, pp, ttft_s, "
      "tpot_s, "

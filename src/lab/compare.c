@@ -8,6 +8,7 @@
 static const double LEVEL = 0.95;
 static const size_t N_RESAMPLES = 2000;
 static const double MOMENT_FRAC = 0.2; /* of the visits */
+#define PAIRS_BETWEEN_LOOKS 4
 /* A pair has few blocks: what needs many is judged over pairs, or not at all. */
 static const uint32_t OF_BLOCKS = SNUG_WARN(NOISY) | SNUG_WARN(SLOW_FIRST) | SNUG_WARN(UNSETTLED) |
                                   SNUG_WARN(DRIFT) | SNUG_WARN(BIMODAL) | SNUG_WARN(FEW_SAMPLES);
@@ -93,6 +94,22 @@ static bool is_whole(const double a[SNUG_COMPARE_N_METRICS], const double b[SNUG
     return has_any;
 }
 
+/* Looked at now and then: an interval costs some milliseconds. */
+static bool is_narrow(const struct run *r, int n)
+{
+    const struct snug_compare_options *o = r->options;
+    bool is_enough = o->width_frac > 0.0 && n >= o->n_pairs_min && n % PAIRS_BETWEEN_LOOKS == 0;
+    for (int k = 0; is_enough && k < SNUG_COMPARE_N_METRICS; k++) {
+        const double *a = r->side[0].speed[k], *b = r->side[1].speed[k];
+        if (a[0] <= 0.0)
+            continue;
+        const struct snug_interval ratio =
+            snug_stats_ratio_pairs(a, b, (size_t)n, LEVEL, N_RESAMPLES, o->seed);
+        is_enough = (ratio.hi - ratio.lo) / 2.0 < o->width_frac;
+    }
+    return is_enough;
+}
+
 static snug_status visit_pairs(struct run *r, int *out_n, struct snug_error *err)
 {
     const struct snug_compare_options *o = r->options;
@@ -119,6 +136,8 @@ static snug_status visit_pairs(struct run *r, int *out_n, struct snug_error *err
             r->side[1].speed[k][*out_n] = speed[1][k];
         }
         ++*out_n;
+        if (is_narrow(r, *out_n))
+            break;
     }
     r->is_stopped = r->is_stopped || (o->stop && *o->stop);
     return SNUG_OK;

@@ -50,7 +50,11 @@ typedef bool (*snug_compare_visit_fn)(int side, int i_pair, const struct snug_me
 struct snug_compare_options {
     struct snug_workload workload;
     struct snug_effort effort; /* of one visit */
-    int n_pairs;
+    int n_pairs;               /* at most */
+    /* From n_pairs_min pairs on, stop when every interval is narrower than this to either side: a
+     * rule of the width alone, so that it does not favour an answer. 0: all n_pairs. */
+    double width_frac;
+    int n_pairs_min;
     uint64_t seed;
     const volatile int *stop;
     snug_compare_visit_fn on_visit;

@@ -47,6 +47,8 @@ static const struct {
     {"cache_bytes", SNUG_COLUMN_NUMBER},
     {"compute_bytes", SNUG_COLUMN_NUMBER},
     {"rss_peak_bytes", SNUG_COLUMN_NUMBER},
+    {"prefill_j_per_token", SNUG_COLUMN_NUMBER},
+    {"decode_j_per_token", SNUG_COLUMN_NUMBER},
     {"clock_hz_median", SNUG_COLUMN_NUMBER},
     {"temperature_c_max", SNUG_COLUMN_NUMBER},
     {"other_load_frac", SNUG_COLUMN_NUMBER},
@@ -110,6 +112,8 @@ static void put_figures(struct snug_table *t, const struct snug_measurement *m,
     snug_table_cell_number(t, (double)m->bytes.cache, 0);
     snug_table_cell_number(t, (double)m->bytes.compute, 0);
     snug_table_cell_positive(t, (double)m->bytes.rss_peak, 0);
+    snug_table_cell_positive(t, snug_measurement_prefill_j(m, w, NULL), 5);
+    snug_table_cell_positive(t, snug_measurement_decode_j(m, w, NULL), 5);
     snug_table_cell_number(t, m->conditions.clock_hz_median, 0);
     snug_table_cell_number(t, m->conditions.temperature_c_max, 1);
     snug_table_cell_number(t, m->other_load_frac, 4);
