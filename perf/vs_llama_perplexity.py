@@ -49,9 +49,10 @@ def peer_once(model, args, extra):
 
 
 def stamp(line):
-    """0.01.127.607: minutes, seconds, milliseconds, microseconds."""
-    m = re.search(r"(\d+)\.(\d\d)\.(\d{3})\.(\d{3}) I", line)
-    return int(m[1]) * 60 + int(m[2]) + int(m[3]) / 1e3 + int(m[4]) / 1e6
+    """0.01.127.607: minutes, seconds, milliseconds, microseconds. The last of a line: the final estimate
+    follows the guess of the remaining time ("ETA") without a line break, with a stamp each."""
+    minutes, seconds, milli, micro = re.findall(r"(\d+)\.(\d\d)\.(\d{3})\.(\d{3}) I", line)[-1]
+    return int(minutes) * 60 + int(seconds) + int(milli) / 1e3 + int(micro) / 1e6
 
 
 def peer_seconds(text):
@@ -71,6 +72,7 @@ def main():
     parser.add_argument("--chunks", type=int, default=40)
     parser.add_argument("-c", "--ctx", type=int, default=256)
     parser.add_argument("--runs", type=int, default=5, help="alternating pairs for the speed; 0: agreement only")
+    parser.add_argument("--speed-only", action="store_true", help="no agreement, only the pairs")
     parser.add_argument("--folder")
     args = parser.parse_args()
     folder = args.folder or tempfile.mkdtemp(prefix="snug-perplexity-")

@@ -1,0 +1,98 @@
+/* snug/law.h: how fast a machine is, as a law that is linear in bytes and FLOPs.
+ *
+ * A decode step costs, summed over tiers: the weight bytes read, by type; a fixed time per layer;
+ * the cache bytes read by attention; a fixed time per step. Prefill costs FLOPs by type, a fixed
+ * time per layer and per ubatch, and attention. The coefficients are fitted to measurements of the
+ * engine on this machine, or come from data sheets with a wide interval. */
+#ifndef SNUG_LAW_H
+#define SNUG_LAW_H
+
+#include "snug/machine.h"
+#include "snug/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SNUG_TIERS_MAX 3
+
+enum snug_tier_kind { SNUG_TIER_DEVICE, SNUG_TIER_HOST, SNUG_TIER_DISK };
+
+/* Arrays by type are indexed by ggml_type; every type that weights can be quantised to has a figure
+ * (interpolated where it was not measured; interpolated is told by is_measured). */
+struct snug_law_tier {
+    enum snug_tier_kind kind;
+    char name[64];  /* ggml's device name, "CPU", "disk" */
+    uint64_t bytes; /* memory of the tier that may be used, reserve already subtracted */
+    bool is_measured[SNUG_MODEL_TYPES_MAX];
+    double decode_s_per_byte[SNUG_MODEL_TYPES_MAX];    /* weights, one token at a time */
+    double prefill_s_per_flop[SNUG_MODEL_TYPES_MAX];   /* 2 * elements * tokens */
+    double cache_s_per_byte[SNUG_MODEL_TYPES_MAX];     /* K and V read by one decode step */
+    double attention_s_per_flop[SNUG_MODEL_TYPES_MAX]; /* prefill, by the type of K */
+    double layer_s;                                    /* per layer and decode step */
+    double layer_token_s;                              /* per layer and token of prefill */
+    double hop_s; /* per step when the activations pass to the next tier */
+};
+
+struct snug_law {
+    char machine[SNUG_NAME_MAX];  /* "this machine", "rtx4090" */
+    char build[64];               /* of libllama and ggml, "" for a data sheet */
+    char source[SNUG_SOURCE_MAX]; /* "calibrated in 24 s on 2026-11-27", "data sheet" */
+    struct snug_law_tier tiers[SNUG_TIERS_MAX]; /* fastest first; kinds in the order of the enum */
+    int n_tiers;
+    int n_threads;   /* that the host's figures hold for */
+    double step_s;   /* per decode step, outside layers */
+    double ubatch_s; /* per ubatch of prefill */
+    /* Truth lies between prediction * lo and prediction * hi in 90 of 100 (tokens per second). */
+    double decode_lo_frac, decode_hi_frac, prefill_lo_frac, prefill_hi_frac;
+};
+
+/* What one sequence of decode reads and one prompt computes, by tier. The weights that are looked
+ * up by row (the token embedding, unless it is also the output) are not counted. */
+struct snug_law_load {
+    uint64_t weight_bytes[SNUG_TIERS_MAX][SNUG_MODEL_TYPES_MAX];
+    uint64_t weight_elements[SNUG_TIERS_MAX][SNUG_MODEL_TYPES_MAX];
+    int64_t n_layer[SNUG_TIERS_MAX];
+    uint64_t cache_bytes_per_token[SNUG_TIERS_MAX]; /* K and V of one position, all layers there */
+    int type_k, type_v;
+    int64_t n_head, n_embd_head; /* of attention, for its FLOPs */
+    int64_t n_swa;               /* sliding window, 0 for none */
+    int64_t n_ubatch;
+    int n_hops; /* changes of tier along the layers */
+};
+
+struct snug_prediction {
+    double value, lo, hi; /* a 90 % interval */
+};
+
+/* Tokens per second of one sequence with `depth` tokens in the cache. Cost: some microseconds. */
+struct snug_prediction snug_law_decode_tps(const struct snug_law *law,
+                                           const struct snug_law_load *load, int64_t depth);
+/* Tokens per second over a prompt of n_prompt tokens behind `depth`. */
+struct snug_prediction snug_law_prefill_tps(const struct snug_law *law,
+                                            const struct snug_law_load *load, int64_t n_prompt,
+                                            int64_t depth);
+
+/* Names of machine presets, NULL at the end: "rtx4090". */
+const char *const *snug_law_presets(void);
+/* What `snug plan --machine` names. Zero: not given. */
+struct snug_law_request {
+    const char
+        *machine; /* "this", a preset, "custom", or the file of a saved `snug probe --json` */
+    uint64_t memory_bytes, vram_bytes, disk_bytes; /* limits; of custom: what is there */
+    double gpu_bps, ram_bps, disk_bps;             /* of custom */
+    const char *cache_folder;                      /* where calibrations are kept */
+    bool is_fresh;                                 /* calibrate again */
+    const volatile int *stop;
+    void (*progress)(const char *phase, void *data);
+    void *progress_data;
+};
+/* The law of a machine; "this" is calibrated once (30 s at most) and kept by fingerprint and build.
+ * Errors  SNUG_NOT_FOUND: names near ones; SNUG_BAD_INPUT: a file of another version, says so. */
+snug_status snug_law_open(const struct snug_law_request *request, struct snug_law *out,
+                          struct snug_error *err) SNUG_CHECKED;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,125 @@
+/* snug/plan.h: one joint plan, without running: a type per tensor, cache types, context, placement.
+ *
+ *   snug_model_open -> snug_law_open -> snug_sensitivity_* -> snug_plan_solve -> snug_plan_write
+ *
+ * The loss of a plan is a KL divergence against the source weights, in nats per token: the sum of
+ * the losses of its tensors (additive) and of its cache types. The solver is exact for that sum. */
+#ifndef SNUG_PLAN_H
+#define SNUG_PLAN_H
+
+#include "snug/engine.h"
+#include "snug/law.h"
+#include "snug/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SNUG_PLAN_TYPES_MAX 32
+#define SNUG_PLAN_DEPTHS_MAX 8
+#define SNUG_PLAN_NOTES_MAX 16
+#define SNUG_PLAN_NOTE_MAX 256
+
+/* ---- what a type costs in quality ---- */
+
+#define SNUG_SENSITIVITY_METHODS(X)                                                                \
+    X(POSITION, "position", "a guess by role and position; the last resort")                       \
+    X(WEIGHTS, "weights", "reconstruction error of the weights, no text needed")                   \
+    X(IMATRIX, "imatrix", "reconstruction error weighted by activation statistics")                \
+    X(KLD, "kld", "measured: KL divergence when one tensor group at a time is quantised")
+enum snug_sensitivity_method {
+#define X(id, name, text) SNUG_SENSITIVITY_##id,
+    SNUG_SENSITIVITY_METHODS(X)
+#undef X
+        SNUG_N_SENSITIVITY_METHODS
+};
+
+struct snug_loss {
+    float value, se; /* nats per token; value NAN: this tensor cannot have this type */
+};
+
+struct snug_sensitivity {
+    enum snug_sensitivity_method method;
+    char model_hash[65], text_hash[65], build[64];
+    int n_tensors;                  /* of the model, in its order */
+    int types[SNUG_PLAN_TYPES_MAX]; /* ggml_type, fewest bits first */
+    int n_types;
+    struct snug_loss *loss; /* [n_tensors][n_types], malloc'ed */
+    /* A plan's true loss lies between loss * lo and loss * hi in 90 of 100. */
+    double lo_frac, hi_frac;
+};
+
+/* Last resort, for models whose weights are not here: per type the error of quantising Gaussian
+ * weights, times a guess by role and position. */
+snug_status snug_sensitivity_position(const struct snug_model *model, struct snug_sensitivity *out,
+                                      struct snug_error *err) SNUG_CHECKED;
+void snug_sensitivity_clear(struct snug_sensitivity *s);
+const char *snug_sensitivity_method_name(enum snug_sensitivity_method method);
+
+/* ---- a plan ---- */
+
+enum snug_plan_grade {
+    SNUG_PLAN_USABLE,
+    SNUG_PLAN_SLOW,
+    SNUG_PLAN_IMPRACTICAL,
+    SNUG_PLAN_INFEASIBLE
+};
+const char *snug_plan_grade_name(enum snug_plan_grade grade);
+
+enum snug_plan_goal { SNUG_PLAN_CHAT, SNUG_PLAN_BATCH, SNUG_PLAN_LONG };
+
+struct snug_plan_tier {
+    char name[64];
+    uint64_t bytes_usable;                     /* limit of the tier */
+    uint64_t weights, cache, compute, reserve; /* planned bytes */
+    int64_t n_layer;
+};
+
+struct snug_plan {
+    char model_name[SNUG_MODEL_TEXT_MAX], model_hash[65], arch[SNUG_MODEL_TEXT_MAX];
+    char machine[SNUG_NAME_MAX], law_source[SNUG_SOURCE_MAX];
+    enum snug_plan_grade grade;
+    char reason[SNUG_PLAN_NOTE_MAX]; /* of the grade, in words */
+    /* the choice */
+    int n_tensors;
+    const char **names; /* of tensors, in the model's order; one block with the names, malloc'ed */
+    int *types;         /* ggml_type of each, malloc'ed */
+    int type_k, type_v; /* ggml_type of the cache */
+    bool flash_attn;
+    int64_t n_ctx; /* of all sequences together */
+    int64_t n_parallel, n_gpu_layers, n_batch, n_ubatch, n_threads;
+    bool use_mmap;
+    /* predictions */
+    uint64_t file_bytes; /* of the GGUF that snug quantize makes */
+    uint64_t n_params;
+    struct snug_plan_tier tiers[SNUG_TIERS_MAX];
+    int n_tiers;
+    uint64_t total_bytes; /* peak of memory, all tiers but disk */
+    int64_t depths[SNUG_PLAN_DEPTHS_MAX];
+    struct snug_prediction decode_tps[SNUG_PLAN_DEPTHS_MAX]; /* at each depth */
+    int n_depths;
+    int64_t n_prompt; /* that prefill and TTFT hold for */
+    struct snug_prediction prefill_tps, ttft_s;
+    struct snug_prediction loss;         /* KL divergence, nats per token */
+    enum snug_sensitivity_method method; /* of the loss */
+    double gap_frac; /* loss is within this share of the least possible; 0: proved least */
+    char notes[SNUG_PLAN_NOTES_MAX][SNUG_PLAN_NOTE_MAX]; /* what gave way, what is assumed */
+    int n_notes;
+};
+
+void snug_plan_clear(struct snug_plan *plan);
+void snug_plan_note(struct snug_plan *plan, const char *format, ...) SNUG_PRINTF(2, 3);
+
+/* plan.json, version 1: everything above. */
+snug_status snug_plan_write(const struct snug_plan *plan, const char *path,
+                            struct snug_error *err) SNUG_CHECKED;
+/* Errors  SNUG_BAD_INPUT: names the field and what is expected; also for another version. */
+snug_status snug_plan_read(const char *path, struct snug_plan *out,
+                           struct snug_error *err) SNUG_CHECKED;
+/* As text; malloc'ed, NULL when memory is out. */
+char *snug_plan_to_json(const struct snug_plan *plan);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
