@@ -108,6 +108,79 @@ struct snug_plan {
 };
 
 void snug_plan_clear(struct snug_plan *plan);
+
+/* ---- solving ---- */
+
+/* What a context of this shape takes beside the weights. */
+struct snug_plan_shape {
+    int64_t n_ctx, n_parallel, n_batch, n_ubatch, n_gpu_layers;
+    int type_k, type_v;
+    bool flash_attn, use_mmap;
+};
+struct snug_plan_bytes {
+    uint64_t cache, compute; /* all tiers together */
+    uint64_t base;           /* of the process with its vocabulary and without a model */
+};
+/* Errors  SNUG_INFEASIBLE: the engine refuses the shape. The answer must not depend on anything but
+ * the shape; it is asked once for each. */
+typedef snug_status (*snug_plan_bytes_fn)(const struct snug_plan_shape *shape,
+                                          struct snug_plan_bytes *out, void *data,
+                                          struct snug_error *err);
+
+struct snug_plan_request {
+    const struct snug_model *model;
+    const struct snug_law *law; /* its tiers' bytes are the budget */
+    const struct snug_sensitivity *sensitivity;
+    snug_plan_bytes_fn bytes; /* NULL: snug_plan_bytes_formula */
+    void *bytes_data;
+    enum snug_plan_goal goal;
+    int64_t n_ctx;        /* of one sequence; 0: 8192, or what the model was trained with if less;
+                             goal long: all that it was trained with */
+    int64_t n_parallel;   /* 0: 1, goal batch: 8 */
+    int64_t n_prompt;     /* for prefill and TTFT; 0: 512, goal long: half of n_ctx */
+    double target_tps;    /* decode at half the context; 0: none */
+    double target_ttft_s; /* 0: none */
+    double loss_max;      /* quality floor: no plan loses more; 0: none */
+    int type_floor;       /* quality floor: no tensor gets fewer bits per weight; -1: none */
+    uint64_t disk_bytes;  /* the file is not larger; 0: any size */
+};
+/* Zero with type_floor -1. */
+void snug_plan_request_init(struct snug_plan_request *out);
+
+/* The plan of least loss among those that fit and meet the targets; where no target is given:
+ * usable (SNUG_PLAN_USABLE_TPS) if that is to be had for a loss below SNUG_PLAN_LOSS_FAIR, else
+ * slow, else the least loss. Below SNUG_PLAN_LOSS_NONE plans count as equal, and the fastest is
+ * taken. The grade is INFEASIBLE, with the reason and what would do, when nothing fits or no plan
+ * meets the targets (it is then the fastest, or of least loss); that is no error. Errors
+ * SNUG_BAD_INPUT: model, law and sensitivity do not belong together. Cost    milliseconds; with
+ * many placements some 100 ms. Same request, same plan. */
+snug_status snug_plan_solve(const struct snug_plan_request *request, struct snug_plan *out,
+                            struct snug_error *err) SNUG_CHECKED;
+#define SNUG_PLAN_USABLE_TPS 6.0  /* faster than people read */
+#define SNUG_PLAN_SLOW_TPS 1.5    /* an answer of a paragraph takes a minute */
+#define SNUG_PLAN_LOSS_NONE 0.001 /* nats per token */
+#define SNUG_PLAN_LOSS_FAIR 0.1
+
+/* What given types (per tensor of the model, NULL: its own) and a given shape come to: bytes,
+ * speed, loss, grade. Types that the sensitivity does not know have no loss: NAN. */
+snug_status snug_plan_evaluate(const struct snug_plan_request *request, const int *types,
+                               const struct snug_plan_shape *shape, struct snug_plan *out,
+                               struct snug_error *err) SNUG_CHECKED;
+
+/* The menu: plans that no other beats in both loss and decode speed, fastest first; at most n_max,
+ * malloc'ed. Cost: n_max times that of one plan. */
+snug_status snug_plan_menu(const struct snug_plan_request *request, int n_max,
+                           struct snug_plan **out_plans, int *out_n,
+                           struct snug_error *err) SNUG_CHECKED;
+
+/* Cache and compute bytes by formulas: all layers of full attention, or a window on every layer
+ * that has one. The fast path, and the only one for a machine that is not here. */
+snug_status snug_plan_bytes_formula(const struct snug_plan_shape *shape,
+                                    struct snug_plan_bytes *out, void *model,
+                                    struct snug_error *err) SNUG_CHECKED;
+/* What K and V of these types lose, in nats per token (measured on small models; see cache_loss.c).
+ */
+double snug_plan_cache_loss(int type_k, int type_v);
 void snug_plan_note(struct snug_plan *plan, const char *format, ...) SNUG_PRINTF(2, 3);
 
 /* plan.json, version 1: everything above. */
