@@ -178,6 +178,19 @@ snug_status snug_plan_menu(const struct snug_plan_request *request, int n_max,
 snug_status snug_plan_bytes_formula(const struct snug_plan_shape *shape,
                                     struct snug_plan_bytes *out, void *model,
                                     struct snug_error *err) SNUG_CHECKED;
+/* Cache and compute bytes as libllama states them for a model that need not have its weights here
+ * (a no-alloc load of its header, about 10 ms a shape). Pass snug_plan_oracle_bytes and the oracle
+ * as bytes and bytes_data of a request. One oracle serves one thread. */
+struct snug_plan_oracle;
+/* gguf_path: a file of the model, or of its header alone (snug_model_shape_file); both pointers are
+ * kept. stop may be NULL. */
+snug_status snug_plan_oracle_open(const struct snug_model *model, const char *gguf_path,
+                                  const struct snug_machine *machine, const volatile int *stop,
+                                  struct snug_plan_oracle **out,
+                                  struct snug_error *err) SNUG_CHECKED;
+snug_status snug_plan_oracle_bytes(const struct snug_plan_shape *shape, struct snug_plan_bytes *out,
+                                   void *oracle, struct snug_error *err);
+void snug_plan_oracle_close(struct snug_plan_oracle *oracle);
 /* What K and V of these types lose, in nats per token (measured on small models; see cache_loss.c).
  */
 double snug_plan_cache_loss(int type_k, int type_v);

@@ -41,6 +41,10 @@ struct cli_args {
     int64_t n_chunks, n_items;
     const char *workload; /* a workload file */
     const char *depths;   /* of bench: a comma list */
+    const char *machine, *goal, *min_quality, *sensitivity; /* of plan */
+    bool pareto, compare, shadow, commands, verify;
+    uint64_t vram_bytes, ram_bytes, disk_bytes;
+    double gpu_gbps, ram_gbps, disk_gbps, target_tps, target_ttft_s;
     uint64_t memory_bytes;
     double time_s;
     int64_t n_pairs, n_trials, seed, n_prompt, n_gen, n_depth, n_parallel, n_ctx, n_layer,
@@ -115,5 +119,6 @@ int cmd_compare(const struct cli_args *args);
 int cmd_eval(const struct cli_args *args);
 int cmd_trace(const struct cli_args *args);
 int cmd_lab(const struct cli_args *args);
+int cmd_plan(const struct cli_args *args);
 
 #endif

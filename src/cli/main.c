@@ -72,6 +72,15 @@ const struct cli_command cli_commands[] = {
      "whole configuration counts, cache types too. Tables of speed show the result from then on.",
      "snug eval model-q4_0.gguf --reference model-f16.gguf --text wiki.txt", 2048, cmd_eval, true,
      false},
+    {"plan", "MODEL", "what fits, how fast, at what loss: types, cache, placement, without running",
+     "MODEL is a GGUF file, a Hugging Face folder, a preset or a URL (only headers are read). One type\n"
+     "per tensor, cache types, context and placement are chosen together: the least loss that fits "
+     "in\n"
+     "memory and is fast enough. Every figure has an interval; the search proves that no other "
+     "choice\n"
+     "loses less. The machine is this one, measured once, or a preset.\n"
+     "Make the file with snug quantize --plan.",
+     "snug plan model-f16.gguf --memory 6GiB -o plan.json", 262144, cmd_plan, false, false},
     {"trace", "MODEL", "one request as a timeline: load, tokenise, prefill, decode, sampling",
      "Writes a trace for ui.perfetto.dev or chrome://tracing: one event for every ubatch of "
      "prefill,\n"

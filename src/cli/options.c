@@ -1,6 +1,7 @@
 /* snug:long one row per option: the table is the manual */
 /* The option table. A row gives parsing, --help and the error texts; a bit mask says which commands
  * take it. Knob rows of the engine become options of the commands that measure. */
+#include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,13 +27,14 @@ enum {
     COMPARE = 4096,
     LAB = 8192,
     TRACE = 16384,
+    PLAN = 262144,
     TASK = BENCH | TUNE | PICK | RUN | COMPARE,
     STORED = BENCH | TUNE | FRONT | HISTORY | EXPORT | PICK | RUN | REPORT | COMPARE | EVAL | LAB,
-    ALL = 2047 | COMPARE | EVAL | TRACE | LAB
+    ALL = 2047 | COMPARE | EVAL | TRACE | LAB | PLAN
 };
 
 /* LIST: this word and those behind it that hold < or >. */
-enum kind { FLAG, TEXT, CHOICE, BYTES, SECONDS, INT, LIST };
+enum kind { FLAG, TEXT, CHOICE, BYTES, SECONDS, INT, NUMBER, LIST };
 
 struct option {
     const char *name; /* without "--" */
@@ -109,6 +111,47 @@ static const struct option OPTIONS[] = {
      "longest answer in tokens (default 128)"},
     {"floor", 0, FLAG, AT(floor), 0, NULL, EVAL, 0, 0,
      "also how much the same config differs from itself at another batch shape"},
+    {"machine", 0, TEXT, AT(machine), 0, "M", PLAN, 0, 0,
+     "this (default: measured once), a preset such as rtx4090 or cpu-32g, a file of snug probe "
+     "--json, or custom"},
+    {"memory", 0, BYTES, AT(memory_bytes), 0, "SIZE", PLAN, 0, 0,
+     "memory of the host that the model may use (default: what is free, less a reserve)"},
+    {"vram", 0, BYTES, AT(vram_bytes), 0, "SIZE", PLAN, 0, 0,
+     "memory of the GPU that may be used (default: the machine's, less a reserve)"},
+    {"ram", 0, BYTES, AT(ram_bytes), 0, "SIZE", PLAN, 0, 0, "memory of a custom machine"},
+    {"disk", 0, BYTES, AT(disk_bytes), 0, "SIZE", PLAN, 0, 0, "most bytes of the file"},
+    {"gpu-bw", 0, NUMBER, AT(gpu_gbps), 0, "GB/S", PLAN, 0, 0, "GPU bandwidth of a custom machine"},
+    {"ram-bw", 0, NUMBER, AT(ram_gbps), 0, "GB/S", PLAN, 0, 0,
+     "memory bandwidth of a custom machine"},
+    {"disk-bw", 0, NUMBER, AT(disk_gbps), 0, "GB/S", PLAN, 0, 0,
+     "disk bandwidth of a custom machine"},
+    {"context", 'c', INT, AT(n_ctx), 0, "N", PLAN, 16, 1 << 28,
+     "context of each sequence (default 8192, or what the model was trained for if less)"},
+    {"parallel", 0, INT, AT(n_parallel), 0, "N", PLAN, 1, 256, "sequences at once (default 1)"},
+    {"prompt", 'p', INT, AT(n_prompt), AT(has_prompt), "N", PLAN, 1, 1 << 24,
+     "tokens of prompt that TTFT is stated for (default 512)"},
+    {"for", 0, CHOICE, AT(goal), 0, "chat|batch|long", PLAN, 0, 0,
+     "what it is for: one chat, many sequences, or the longest context (default chat)"},
+    {"target-tps", 0, NUMBER, AT(target_tps), 0, "X", PLAN, 0, 0,
+     "decode speed to reach, tokens per second at half the context"},
+    {"target-ttft", 0, SECONDS, AT(target_ttft_s), 0, "TIME", PLAN, 0, 0,
+     "time to the first token of the prompt not to exceed"},
+    {"min-quality", 0, TEXT, AT(min_quality), 0, "Q", PLAN, 0, 0,
+     "quality floor: a type (no tensor below it: q4_0, q4_k), or a share of 1 (0.98: the chosen "
+     "token's probability on average, exp(-KLD))"},
+    {"sensitivity", 0, TEXT, AT(sensitivity), 0, "FILE", PLAN, 0, 0,
+     "losses from snug sensitivity -o FILE (default: made from the weights where they are here)"},
+    {"pareto", 0, FLAG, AT(pareto), 0, NULL, PLAN, 0, 0,
+     "the whole menu: plans that nothing beats in both speed and loss"},
+    {"compare", 0, FLAG, AT(compare), 0, NULL, PLAN, 0, 0,
+     "beside it the uniform recipes (Q4_K_M and others) on the same machine"},
+    {"shadow", 0, FLAG, AT(shadow), 0, NULL, PLAN, 0, 0,
+     "what 1 GiB more, less context or one step of cache type would buy (solved again)"},
+    {"commands", 0, FLAG, AT(commands), 0, NULL, PLAN, 0, 0,
+     "the commands that make and run it: llama.cpp, Ollama, Transformers, systemd"},
+    {"verify", 0, FLAG, AT(verify), 0, NULL, PLAN, 0, 0,
+     "make the file and run it at full context: predicted against measured"},
+    {"refresh", 0, FLAG, AT(refresh), 0, NULL, PLAN, 0, 0, "measure this machine again"},
     {"repetitions", 'r', INT, AT(repetitions), 0, "N", BENCH, 1, SNUG_BLOCKS_MAX,
      "exactly so many timed blocks (default: 3 to 16, until the spread is under 2 %)"},
     {"dry-run", 0, FLAG, AT(dry_run), 0, NULL, BENCH, 0, 0,
@@ -131,7 +174,7 @@ static const struct option OPTIONS[] = {
     {"shape-only", 0, FLAG, AT(shape_only), 0, NULL, SYNTH, 0, 0,
      "a sparse file with headers and no weights, a few kB on disk"},
     {"layers", 0, INT, AT(n_layer), 0, "N", SYNTH, 1, 1024, "cut the model to so many layers"},
-    {"output", 'o', TEXT, AT(output), 0, "FILE", SYNTH | REPORT | EXPORT | TRACE, 0, 0,
+    {"output", 'o', TEXT, AT(output), 0, "FILE", SYNTH | REPORT | EXPORT | TRACE | PLAN, 0, 0,
      "where to write"},
     {"output", 'o', TEXT, AT(output), 0, "FOLDER", LAB, 0, 0,
      "where results go (default ./snug-lab-TITLE)"},
@@ -238,6 +281,16 @@ static bool is_choice(const char *choices, const char *text)
     return false;
 }
 
+static bool parse_number(const char *text, double above, double *out)
+{
+    char *end = NULL;
+    const double value = strtod(text, &end);
+    if (end == text || *end || !isfinite(value) || value <= above)
+        return false;
+    *out = value;
+    return true;
+}
+
 static bool take_value(const struct option *o, const char *text, struct cli_args *out)
 {
     char *base = (char *)out;
@@ -264,6 +317,11 @@ static bool take_value(const struct option *o, const char *text, struct cli_args
         break;
     case SECONDS:
         status = snug_seconds_parse(text, (double *)(base + o->at), &err);
+        break;
+    case NUMBER:
+        if (!parse_number(text, (double)o->min, (double *)(base + o->at)))
+            status = snug_fail(&err, SNUG_BAD_INPUT, "'%s' is no number above %lld", text,
+                               (long long)o->min);
         break;
     case INT:
         status = snug_int_parse(name, text, o->min, o->max, (int64_t *)(base + o->at), &err);

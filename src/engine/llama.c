@@ -92,6 +92,7 @@ static snug_status ask_dry(struct llama_engine *e, const struct snug_config *con
         out->is_feasible = true;
         read_bytes(snug_json_get(root, "bytes"), &out->bytes);
         e->rss_vocabulary = (uint64_t)snug_json_get_int(root, "rss", 0);
+        out->bytes.rss_base = e->rss_vocabulary;
         const char *fa = snug_json_get_string(snug_json_get(root, "effective"), "flash_attn", "");
         *out_flash_attn = strcmp(fa, "on") == 0;
     } else {

@@ -1,0 +1,34 @@
+/* What `snug plan` shares among its files: what was opened, and how it is shown. */
+#ifndef SNUG_CLI_PLAN_H
+#define SNUG_CLI_PLAN_H
+
+#include "base/buffer.h"
+#include "cli/cli.h"
+#include "snug/plan.h"
+
+struct cli_planning {
+    const struct cli_args *args;
+    struct snug_machine machine;
+    struct snug_model model;
+    struct snug_law law;
+    struct snug_sensitivity sensitivity;
+    struct snug_plan_oracle *oracle;
+    struct snug_plan_request request;
+    struct snug_plan plan;
+    char shape_path[4096]; /* a GGUF of the model's header */
+};
+
+/* The plan as text: verdict first. */
+void cli_plan_put(struct snug_buffer *out, const struct cli_planning *p);
+/* "--pareto", "--compare", "--shadow": tables below it. */
+snug_status cli_plan_put_menu(struct snug_buffer *out, const struct cli_planning *p,
+                              struct snug_error *err) SNUG_CHECKED;
+snug_status cli_plan_put_compare(struct snug_buffer *out, const struct cli_planning *p,
+                                 struct snug_error *err) SNUG_CHECKED;
+snug_status cli_plan_put_shadow(struct snug_buffer *out, const struct cli_planning *p,
+                                struct snug_error *err) SNUG_CHECKED;
+/* "5.12 bits", "23.4 (20.1 to 26.0)": figures of a plan. */
+double cli_plan_bits(const struct snug_plan *plan);
+double cli_plan_mid_tps(const struct snug_plan *plan);
+
+#endif

@@ -1,0 +1,207 @@
+/* Tables below a plan: the menu, uniform recipes beside it, and what more of something would buy.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/plan.h"
+#include "report/table.h"
+#include "snug/units.h"
+
+enum { MENU = 64, TYPE_F16 = 1, TYPE_Q8_0 = 8, TYPE_Q4_0 = 2 };
+
+static void open_table(struct snug_table *table)
+{
+    snug_table_column(table, "plan", SNUG_COLUMN_TEXT);
+    snug_table_column(table, "file", SNUG_COLUMN_TEXT);
+    snug_table_column(table, "bits", SNUG_COLUMN_NUMBER);
+    snug_table_column(table, "KV", SNUG_COLUMN_TEXT);
+    snug_table_column(table, "GPU layers", SNUG_COLUMN_NUMBER);
+    snug_table_column(table, "context", SNUG_COLUMN_NUMBER);
+    snug_table_column(table, "memory", SNUG_COLUMN_TEXT);
+    snug_table_column(table, "decode t/s", SNUG_COLUMN_NUMBER);
+    snug_table_column(table, "prefill t/s", SNUG_COLUMN_NUMBER);
+    snug_table_column(table, "loss KLD", SNUG_COLUMN_NUMBER);
+    snug_table_column(table, "verdict", SNUG_COLUMN_TEXT);
+}
+
+static void put_row(struct snug_table *table, const char *name, const struct snug_plan *plan)
+{
+    char text[SNUG_UNIT_TEXT_MAX], kv[64];
+    snprintf(kv, sizeof kv, "%s/%s", snug_model_type_name(plan->type_k),
+             snug_model_type_name(plan->type_v));
+    snug_table_cell_text(table, name);
+    snug_table_cell_text(table, snug_bytes_text(plan->file_bytes, text));
+    snug_table_cell_number(table, cli_plan_bits(plan), 2);
+    snug_table_cell_text(table, kv);
+    snug_table_cell_number(table, (double)plan->n_gpu_layers, 0);
+    snug_table_cell_number(table, (double)(plan->n_ctx / plan->n_parallel), 0);
+    snug_table_cell_text(table, snug_bytes_text(plan->total_bytes, text));
+    snug_table_cell_number(table, cli_plan_mid_tps(plan), 1);
+    snug_table_cell_number(table, plan->prefill_tps.value, 1);
+    if (isfinite(plan->loss.value))
+        snug_table_cell_number(table, plan->loss.value, 4);
+    else
+        snug_table_cell_empty(table);
+    snug_table_cell_text(table, snug_plan_grade_name(plan->grade));
+    snug_table_row_end(table);
+}
+
+static void finish(struct snug_table *table, struct snug_buffer *out)
+{
+    snug_table_render(table, SNUG_TABLE_MD, out);
+    snug_table_clear(table);
+}
+
+/* ---- the menu ---- */
+
+snug_status cli_plan_put_menu(struct snug_buffer *out, const struct cli_planning *p,
+                              struct snug_error *err)
+{
+    struct snug_plan *plans = NULL;
+    int n = 0;
+    struct snug_table table = {.n_columns = 0};
+    const snug_status status = snug_plan_menu(&p->request, MENU, &plans, &n, err);
+    if (status != SNUG_OK)
+        return status;
+    snug_buffer_printf(out, "\nmenu: %d plans that no other beats in both speed and loss\n", n);
+    open_table(&table);
+    for (int i = 0; i < n; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "%d", i + 1);
+        put_row(&table, name, &plans[i]);
+        snug_plan_clear(&plans[i]);
+    }
+    free(plans);
+    finish(&table, out);
+    return SNUG_OK;
+}
+
+/* ---- beside the recipes ---- */
+
+/* Recipe types at the placement that makes them fastest and fits; whatever comes nearest else. */
+static snug_status best_placement(const struct cli_planning *p, const int *types,
+                                  struct snug_plan *out, struct snug_error *err)
+{
+    struct snug_plan best = {.n_tensors = 0};
+    const int64_t most = p->law.tiers[0].kind == SNUG_TIER_DEVICE ? p->model.n_layer + 1 : 0;
+    snug_status status = SNUG_OK;
+    for (int64_t g = most; g >= 0 && status == SNUG_OK; g--) {
+        struct snug_plan plan;
+        const struct snug_plan_shape shape = {.n_ctx = p->plan.n_ctx,
+                                              .n_parallel = p->plan.n_parallel,
+                                              .n_batch = p->plan.n_batch,
+                                              .n_ubatch = 512,
+                                              .n_gpu_layers = g,
+                                              .type_k = TYPE_F16,
+                                              .type_v = TYPE_F16,
+                                              .flash_attn = true};
+        status = snug_plan_evaluate(&p->request, types, &shape, &plan, err);
+        if (status != SNUG_OK)
+            break;
+        const bool is_worse_grade = best.n_tensors > 0 && plan.grade == SNUG_PLAN_INFEASIBLE;
+        if (best.n_tensors == 0 ||
+            (!is_worse_grade && (best.grade == SNUG_PLAN_INFEASIBLE ||
+                                 cli_plan_mid_tps(&plan) > cli_plan_mid_tps(&best)))) {
+            snug_plan_clear(&best);
+            best = plan;
+        } else {
+            snug_plan_clear(&plan);
+        }
+    }
+    if (status == SNUG_OK)
+        *out = best;
+    else
+        snug_plan_clear(&best);
+    return status;
+}
+
+snug_status cli_plan_put_compare(struct snug_buffer *out, const struct cli_planning *p,
+                                 struct snug_error *err)
+{
+    static const char *const recipes[] = {"f16",  "q8_0",   "q6_k", "q5_k_m", "q4_k_m",
+                                          "q4_0", "q3_k_m", "q2_k", NULL};
+    struct snug_table table = {.n_columns = 0};
+    int *types = malloc((size_t)p->model.n_tensors * sizeof *types);
+    snug_status status = types ? SNUG_OK : snug_fail(err, SNUG_NO_MEMORY, "no memory for recipes");
+    open_table(&table);
+    put_row(&table, "snug", &p->plan);
+    for (int i = 0; recipes[i] && status == SNUG_OK; i++) {
+        struct snug_plan plan;
+        uint64_t bytes = 0;
+        status = snug_engine_recipe(p->shape_path, recipes[i], false, types, &bytes, err);
+        if (status == SNUG_OK)
+            status = best_placement(p, types, &plan, err);
+        if (status != SNUG_OK)
+            break;
+        put_row(&table, recipes[i], &plan);
+        snug_plan_clear(&plan);
+    }
+    free(types);
+    snug_buffer_puts(out,
+                     "\nuniform recipes of llama-quantize with an f16 cache, placed where each "
+                     "is fastest\n");
+    finish(&table, out);
+    return status;
+}
+
+/* ---- shadow prices ---- */
+
+static snug_status put_variant(struct snug_table *table, const char *name,
+                               const struct snug_plan_request *request, struct snug_error *err)
+{
+    struct snug_plan plan;
+    const snug_status status = snug_plan_solve(request, &plan, err);
+    if (status != SNUG_OK)
+        return status;
+    put_row(table, name, &plan);
+    snug_plan_clear(&plan);
+    return SNUG_OK;
+}
+
+snug_status cli_plan_put_shadow(struct snug_buffer *out, const struct cli_planning *p,
+                                struct snug_error *err)
+{
+    const int64_t n_ctx = p->plan.n_ctx / p->plan.n_parallel;
+    struct snug_table table = {.n_columns = 0};
+    struct snug_law law = p->law;
+    struct snug_plan_request more = p->request;
+    snug_status status = SNUG_OK;
+    open_table(&table);
+    put_row(&table, "as planned", &p->plan);
+    more.law = &law;
+    for (int i = 0; i < law.n_tiers && status == SNUG_OK; i++) {
+        char name[96];
+        if (law.tiers[i].kind == SNUG_TIER_DISK)
+            continue;
+        law = p->law;
+        law.tiers[i].bytes += 1ull << 30;
+        snprintf(name, sizeof name, "1 GiB more of %s", law.tiers[i].name);
+        status = put_variant(&table, name, &more, err);
+    }
+    law = p->law;
+    if (status == SNUG_OK && n_ctx > 4096 + 16) {
+        more.n_ctx = n_ctx - 4096;
+        status = put_variant(&table, "4096 less context", &more, err);
+    }
+    /* A step of the cache's type, with the same weights. */
+    const int step = p->plan.type_k == TYPE_F16 ? TYPE_Q8_0 : TYPE_Q4_0;
+    const struct snug_plan_shape shape = {.n_ctx = p->plan.n_ctx,
+                                          .n_parallel = p->plan.n_parallel,
+                                          .n_batch = p->plan.n_batch,
+                                          .n_ubatch = p->plan.n_ubatch,
+                                          .n_gpu_layers = p->plan.n_gpu_layers,
+                                          .type_k = step,
+                                          .type_v = step,
+                                          .flash_attn = true};
+    struct snug_plan plan;
+    if (status == SNUG_OK)
+        status = snug_plan_evaluate(&p->request, p->plan.types, &shape, &plan, err);
+    if (status == SNUG_OK) {
+        put_row(&table, "one cache step down", &plan);
+        snug_plan_clear(&plan);
+    }
+    snug_buffer_puts(out, "\nwhat a little more or less would buy, each solved again\n");
+    finish(&table, out);
+    return status;
+}

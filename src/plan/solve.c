@@ -1,0 +1,474 @@
+/* The joint search: types by knapsack inside, cache types, placement and ubatch around it.
+ *
+ * A candidate fixes everything but the types; its bound is the relaxation's. Candidates are looked
+ * at in order of their bounds, and the search ends when the next bound is no better than what is
+ * known: the rest cannot win. A target of speed is priced: types minimise loss + price * seconds,
+ * and the smallest price that meets the target is found by bisection. Every price gives a lower
+ * bound on the loss of all plans that meet the target (Lagrangian duality), so the gap is known.
+ * Source: H. Everett, Generalized Lagrange multiplier method, Operations Research 11 (1963). */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "plan/problem.h"
+#include "plan/solve.h"
+#include "snug/units.h"
+
+#define BISECTIONS 24
+
+/* ---- one candidate ---- */
+
+/* Seconds that types may cost: what a target leaves after everything that types do not change. */
+struct allowance {
+    double decode_s, prompt_s; /* HUGE_VAL: no target */
+};
+
+static double mid_tps(const struct snug__problem *p, const struct snug_plan *plan)
+{
+    double tps = plan->decode_tps[0].value;
+    for (int i = 0; i < plan->n_depths; i++)
+        tps = plan->depths[i] <= p->n_ctx / 2 ? plan->decode_tps[i].value : tps;
+    return tps;
+}
+
+/* A hair of tolerance: bisection ends at the target from above. */
+static bool is_met(const struct snug__targets *g, const struct snug__problem *p,
+                   const struct snug_plan *plan)
+{
+    return (g->tps <= 0.0 || mid_tps(p, plan) >= g->tps * (1.0 - 1e-9)) &&
+           (g->ttft_s <= 0.0 || plan->ttft_s.value <= g->ttft_s * (1.0 + 1e-9));
+}
+
+struct attempt {
+    const struct snug__problem *p;
+    const struct snug__candidate *c;
+    const struct snug__targets *targets;
+    struct allowance allowance;
+    int *types, *best_types;
+    double best_loss; /* of best_types: weights alone; HUGE_VAL: none meets the targets */
+    double bound;     /* of weights alone */
+};
+
+/* Whether types use no more seconds than allowed. */
+static bool is_allowed(const struct attempt *a, const int *types)
+{
+    const double slack = 1.0 + 1e-12;
+    return (isinf(a->allowance.decode_s) ||
+            snug__types_decode_s(a->p, a->c, types) <= a->allowance.decode_s * slack) &&
+           (isinf(a->allowance.prompt_s) ||
+            snug__types_prompt_s(a->p, a->c, types) <= a->allowance.prompt_s * slack);
+}
+
+/* price: nats for using all of what is allowed once. */
+static snug_status attempt_price(struct attempt *a, double price, bool is_exact, bool *out_is_met,
+                                 struct snug_error *err)
+{
+    const bool has_decode = !isinf(a->allowance.decode_s),
+               has_prompt = !isinf(a->allowance.prompt_s);
+    struct snug__types_answer answer;
+    const struct snug__prices prices = {
+        .loss = isinf(price) ? 0.0 : 1.0,
+        .decode = has_decode ? (isinf(price) ? 1.0 : price) / a->allowance.decode_s : 0.0,
+        .prompt = has_prompt ? (isinf(price) ? 1.0 : price) / a->allowance.prompt_s : 0.0};
+    const snug_status status =
+        snug__types_solve(a->p, a->c, &prices, is_exact, a->types, &answer, err);
+    if (status != SNUG_OK)
+        return status;
+    *out_is_met = is_allowed(a, a->types);
+    if (!isinf(price))
+        a->bound = fmax(a->bound, answer.bound - price * (has_decode + has_prompt));
+    if (*out_is_met && answer.loss < a->best_loss) {
+        a->best_loss = answer.loss;
+        memcpy(a->best_types, a->types, (size_t)a->p->n_tensors * sizeof *a->types);
+    }
+    return SNUG_OK;
+}
+
+static snug_status bisect(struct attempt *a, struct snug_error *err)
+{
+    bool met = false;
+    snug_status status = attempt_price(a, HUGE_VAL, false, &met, err);
+    if (status != SNUG_OK || !met)
+        return status;               /* even the fastest types are too slow */
+    double low = -30.0, high = 20.0; /* ln of the price */
+    for (int i = 0; i < BISECTIONS && status == SNUG_OK; i++) {
+        const double mid = (low + high) / 2.0;
+        status = attempt_price(a, exp(mid), false, &met, err);
+        *(met ? &high : &low) = mid;
+    }
+    /* The relaxation's choice is good; the exact one at the same price, a little better. */
+    if (status == SNUG_OK)
+        status = attempt_price(a, exp(high), true, &met, err);
+    return status;
+}
+
+static void set_allowance(struct attempt *a, const struct snug_plan *plan)
+{
+    const double decode = snug__types_decode_s(a->p, a->c, plan->types);
+    const double prompt = snug__types_prompt_s(a->p, a->c, plan->types);
+    const double fixed = 1.0 / mid_tps(a->p, plan) - decode;
+    const double fixed_prompt = plan->ttft_s.value - prompt;
+    a->allowance = (struct allowance){HUGE_VAL, HUGE_VAL};
+    if (a->targets->tps > 0.0)
+        a->allowance.decode_s = fmax(1.0 / a->targets->tps - fixed, 1e-12);
+    if (a->targets->ttft_s > 0.0)
+        a->allowance.prompt_s = fmax(a->targets->ttft_s - fixed_prompt, 1e-12);
+}
+
+/* When nothing is lost that anybody sees, take speed for it: the largest price of seconds at which
+ * the loss stays below SNUG_PLAN_LOSS_NONE. */
+static snug_status take_speed(struct attempt *a, double loss_free, struct snug_plan *plan,
+                              struct snug_error *err)
+{
+    const double decode = snug__types_decode_s(a->p, a->c, plan->types);
+    double low = -30.0, high = 20.0;
+    bool has_found = false;
+    snug_status status = SNUG_OK;
+    for (int i = 0; i < BISECTIONS && status == SNUG_OK; i++) {
+        const double mid = (low + high) / 2.0;
+        struct snug__types_answer answer;
+        const struct snug__prices prices = {.loss = 1.0, .decode = exp(mid) / decode};
+        status =
+            snug__types_solve(a->p, a->c, &prices, i == BISECTIONS - 1, a->types, &answer, err);
+        const bool is_free = status == SNUG_OK && answer.loss <= loss_free;
+        *(is_free ? &low : &high) = mid;
+        if (is_free) {
+            memcpy(a->best_types, a->types, (size_t)a->p->n_tensors * sizeof *a->types);
+            has_found = true;
+        }
+    }
+    struct snug_plan faster;
+    if (status != SNUG_OK || !has_found)
+        return status;
+    status = snug__plan_fill(a->p, a->c, a->best_types, &faster, err);
+    if (status != SNUG_OK)
+        return status;
+    if (mid_tps(a->p, &faster) > mid_tps(a->p, plan) && is_met(a->targets, a->p, &faster)) {
+        faster.gap_frac = plan->gap_frac;
+        snug_plan_clear(plan);
+        *plan = faster;
+    } else {
+        snug_plan_clear(&faster);
+    }
+    return SNUG_OK;
+}
+
+static snug_status solve_free(struct attempt *a, struct snug_plan *out, struct snug_error *err)
+{
+    struct snug__types_answer answer;
+    const struct snug__prices prices = {.loss = 1.0};
+    snug_status status = snug__types_solve(a->p, a->c, &prices, true, a->types, &answer, err);
+    if (status == SNUG_OK)
+        status = snug__plan_fill(a->p, a->c, a->types, out, err);
+    if (status != SNUG_OK)
+        return status;
+    a->bound = answer.bound;
+    a->best_loss = answer.loss;
+    return SNUG_OK;
+}
+
+static snug_status solve_candidate(struct attempt *a, struct snug_plan *out, bool *out_is_met,
+                                   struct snug_error *err)
+{
+    snug_status status = solve_free(a, out, err);
+    if (status != SNUG_OK)
+        return status;
+    *out_is_met = out->grade != SNUG_PLAN_INFEASIBLE && is_met(a->targets, a->p, out);
+    if (out->grade != SNUG_PLAN_INFEASIBLE && !*out_is_met) {
+        a->best_loss = HUGE_VAL;
+        set_allowance(a, out);
+        status = bisect(a, err);
+        if (status == SNUG_OK && a->best_loss < HUGE_VAL) {
+            snug_plan_clear(out);
+            status = snug__plan_fill(a->p, a->c, a->best_types, out, err);
+            if (status != SNUG_OK)
+                return status;
+            *out_is_met = is_met(a->targets, a->p, out);
+        }
+    }
+    const double gap = out->loss.value - (a->bound + a->c->cache_loss);
+    out->gap_frac = gap > 1e-12 && out->loss.value > 0.0 ? gap / out->loss.value : 0.0;
+    const double loss_free = SNUG_PLAN_LOSS_NONE - a->c->cache_loss;
+    if (status == SNUG_OK && *out_is_met && a->best_loss < loss_free)
+        status = take_speed(a, loss_free, out, err);
+    if (status != SNUG_OK)
+        snug_plan_clear(out);
+    return status;
+}
+
+/* ---- all candidates ---- */
+
+/* Least possible loss and most possible speed of a candidate, cheaply: for the order of the search
+ * and for its end. */
+struct ranked {
+    struct snug__candidate c;
+    double floor;   /* max(bound, what counts as none) */
+    double tps_max; /* at half the context with the smallest seconds of every tensor */
+    int index;
+};
+
+static int compare_ranked(const void *a, const void *b)
+{
+    const struct ranked *x = a, *y = b;
+    if (x->floor < y->floor || x->floor > y->floor)
+        return x->floor < y->floor ? -1 : 1;
+    if (x->tps_max < y->tps_max || x->tps_max > y->tps_max)
+        return x->tps_max > y->tps_max ? -1 : 1;
+    return x->index - y->index;
+}
+
+static snug_status rank_one(const struct snug__problem *p, struct ranked *r, int *types,
+                            struct snug_error *err)
+{
+    struct snug__types_answer answer;
+    struct snug_plan plan;
+    const struct snug__prices by_loss = {.loss = 1.0}, by_time = {.decode = 1.0};
+    r->floor = HUGE_VAL;
+    snug_status status = snug__types_solve(p, &r->c, &by_loss, false, types, &answer, err);
+    if (status != SNUG_OK)
+        return status == SNUG_INFEASIBLE ? SNUG_OK : status;
+    r->c.bound = answer.bound + r->c.cache_loss;
+    r->floor = fmax(r->c.bound, SNUG_PLAN_LOSS_NONE);
+    status = snug__types_solve(p, &r->c, &by_time, false, types, &answer, err);
+    if (status == SNUG_OK)
+        status = snug__plan_fill(p, &r->c, types, &plan, err);
+    if (status != SNUG_OK)
+        return status;
+    r->tps_max = plan.grade == SNUG_PLAN_INFEASIBLE ? 0.0 : mid_tps(p, &plan) * 1.02;
+    snug_plan_clear(&plan);
+    return SNUG_OK;
+}
+
+snug_status snug__search_open(struct snug__search *s, const struct snug_plan_request *request,
+                              struct snug_error *err)
+{
+    struct snug__candidate *list = NULL;
+    *s = (struct snug__search){.n = 0};
+    snug_status status = snug__problem_init(&s->p, request, err);
+    if (status != SNUG_OK)
+        return status;
+    int n = 0;
+    status = snug__candidates(&s->p, &list, &n, err);
+    s->types = malloc((size_t)s->p.n_tensors * sizeof *s->types);
+    s->best_types = malloc((size_t)s->p.n_tensors * sizeof *s->best_types);
+    s->ranked = status == SNUG_OK ? calloc((size_t)n + 1, sizeof *s->ranked) : NULL;
+    if (status == SNUG_OK && (!s->types || !s->best_types || !s->ranked))
+        status = snug_fail(err, SNUG_NO_MEMORY, "%d candidates of a plan", n);
+    for (int i = 0; i < n && status == SNUG_OK; i++) {
+        s->ranked[s->n] = (struct ranked){.c = list[i], .index = i};
+        status = rank_one(&s->p, &s->ranked[s->n], s->types, err);
+        s->n += status == SNUG_OK && s->ranked[s->n].floor < HUGE_VAL;
+    }
+    free(list);
+    if (status != SNUG_OK) {
+        snug__search_close(s);
+        return status;
+    }
+    qsort(s->ranked, (size_t)s->n, sizeof *s->ranked, compare_ranked);
+    return SNUG_OK;
+}
+
+void snug__search_close(struct snug__search *s)
+{
+    snug__problem_clear(&s->p);
+    free(s->types);
+    free(s->best_types);
+    free(s->ranked);
+    *s = (struct snug__search){.n = 0};
+}
+
+/* Better: less loss, both above what counts as none; then more speed. */
+static bool is_better(const struct snug__problem *p, const struct snug_plan *a,
+                      const struct snug_plan *b)
+{
+    const double x = fmax(a->loss.value, SNUG_PLAN_LOSS_NONE);
+    const double y = fmax(b->loss.value, SNUG_PLAN_LOSS_NONE);
+    return x < y || (x <= y && mid_tps(p, a) > mid_tps(p, b));
+}
+
+snug_status snug__search_run(struct snug__search *s, const struct snug__targets *targets,
+                             struct snug_plan *out, bool *out_is_found, struct snug_error *err)
+{
+    struct snug_plan best = {.n_tensors = 0};
+    snug_status status = SNUG_OK;
+    *out_is_found = false;
+    for (int i = 0; i < s->n && status == SNUG_OK; i++) {
+        const struct ranked *r = &s->ranked[i];
+        const double known = fmax(best.loss.value, SNUG_PLAN_LOSS_NONE);
+        if (targets->loss_max > 0.0 && r->c.bound > targets->loss_max)
+            continue;
+        if (*out_is_found && r->floor > known)
+            break; /* sorted: nor can any later one be better */
+        if (*out_is_found && r->floor >= known && r->tps_max <= mid_tps(&s->p, &best))
+            continue;
+        if (targets->tps > 0.0 && r->tps_max < targets->tps)
+            continue;
+        struct snug_plan plan = {.n_tensors = 0};
+        struct attempt a = {.p = &s->p,
+                            .c = &r->c,
+                            .targets = targets,
+                            .allowance = {HUGE_VAL, HUGE_VAL},
+                            .types = s->types,
+                            .best_types = s->best_types,
+                            .best_loss = HUGE_VAL};
+        bool met = false;
+        status = solve_candidate(&a, &plan, &met, err);
+        if (status != SNUG_OK)
+            break;
+        met = met && (targets->loss_max <= 0.0 || plan.loss.value <= targets->loss_max);
+        if (met && (!*out_is_found || is_better(&s->p, &plan, &best))) {
+            snug_plan_clear(&best);
+            best = plan;
+            *out_is_found = true;
+        } else {
+            snug_plan_clear(&plan);
+        }
+    }
+    if (status != SNUG_OK)
+        snug_plan_clear(&best);
+    else
+        *out = best;
+    return status;
+}
+
+snug_status snug__search_fastest(struct snug__search *s, double loss_max, struct snug_plan *out,
+                                 bool *out_is_found, struct snug_error *err)
+{
+    const struct snug__prices prices = {.loss = 1e-9, .decode = 1.0};
+    snug_status status = SNUG_OK;
+    *out_is_found = false;
+    for (int i = 0; i < s->n && status == SNUG_OK; i++) {
+        struct snug__types_answer answer;
+        struct snug_plan plan;
+        status = snug__types_solve(&s->p, &s->ranked[i].c, &prices, false, s->types, &answer, err);
+        if (status == SNUG_OK)
+            status = snug__plan_fill(&s->p, &s->ranked[i].c, s->types, &plan, err);
+        if (status != SNUG_OK)
+            break;
+        const bool is_fit =
+            plan.grade != SNUG_PLAN_INFEASIBLE && (loss_max <= 0.0 || plan.loss.value <= loss_max);
+        if (is_fit && (!*out_is_found || mid_tps(&s->p, &plan) > mid_tps(&s->p, out))) {
+            if (*out_is_found)
+                snug_plan_clear(out);
+            *out = plan;
+            *out_is_found = true;
+        } else {
+            snug_plan_clear(&plan);
+        }
+    }
+    return status;
+}
+
+/* ---- the public call ---- */
+
+/* Nothing fits: what would. */
+static snug_status refuse(struct snug__search *s, struct snug_plan *out, struct snug_error *err)
+{
+    struct snug__candidate *list = NULL;
+    int n = 0, best = 0;
+    snug_status status = snug__candidates(&s->p, &list, &n, err);
+    if (status == SNUG_OK && n == 0)
+        status = snug_fail(err, SNUG_INFEASIBLE, "the engine refuses every context of this shape");
+    if (status != SNUG_OK)
+        return status;
+    for (int t = 0; t < s->p.n_tensors; t++) {
+        const struct snug__plan_option *least = &s->p.options[s->p.begin[t]];
+        for (int o = s->p.begin[t]; o < s->p.begin[t + 1]; o++)
+            least = s->p.options[o].bytes < least->bytes ? &s->p.options[o] : least;
+        s->types[t] = least->type;
+    }
+    for (int i = 1; i < n; i++) {
+        if (list[i].budget[0] + list[i].budget[1] > list[best].budget[0] + list[best].budget[1])
+            best = i;
+    }
+    status = snug__plan_fill(&s->p, &list[best], s->types, out, err);
+    free(list);
+    if (status != SNUG_OK)
+        return status;
+    char need[SNUG_UNIT_TEXT_MAX];
+    out->grade = SNUG_PLAN_INFEASIBLE;
+    snprintf(out->reason, sizeof out->reason,
+             "does not fit: even the smallest types take %s with this context",
+             snug_bytes_text(out->total_bytes, need));
+    snug_plan_note(out, "a shorter context (--context), fewer sequences (--parallel), or a smaller "
+                        "model would fit sooner");
+    return SNUG_OK;
+}
+
+/* Targets that nothing meets: the nearest plan, and what it reaches. */
+static snug_status miss(struct snug__search *s, const struct snug__targets *g,
+                        struct snug_plan *out, struct snug_error *err)
+{
+    bool has_found = false;
+    snug_status status = snug__search_fastest(s, g->loss_max, out, &has_found, err);
+    const bool is_floor_in_the_way = status == SNUG_OK && !has_found;
+    const struct snug__targets free_targets = {.tps = 0.0};
+    if (is_floor_in_the_way)
+        status = snug__search_run(s, &free_targets, out, &has_found, err);
+    if (status != SNUG_OK)
+        return status;
+    if (!has_found)
+        return refuse(s, out, err);
+    char asked[SNUG_UNIT_TEXT_MAX], got[SNUG_UNIT_TEXT_MAX];
+    out->grade = SNUG_PLAN_INFEASIBLE;
+    if (is_floor_in_the_way)
+        snprintf(out->reason, sizeof out->reason,
+                 "no plan that fits loses less than %.3g nats per token; %.3g was the most allowed",
+                 out->loss.value, g->loss_max);
+    else if (g->tps > 0.0 && mid_tps(&s->p, out) < g->tps)
+        snprintf(out->reason, sizeof out->reason,
+                 "no plan reaches %s tokens per second; the fastest makes about %s",
+                 snug_rate_text(g->tps, asked), snug_rate_text(mid_tps(&s->p, out), got));
+    else
+        snprintf(out->reason, sizeof out->reason,
+                 "no plan answers %lld tokens within %s; the fastest takes about %s",
+                 (long long)s->p.n_prompt, snug_seconds_text(g->ttft_s, asked),
+                 snug_seconds_text(out->ttft_s.value, got));
+    return SNUG_OK;
+}
+
+/* Usable if it costs little, then slow, then whatever is least bad. */
+static snug_status by_grades(struct snug__search *s, const struct snug__targets *g,
+                             struct snug_plan *out, bool *found, struct snug_error *err)
+{
+    const double fair = g->loss_max > 0.0 ? g->loss_max : SNUG_PLAN_LOSS_FAIR;
+    const struct snug__targets steps[] = {
+        {.tps = SNUG_PLAN_USABLE_TPS, .ttft_s = g->ttft_s, .loss_max = fair},
+        {.tps = SNUG_PLAN_SLOW_TPS, .ttft_s = g->ttft_s, .loss_max = fair},
+        {.ttft_s = g->ttft_s, .loss_max = g->loss_max},
+    };
+    snug_status status = SNUG_OK;
+    *found = false;
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0] && status == SNUG_OK && !*found; i++)
+        status = snug__search_run(s, &steps[i], out, found, err);
+    return status;
+}
+
+snug_status snug_plan_solve(const struct snug_plan_request *request, struct snug_plan *out,
+                            struct snug_error *err)
+{
+    struct snug__search s;
+    struct snug_plan plan;
+    bool found = false;
+    snug_status status = snug__search_open(&s, request, err);
+    if (status != SNUG_OK)
+        return status;
+    const struct snug__targets g = {.tps = request->target_tps,
+                                    .ttft_s = request->target_ttft_s,
+                                    .loss_max = request->loss_max};
+    if (s.n == 0)
+        status = refuse(&s, &plan, err);
+    else if (g.tps > 0.0)
+        status = snug__search_run(&s, &g, &plan, &found, err);
+    else
+        status = by_grades(&s, &g, &plan, &found, err);
+    if (status == SNUG_OK && s.n > 0 && !found)
+        status = miss(&s, &g, &plan, err);
+    if (status == SNUG_OK) {
+        snug__plan_notes(&s.p, &plan);
+        *out = plan;
+    }
+    snug__search_close(&s);
+    return status;
+}
