@@ -67,6 +67,10 @@ snug_status snug_engine_run(struct snug_engine *engine, const struct snug_config
                             const struct snug_effort *effort, struct snug_measurement *out,
                             struct snug_error *err) SNUG_CHECKED;
 
+/* The next trial starts a new worker process. A process draws its addresses and pages once, and is
+ * some per cent faster or slower for it as long as it lives: who compares draws again. */
+void snug_engine_restart(struct snug_engine *engine);
+
 /* Every knob row with its widest bounds, for option parsing and help; what a machine and a model
  * narrow them to is the engine's space. */
 const struct snug_space *snug_engine_rows(void);

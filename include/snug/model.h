@@ -93,6 +93,9 @@ struct snug_synth_options {
     uint64_t seed;
     bool is_shape_only; /* sparse file of a few kB on disk with only headers; cannot answer */
     int64_t n_layer;    /* 0: the preset's; else cut to so many layers (tests) */
+    const int *types;   /* NULL, or the ggml_type of each tensor in the order of the preset's model,
+                           n_types of them: what a plan says; vectors stay f32 */
+    int n_types;
 };
 
 typedef bool (*snug_progress_fn)(double done_frac, void *data); /* false stops */

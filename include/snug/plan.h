@@ -167,6 +167,15 @@ snug_status snug_plan_evaluate(const struct snug_plan_request *request, const in
                                const struct snug_plan_shape *shape, struct snug_plan *out,
                                struct snug_error *err) SNUG_CHECKED;
 
+/* The choice of the AHMP planner's rule as published ("AHMP-like"), to stand beside a plan: types
+ * of the whole model and the shape, without placement (set n_gpu_layers before evaluating).
+ * types_mid and types_low: what Q4_K_M and Q4_0 make of the model (snug_engine_recipe). Errors
+ * SNUG_INFEASIBLE: the rule finds nothing that fits. */
+snug_status snug_plan_rule_ahmp(const struct snug_plan_request *request, const int *types_mid,
+                                const int *types_low, int *out_types,
+                                struct snug_plan_shape *out_shape,
+                                struct snug_error *err) SNUG_CHECKED;
+
 /* The menu: plans that no other beats in both loss and decode speed, fastest first; at most n_max,
  * malloc'ed. Cost: n_max times that of one plan. */
 snug_status snug_plan_menu(const struct snug_plan_request *request, int n_max,
@@ -190,6 +199,10 @@ snug_status snug_plan_oracle_open(const struct snug_model *model, const char *gg
                                   struct snug_error *err) SNUG_CHECKED;
 snug_status snug_plan_oracle_bytes(const struct snug_plan_shape *shape, struct snug_plan_bytes *out,
                                    void *oracle, struct snug_error *err);
+/* Layers that llama.cpp's own --fit would place on the devices of this machine. n_ctx: of all
+ * sequences together. */
+snug_status snug_plan_oracle_fit(struct snug_plan_oracle *oracle, int64_t n_ctx, int64_t n_parallel,
+                                 int64_t *out_n_gpu_layers, struct snug_error *err) SNUG_CHECKED;
 void snug_plan_oracle_close(struct snug_plan_oracle *oracle);
 /* What K and V of these types lose, in nats per token (measured on small models; see cache_loss.c).
  */

@@ -144,6 +144,18 @@ static bool on_visit(int which, int i_pair, const struct snug_measurement *m, vo
     return c->store_status == SNUG_OK;
 }
 
+/* Whether either worker could run either side as it is loaded. */
+static bool may_swap(const struct comparing *c)
+{
+    const struct snug_space *space = snug_engine_space(c->side[0].task.engine);
+    bool is_same = strcmp(c->side[0].task.model.path, c->side[1].task.model.path) == 0 &&
+                   c->sides[0].engine != c->sides[1].engine;
+    for (int i = 0; i < space->n; i++)
+        is_same = is_same && (space->knobs[i].when != SNUG_KNOB_LOAD ||
+                              c->sides[0].config.value[i] == c->sides[1].config.value[i]);
+    return is_same;
+}
+
 static snug_status run(const struct cli_args *args, struct comparing *c, struct snug_error *err)
 {
     struct snug_compare_options options = {
@@ -151,6 +163,7 @@ static snug_status run(const struct cli_args *args, struct comparing *c, struct 
         .n_pairs = c->n_pairs,
         .width_frac = args->n_pairs ? 0.0 : WIDTH_FRAC,
         .n_pairs_min = N_PAIRS_MIN,
+        .may_swap = may_swap(c),
         .seed = args->has_seed ? (uint64_t)args->seed : 1,
         .stop = &cli_stop,
         .on_visit = on_visit,

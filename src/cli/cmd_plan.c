@@ -80,6 +80,8 @@ static snug_status open_oracle(struct cli_planning *p, struct snug_error *err)
     snug_status status = snug_file_cache_folder(folder, sizeof folder, err);
     if (status == SNUG_OK)
         status = snug_model_shape_file(&p->model, folder, p->shape_path, sizeof p->shape_path, err);
+    p->shape_model = p->model;
+    snprintf(p->shape_model.path, sizeof p->shape_model.path, "%s", p->shape_path);
     if (status == SNUG_OK)
         status = snug_plan_oracle_open(&p->model, p->shape_path, &p->machine, &cli_stop, &p->oracle,
                                        err);
@@ -181,6 +183,8 @@ static snug_status put_text(struct snug_buffer *out, const struct cli_planning *
         status = cli_plan_put_menu(out, p, err);
     if (status == SNUG_OK && args->shadow)
         status = cli_plan_put_shadow(out, p, err);
+    if (status == SNUG_OK && args->verify)
+        status = cli_plan_put_verify(out, p, err);
     if (status == SNUG_OK && args->commands)
         status = put_commands(out, p, err);
     if (status == SNUG_OK && args->output)

@@ -15,7 +15,8 @@ struct cli_planning {
     struct snug_plan_oracle *oracle;
     struct snug_plan_request request;
     struct snug_plan plan;
-    char shape_path[4096]; /* a GGUF of the model's header */
+    char shape_path[4096];         /* a GGUF of the model's header */
+    struct snug_model shape_model; /* the model as that file; borrows from `model` */
 };
 
 /* The plan as text: verdict first. */
@@ -26,6 +27,9 @@ snug_status cli_plan_put_menu(struct snug_buffer *out, const struct cli_planning
 snug_status cli_plan_put_compare(struct snug_buffer *out, const struct cli_planning *p,
                                  struct snug_error *err) SNUG_CHECKED;
 snug_status cli_plan_put_shadow(struct snug_buffer *out, const struct cli_planning *p,
+                                struct snug_error *err) SNUG_CHECKED;
+/* "--verify": the plan's file is made and run here; predicted against measured. */
+snug_status cli_plan_put_verify(struct snug_buffer *out, const struct cli_planning *p,
                                 struct snug_error *err) SNUG_CHECKED;
 /* "5.12 bits", "23.4 (20.1 to 26.0)": figures of a plan. */
 double cli_plan_bits(const struct snug_plan *plan);

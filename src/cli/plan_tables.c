@@ -79,23 +79,18 @@ snug_status cli_plan_put_menu(struct snug_buffer *out, const struct cli_planning
 
 /* ---- beside the recipes ---- */
 
-/* Recipe types at the placement that makes them fastest and fits; whatever comes nearest else. */
+/* Types at the placement that makes them fastest and fits; whatever comes nearest else. */
 static snug_status best_placement(const struct cli_planning *p, const int *types,
-                                  struct snug_plan *out, struct snug_error *err)
+                                  const struct snug_plan_shape *like, struct snug_plan *out,
+                                  struct snug_error *err)
 {
     struct snug_plan best = {.n_tensors = 0};
     const int64_t most = p->law.tiers[0].kind == SNUG_TIER_DEVICE ? p->model.n_layer + 1 : 0;
     snug_status status = SNUG_OK;
     for (int64_t g = most; g >= 0 && status == SNUG_OK; g--) {
         struct snug_plan plan;
-        const struct snug_plan_shape shape = {.n_ctx = p->plan.n_ctx,
-                                              .n_parallel = p->plan.n_parallel,
-                                              .n_batch = p->plan.n_batch,
-                                              .n_ubatch = 512,
-                                              .n_gpu_layers = g,
-                                              .type_k = TYPE_F16,
-                                              .type_v = TYPE_F16,
-                                              .flash_attn = true};
+        struct snug_plan_shape shape = *like;
+        shape.n_gpu_layers = g;
         status = snug_plan_evaluate(&p->request, types, &shape, &plan, err);
         if (status != SNUG_OK)
             break;
@@ -116,31 +111,74 @@ static snug_status best_placement(const struct cli_planning *p, const int *types
     return status;
 }
 
+enum { MID = 4, LOW = 5, N_RECIPES = 8 };
+static const char *const recipes[N_RECIPES] = {"f16",    "q8_0", "q6_k",   "q5_k_m",
+                                               "q4_k_m", "q4_0", "q3_k_m", "q2_k"};
+
+static snug_status put_types(struct snug_table *table, const struct cli_planning *p,
+                             const char *name, const int *types,
+                             const struct snug_plan_shape *shape, struct snug_error *err)
+{
+    struct snug_plan plan;
+    const snug_status status = best_placement(p, types, shape, &plan, err);
+    if (status != SNUG_OK)
+        return status;
+    put_row(table, name, &plan);
+    snug_plan_clear(&plan);
+    return SNUG_OK;
+}
+
+/* What llama.cpp does by itself with the file as it is. Only this machine can be asked. */
+static snug_status put_fit(struct snug_table *table, const struct cli_planning *p,
+                           const struct snug_plan_shape *shape, struct snug_error *err)
+{
+    struct snug_plan plan;
+    struct snug_plan_shape fit = *shape;
+    snug_status status =
+        snug_plan_oracle_fit(p->oracle, shape->n_ctx, shape->n_parallel, &fit.n_gpu_layers, err);
+    if (status == SNUG_OK)
+        status = snug_plan_evaluate(&p->request, NULL, &fit, &plan, err);
+    if (status != SNUG_OK)
+        return status;
+    put_row(table, "llama.cpp --fit, file as it is", &plan);
+    snug_plan_clear(&plan);
+    return SNUG_OK;
+}
+
 snug_status cli_plan_put_compare(struct snug_buffer *out, const struct cli_planning *p,
                                  struct snug_error *err)
 {
-    static const char *const recipes[] = {"f16",  "q8_0",   "q6_k", "q5_k_m", "q4_k_m",
-                                          "q4_0", "q3_k_m", "q2_k", NULL};
+    const struct snug_plan_shape shape = {.n_ctx = p->plan.n_ctx,
+                                          .n_parallel = p->plan.n_parallel,
+                                          .n_batch = p->plan.n_batch,
+                                          .n_ubatch = 512,
+                                          .type_k = TYPE_F16,
+                                          .type_v = TYPE_F16,
+                                          .flash_attn = true};
+    const size_t n = (size_t)p->model.n_tensors;
     struct snug_table table = {.n_columns = 0};
-    int *types = malloc((size_t)p->model.n_tensors * sizeof *types);
+    struct snug_plan_shape ahmp;
+    int *types = malloc((N_RECIPES + 1) * n * sizeof *types);
     snug_status status = types ? SNUG_OK : snug_fail(err, SNUG_NO_MEMORY, "no memory for recipes");
     open_table(&table);
     put_row(&table, "snug", &p->plan);
-    for (int i = 0; recipes[i] && status == SNUG_OK; i++) {
-        struct snug_plan plan;
-        uint64_t bytes = 0;
-        status = snug_engine_recipe(p->shape_path, recipes[i], false, types, &bytes, err);
+    if (status == SNUG_OK)
+        status = snug_engine_recipes(&p->shape_model, recipes, N_RECIPES, false, types, NULL, err);
+    for (size_t i = 0; i < N_RECIPES && status == SNUG_OK; i++)
+        status = put_types(&table, p, recipes[i], types + i * n, &shape, err);
+    if (status == SNUG_OK) {
+        int *by_rule = types + N_RECIPES * n;
+        status =
+            snug_plan_rule_ahmp(&p->request, types + MID * n, types + LOW * n, by_rule, &ahmp, err);
         if (status == SNUG_OK)
-            status = best_placement(p, types, &plan, err);
-        if (status != SNUG_OK)
-            break;
-        put_row(&table, recipes[i], &plan);
-        snug_plan_clear(&plan);
+            status = put_types(&table, p, "AHMP-like", by_rule, &ahmp, err);
+        status = status == SNUG_INFEASIBLE ? SNUG_OK : status;
     }
+    if (status == SNUG_OK && strcmp(p->args->machine ? p->args->machine : "this", "this") == 0)
+        status = put_fit(&table, p, &shape, err);
     free(types);
-    snug_buffer_puts(out,
-                     "\nuniform recipes of llama-quantize with an f16 cache, placed where each "
-                     "is fastest\n");
+    snug_buffer_puts(out, "\nrecipes of llama-quantize with an f16 cache, placed where each is "
+                          "fastest, and the rules of others\n");
     finish(&table, out);
     return status;
 }

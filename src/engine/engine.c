@@ -84,6 +84,12 @@ void snug_engine_close(struct snug_engine *engine)
     free(engine);
 }
 
+void snug_engine_restart(struct snug_engine *engine)
+{
+    if (engine->row->restart)
+        engine->row->restart(engine->state);
+}
+
 const struct snug_space *snug_engine_space(const struct snug_engine *engine)
 {
     return engine->row->space(engine->state);

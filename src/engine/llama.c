@@ -272,6 +272,12 @@ static void close_engine(void *state)
     free(e);
 }
 
+static void restart_trials(void *state)
+{
+    struct llama_engine *e = state;
+    snug__link_close(&e->trial);
+}
+
 static void find_masks(struct llama_engine *e)
 {
     const struct snug_machine *machine = e->options.machine;
@@ -354,4 +360,5 @@ const struct snug__engine_row snug__engine_llama = {
     .build = get_build,
     .estimate = estimate,
     .run = run,
+    .restart = restart_trials,
 };

@@ -29,7 +29,7 @@ struct run {
     struct snug_compare_side *side;
     const struct snug_compare_options *options;
     struct tally tally[2];
-    bool is_stopped;
+    bool is_stopped, is_swapped;
 };
 
 static void count(struct tally *tally, uint32_t warnings)
@@ -51,6 +51,20 @@ static uint32_t warnings_of(const struct tally *tally)
     return found;
 }
 
+static bool is_new_each_pair(const struct run *r)
+{
+    return !r->options->may_swap && r->side[0].engine != r->side[1].engine;
+}
+
+/* Who runs in which process in this pair: of two pairs one each way, in the order of the seed. */
+static void assign(struct run *r, int i_pair, struct snug_rng *rng)
+{
+    if (r->options->may_swap)
+        r->is_swapped = i_pair % 2 == 0 ? snug_rng_below(rng, 2) == 1 : !r->is_swapped;
+    for (int s = 0; s < 2 && i_pair > 0 && is_new_each_pair(r); s++)
+        snug_engine_restart(r->side[s].engine);
+}
+
 /* One visit; speeds are 0 when the trial failed. */
 static snug_status visit(struct run *r, int which, int i_pair, double speed[SNUG_COMPARE_N_METRICS],
                          struct snug_error *err)
@@ -61,10 +75,11 @@ static snug_status visit(struct run *r, int which, int i_pair, double speed[SNUG
     struct snug_compare_side *side = &r->side[which];
     struct snug_effort effort = o->effort;
     struct snug_measurement m = {0};
+    struct snug_engine *engine = r->side[r->is_swapped ? 1 - which : which].engine;
     /* Warm for good after the first pair: the model stays loaded and its threads alive. */
-    if (i_pair > 0)
+    if (i_pair > 0 && !is_new_each_pair(r))
         effort.warmup_max = 1;
-    snug_status status = snug_engine_run(side->engine, &side->config, &effort, &m, err);
+    snug_status status = snug_engine_run(engine, &side->config, &effort, &m, err);
     if (status != SNUG_OK)
         return status;
     for (int k = 0; k < SNUG_COMPARE_N_METRICS; k++)
@@ -120,6 +135,7 @@ static snug_status visit_pairs(struct run *r, int *out_n, struct snug_error *err
     for (int i = 0; i < n_most && !r->is_stopped && !(o->stop && *o->stop); i++) {
         double speed[2][SNUG_COMPARE_N_METRICS] = {{0}};
         const int first = (int)snug_rng_below(&rng, 2);
+        assign(r, i, &rng);
         snug_status status = visit(r, first, i, speed[first], err);
         if (status == SNUG_OK)
             status = visit(r, 1 - first, i, speed[1 - first], err);

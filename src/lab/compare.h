@@ -2,7 +2,13 @@
  *
  * Both sides are loaded, each in a worker of its own where memory allows; they are visited in
  * pairs, A B or B A as the seed says, so that drift of the machine hits both alike. The ratio of a
- * pair cancels what both share. Interval: bootstrap over pairs (snug_stats_ratio_pairs). */
+ * pair cancels what both share. Interval: bootstrap over pairs (snug_stats_ratio_pairs).
+ *
+ * A process is itself a draw: where its pages lie makes it faster or slower by some per cent for as
+ * long as it lives, and no number of pairs shows that. So the sides change workers from pair to
+ * pair where one worker can run both, and else every pair has new workers. Source: T. Mytkowicz et
+ * al., Producing wrong data without doing anything obviously wrong, ASPLOS 2009, sections 4 and 7;
+ * T. Kalibera and R. Jones, Rigorous benchmarking in reasonable time, ISMM 2013, section 5. */
 #ifndef SNUG_LAB_COMPARE_H
 #define SNUG_LAB_COMPARE_H
 
@@ -55,6 +61,7 @@ struct snug_compare_options {
      * rule of the width alone, so that it does not favour an answer. 0: all n_pairs. */
     double width_frac;
     int n_pairs_min;
+    bool may_swap; /* each engine can run both sides without loading anew: same model, same load */
     uint64_t seed;
     const volatile int *stop;
     snug_compare_visit_fn on_visit;

@@ -262,6 +262,32 @@ static void add_tensor(struct snug__shape *shape, const struct part *part, int64
         (end + SNUG__GGUF_ALIGNMENT - 1) / SNUG__GGUF_ALIGNMENT * SNUG__GGUF_ALIGNMENT;
 }
 
+/* The types of a plan in place of those of the recipe; offsets follow. */
+static snug_status set_types(struct snug__shape *shape, const struct snug_synth_options *options,
+                             struct snug_error *err)
+{
+    if (options->n_types != shape->n_tensors)
+        return snug_fail(err, SNUG_BAD_INPUT, "%d types for %d tensors of %s", options->n_types,
+                         shape->n_tensors, shape->preset->name);
+    shape->bytes_data = 0;
+    for (int i = 0; i < shape->n_tensors; i++) {
+        struct snug__shape_tensor *t = &shape->tensors[i];
+        const int type = options->types[i];
+        if (t->role == SNUG__MATRIX && !snug__weight_type_of(type))
+            return snug_fail(err, SNUG_UNSUPPORTED, "%s: type %s cannot be synthesised", t->name,
+                             snug_model_type_name(type));
+        if (t->role == SNUG__MATRIX && !is_row_whole(t->ne[0], type))
+            return snug_fail(err, SNUG_BAD_INPUT, "%s: rows of %lld are not whole blocks of %s",
+                             t->name, (long long)t->ne[0], snug_model_type_name(type));
+        t->type = t->role == SNUG__MATRIX ? type : t->type;
+        t->bytes = ggml_row_size((enum ggml_type)t->type, t->ne[0]) * (uint64_t)t->ne[1];
+        t->offset = shape->bytes_data;
+        shape->bytes_data = (t->offset + t->bytes + SNUG__GGUF_ALIGNMENT - 1) /
+                            SNUG__GGUF_ALIGNMENT * SNUG__GGUF_ALIGNMENT;
+    }
+    return SNUG_OK;
+}
+
 snug_status snug__shape_init(const struct snug__preset *preset,
                              const struct snug_synth_options *options, struct snug__shape *shape,
                              struct snug_error *err)
@@ -288,6 +314,11 @@ snug_status snug__shape_init(const struct snug__preset *preset,
     add_tensor(&s, &output_norm, -1);
     if (!preset->is_tied)
         add_tensor(&s, &output, -1);
+    status = options->types ? set_types(&s, options, err) : SNUG_OK;
+    if (status != SNUG_OK) {
+        free(s.tensors);
+        return status;
+    }
     *shape = s;
     return SNUG_OK;
 }

@@ -125,3 +125,20 @@ snug_status snug_plan_oracle_bytes(const struct snug_plan_shape *shape, struct s
         .cache = bytes.cache, .compute = bytes.compute, .base = bytes.rss_base};
     return SNUG_OK;
 }
+
+snug_status snug_plan_oracle_fit(struct snug_plan_oracle *o, int64_t n_ctx, int64_t n_parallel,
+                                 int64_t *out_n_gpu_layers, struct snug_error *err)
+{
+    struct snug_engine *engine = NULL;
+    struct snug_config config;
+    const struct snug_workload workload = {.n_parallel = n_parallel, .n_ctx = n_ctx / n_parallel};
+    snug_status status = engine_for(o, n_ctx / n_parallel, n_parallel, &engine, err);
+    if (status != SNUG_OK)
+        return status;
+    const struct snug_space *space = snug_engine_space(engine);
+    status = snug_engine_fit(space, &workload, o->model.path, &config, err);
+    const int row = snug_space_find(space, "n_gpu_layers");
+    if (status == SNUG_OK)
+        *out_n_gpu_layers = row < 0 ? 0 : config.value[row];
+    return status;
+}

@@ -48,6 +48,8 @@ struct attempt {
     int *types, *best_types;
     double best_loss; /* of best_types: weights alone; HUGE_VAL: none meets the targets */
     double bound;     /* of weights alone */
+    double beaten_at; /* a bound that is no better than this ends the attempt */
+    double *price;    /* of the last attempt that met the targets: a good first guess */
 };
 
 /* Whether types use no more seconds than allowed. */
@@ -100,6 +102,7 @@ static snug_status bisect(struct attempt *a, struct snug_error *err)
     /* The relaxation's choice is good; the exact one at the same price, a little better. */
     if (status == SNUG_OK)
         status = attempt_price(a, exp(high), true, &met, err);
+    *a->price = exp(high);
     return status;
 }
 
@@ -218,26 +221,95 @@ static int compare_ranked(const void *a, const void *b)
     return x->index - y->index;
 }
 
-static snug_status rank_one(const struct snug__problem *p, struct ranked *r, int *types,
-                            struct snug_error *err)
+/* Whether the smallest types fit each side. */
+static bool is_possible(const struct snug__problem *p, const struct snug__candidate *c)
 {
-    struct snug__types_answer answer;
+    uint64_t least[2] = {0, 0};
+    for (int t = 0; t < p->n_tensors; t++) {
+        uint64_t bytes = UINT64_MAX;
+        for (int o = p->begin[t]; o < p->begin[t + 1]; o++)
+            bytes = p->options[o].bytes < bytes ? p->options[o].bytes : bytes;
+        least[snug__problem_side(p, c, t)] += bytes;
+    }
+    return least[0] <= c->budget[0] && (least[1] <= c->budget[1] || c->is_over_disk);
+}
+
+/* The speed with the fastest type of every tensor, wherever its bytes would go. */
+static snug_status most_speed(const struct snug__problem *p, const struct snug__candidate *c,
+                              int *types, double *out_tps, struct snug_error *err)
+{
+    struct snug__candidate roomy = *c;
     struct snug_plan plan;
-    const struct snug__prices by_loss = {.loss = 1.0}, by_time = {.decode = 1.0};
-    r->floor = HUGE_VAL;
-    snug_status status = snug__types_solve(p, &r->c, &by_loss, false, types, &answer, err);
-    if (status != SNUG_OK)
-        return status == SNUG_INFEASIBLE ? SNUG_OK : status;
-    r->c.bound = answer.bound + r->c.cache_loss;
-    r->floor = fmax(r->c.bound, SNUG_PLAN_LOSS_NONE);
-    status = snug__types_solve(p, &r->c, &by_time, false, types, &answer, err);
-    if (status == SNUG_OK)
-        status = snug__plan_fill(p, &r->c, types, &plan, err);
+    roomy.budget[0] = roomy.budget[1] = UINT64_MAX / 4;
+    for (int t = 0; t < p->n_tensors; t++) {
+        const int side = snug__problem_side(p, c, t);
+        const double *s_per_byte = p->law->tiers[side == 0 ? p->device : p->host].decode_s_per_byte;
+        double least = HUGE_VAL;
+        for (int o = p->begin[t]; o < p->begin[t + 1]; o++) {
+            const double seconds = (double)p->options[o].bytes * s_per_byte[p->options[o].type];
+            if (seconds < least) {
+                least = seconds;
+                types[t] = p->options[o].type;
+            }
+        }
+    }
+    const snug_status status = snug__plan_fill(p, &roomy, types, &plan, err);
     if (status != SNUG_OK)
         return status;
-    r->tps_max = plan.grade == SNUG_PLAN_INFEASIBLE ? 0.0 : mid_tps(p, &plan) * 1.02;
+    *out_tps = mid_tps(p, &plan);
     snug_plan_clear(&plan);
     return SNUG_OK;
+}
+
+/* Both sides' bytes taken together can only lose less: a bound for every placement from one list.
+ */
+static snug_status rank_one(const struct snug__search *s, const struct snug__knapsack *whole,
+                            struct ranked *r, struct snug_error *err)
+{
+    r->floor = HUGE_VAL;
+    if (!is_possible(&s->p, &r->c))
+        return SNUG_OK;
+    uint64_t budget = r->c.budget[0] + r->c.budget[1];
+    budget = budget < whole->bytes_min ? whole->bytes_min : budget; /* the rest stays on disk */
+    r->c.bound = snug__knapsack_bound(whole, budget, s->types, NULL) + r->c.cache_loss;
+    r->floor = fmax(r->c.bound, SNUG_PLAN_LOSS_NONE);
+    return most_speed(&s->p, &r->c, s->types, &r->tps_max, err);
+}
+
+/* All tensors as items, by loss alone. */
+static snug_status whole_knapsack(const struct snug__problem *p, struct snug__knapsack *out,
+                                  struct snug_error *err)
+{
+    const size_t n = (size_t)p->n_tensors;
+    struct snug__knapsack_item *items = malloc(n * sizeof *items);
+    struct snug__knapsack_option *options = malloc((size_t)p->begin[n] * sizeof *options);
+    snug_status status =
+        items && options ? SNUG_OK : snug_fail(err, SNUG_NO_MEMORY, "a plan of %zu tensors", n);
+    for (int t = 0; t < p->n_tensors && status == SNUG_OK; t++) {
+        items[t] =
+            (struct snug__knapsack_item){options + p->begin[t], p->begin[t + 1] - p->begin[t]};
+        for (int o = p->begin[t]; o < p->begin[t + 1]; o++)
+            options[o] = (struct snug__knapsack_option){p->options[o].bytes, p->options[o].loss};
+    }
+    if (status == SNUG_OK)
+        status = snug__knapsack_init(out, items, p->n_tensors, err);
+    free(items);
+    free(options);
+    return status;
+}
+
+static snug_status rank_all(struct snug__search *s, const struct snug__candidate *list, int n,
+                            struct snug_error *err)
+{
+    struct snug__knapsack whole = {.n_items = 0};
+    snug_status status = whole_knapsack(&s->p, &whole, err);
+    for (int i = 0; i < n && status == SNUG_OK; i++) {
+        s->ranked[s->n] = (struct ranked){.c = list[i], .index = i};
+        status = rank_one(s, &whole, &s->ranked[s->n], err);
+        s->n += status == SNUG_OK && s->ranked[s->n].floor < HUGE_VAL;
+    }
+    snug__knapsack_clear(&whole);
+    return status;
 }
 
 snug_status snug__search_open(struct snug__search *s, const struct snug_plan_request *request,
@@ -255,11 +327,8 @@ snug_status snug__search_open(struct snug__search *s, const struct snug_plan_req
     s->ranked = status == SNUG_OK ? calloc((size_t)n + 1, sizeof *s->ranked) : NULL;
     if (status == SNUG_OK && (!s->types || !s->best_types || !s->ranked))
         status = snug_fail(err, SNUG_NO_MEMORY, "%d candidates of a plan", n);
-    for (int i = 0; i < n && status == SNUG_OK; i++) {
-        s->ranked[s->n] = (struct ranked){.c = list[i], .index = i};
-        status = rank_one(&s->p, &s->ranked[s->n], s->types, err);
-        s->n += status == SNUG_OK && s->ranked[s->n].floor < HUGE_VAL;
-    }
+    if (status == SNUG_OK)
+        status = rank_all(s, list, n, err);
     free(list);
     if (status != SNUG_OK) {
         snug__search_close(s);
@@ -311,9 +380,15 @@ snug_status snug__search_run(struct snug__search *s, const struct snug__targets 
                             .allowance = {HUGE_VAL, HUGE_VAL},
                             .types = s->types,
                             .best_types = s->best_types,
-                            .best_loss = HUGE_VAL};
+                            .best_loss = HUGE_VAL,
+                            .beaten_at = *out_is_found ? known - r->c.cache_loss : HUGE_VAL,
+                            .price = &s->price};
         bool met = false;
         status = solve_candidate(&a, &plan, &met, err);
+        if (status == SNUG_INFEASIBLE) {
+            status = SNUG_OK;
+            continue;
+        }
         if (status != SNUG_OK)
             break;
         met = met && (targets->loss_max <= 0.0 || plan.loss.value <= targets->loss_max);
@@ -342,6 +417,10 @@ snug_status snug__search_fastest(struct snug__search *s, double loss_max, struct
         struct snug__types_answer answer;
         struct snug_plan plan;
         status = snug__types_solve(&s->p, &s->ranked[i].c, &prices, false, s->types, &answer, err);
+        if (status == SNUG_INFEASIBLE) {
+            status = SNUG_OK;
+            continue;
+        }
         if (status == SNUG_OK)
             status = snug__plan_fill(&s->p, &s->ranked[i].c, s->types, &plan, err);
         if (status != SNUG_OK)

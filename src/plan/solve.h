@@ -18,6 +18,7 @@ struct snug__search {
     struct ranked *ranked;
     int n;                   /* candidates that can hold any types at all */
     int *types, *best_types; /* scratch */
+    double price;            /* of speed, at the last target that was met; 0: none yet */
 };
 
 snug_status snug__search_open(struct snug__search *s, const struct snug_plan_request *request,

@@ -1,0 +1,248 @@
+/* snug plan --verify: make the planned file, run it at full context, and hold every predicted
+ * number against the measured one. The file is temporary; the trials stay in the history. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "cli/plan.h"
+#include "cli/task.h"
+#include "report/table.h"
+#include "snug/units.h"
+
+static const double DEADLINE_S = 3600.0;
+enum { N_GEN = 32 };
+
+struct verifying {
+    const struct cli_planning *p;
+    char path[4096]; /* of the file made */
+    struct cli_task task;
+    struct snug_table table;
+    int n, n_outside;
+};
+
+static void on_phase(const char *phase, void *data)
+{
+    (void)data;
+    cli_live("verify: %s", phase);
+}
+
+/* ---- the file ---- */
+
+static bool on_synth(double done_frac, void *data)
+{
+    (void)data;
+    cli_live("verify: random weights of its shape, %.0f %%", 100.0 * done_frac);
+    return !cli_stop;
+}
+
+/* The weights are not here: random ones of the same types are as large and as fast. */
+static snug_status synthesise(struct verifying *v, struct snug_error *err)
+{
+    char preset[64];
+    const char *operand = v->p->args->operand;
+    operand += strncmp(operand, "preset:", 7) == 0 ? 7 : 0;
+    snprintf(preset, sizeof preset, "%.*s", (int)strcspn(operand, ":"), operand);
+    const struct snug_synth_options options = {
+        .seed = 1, .types = v->p->plan.types, .n_types = v->p->plan.n_tensors};
+    return snug_model_synth(preset, &options, v->path, on_synth, NULL, err);
+}
+
+static snug_status make_file(struct verifying *v, struct snug_error *err)
+{
+    const struct cli_planning *p = v->p;
+    char folder[4000];
+    snug_status status = snug_file_cache_folder(folder, sizeof folder, err);
+    if (status != SNUG_OK)
+        return status;
+    snprintf(v->path, sizeof v->path, "%s/verify-%ld.gguf", folder, (long)getpid());
+    if (p->model.is_preset)
+        return synthesise(v, err);
+    const struct snug_quantize_options options = {.model_path = p->model.path,
+                                                  .names = p->plan.names,
+                                                  .types = p->plan.types,
+                                                  .n_tensors = p->plan.n_tensors,
+                                                  .out_path = v->path,
+                                                  .stop = &cli_stop,
+                                                  .progress = on_phase};
+    return snug_engine_quantize_plan(&options, NULL, err);
+}
+
+/* ---- one row ---- */
+
+static void put_bytes(struct verifying *v, const char *name, uint64_t predicted, uint64_t measured)
+{
+    char text[SNUG_UNIT_TEXT_MAX];
+    snug_table_cell_text(&v->table, name);
+    snug_table_cell_text(&v->table, snug_bytes_text(predicted, text));
+    snug_table_cell_empty(&v->table);
+    snug_table_cell_text(&v->table, snug_bytes_text(measured, text));
+    snug_table_cell_number(
+        &v->table, predicted ? 100.0 * ((double)measured / (double)predicted - 1.0) : 0.0, 1);
+    snug_table_row_end(&v->table);
+}
+
+static void put_rate(struct verifying *v, const char *name, const struct snug_prediction *predicted,
+                     double measured)
+{
+    char a[SNUG_UNIT_TEXT_MAX], b[SNUG_UNIT_TEXT_MAX], range[80];
+    const bool is_inside = measured >= predicted->lo && measured <= predicted->hi;
+    snprintf(range, sizeof range, "%s to %s%s", snug_rate_text(predicted->lo, a),
+             snug_rate_text(predicted->hi, b), is_inside ? "" : ": missed");
+    snug_table_cell_text(&v->table, name);
+    snug_table_cell_text(&v->table, snug_rate_text(predicted->value, a));
+    snug_table_cell_text(&v->table, range);
+    snug_table_cell_text(&v->table, snug_rate_text(measured, b));
+    snug_table_cell_number(&v->table, 100.0 * (measured / predicted->value - 1.0), 1);
+    snug_table_row_end(&v->table);
+    v->n++;
+    v->n_outside += !is_inside;
+}
+
+/* ---- trials ---- */
+
+static snug_status set_knob(const struct snug_space *space, struct snug_config *config,
+                            const char *name, const char *text, struct snug_error *err)
+{
+    const int row = snug_space_find(space, name);
+    return row < 0 ? SNUG_OK : cli_parse_knob(&space->knobs[row], text, &config->value[row], err);
+}
+
+static snug_status plan_config(const struct snug_plan *plan, const struct snug_space *space,
+                               struct snug_config *config, struct snug_error *err)
+{
+    char threads[24], batch[24], ubatch[24], layers[24];
+    snprintf(threads, sizeof threads, "%lld", (long long)plan->n_threads);
+    snprintf(batch, sizeof batch, "%lld", (long long)plan->n_batch);
+    snprintf(ubatch, sizeof ubatch, "%lld", (long long)plan->n_ubatch);
+    snprintf(layers, sizeof layers, "%lld", (long long)plan->n_gpu_layers);
+    const char *const pairs[][2] = {
+        {"type_k", snug_model_type_name(plan->type_k)},
+        {"type_v", snug_model_type_name(plan->type_v)},
+        {"flash_attn", plan->flash_attn ? "on" : "off"},
+        {"load_mode", plan->use_mmap ? "mmap" : "none"},
+        {"n_threads", threads},
+        {"n_threads_batch", threads},
+        {"n_batch", batch},
+        {"n_ubatch", ubatch},
+        {"n_gpu_layers", plan->n_gpu_layers > 0 ? layers : "0"},
+    };
+    snug_space_default(space, config);
+    snug_status status = SNUG_OK;
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0] && status == SNUG_OK; i++)
+        status = set_knob(space, config, pairs[i][0], pairs[i][1], err);
+    return status;
+}
+
+/* Prefill of n_prompt and decode behind depth tokens, in the planned context. */
+static snug_status run(struct verifying *v, int64_t n_prompt, int64_t depth,
+                       struct snug_measurement *out, struct snug_error *err)
+{
+    const struct snug_plan *plan = &v->p->plan;
+    struct snug_effort effort;
+    struct snug_config config;
+    snug_engine_close(v->task.engine);
+    v->task.engine = NULL;
+    v->task.workload = (struct snug_workload){.n_prompt = n_prompt,
+                                              .n_gen = N_GEN,
+                                              .n_depth = depth,
+                                              .n_parallel = plan->n_parallel,
+                                              .n_ctx = plan->n_ctx / plan->n_parallel};
+    snug_status status = cli_task_open_engine(v->p->args, &v->task, on_phase, NULL, err);
+    if (status == SNUG_OK)
+        status = plan_config(plan, snug_engine_space(v->task.engine), &config, err);
+    snug_effort_default(&effort);
+    effort.deadline_s = DEADLINE_S;
+    effort.want_prefill = n_prompt > 0;
+    if (status == SNUG_OK)
+        status = snug_engine_run(v->task.engine, &config, &effort, out, err);
+    if (status == SNUG_OK && out->outcome != SNUG_TRIAL_OK) {
+        status = snug_fail(err, SNUG_INFEASIBLE, "the planned run ended %s: %s",
+                           snug_outcome_name(out->outcome), out->reason);
+        snug_measurement_clear(out);
+    }
+    return status;
+}
+
+/* Decode at every depth of the plan; the last is the full context, where memory is at its peak. */
+static snug_status run_depths(struct verifying *v, struct snug_error *err)
+{
+    const struct snug_plan *plan = &v->p->plan;
+    const int64_t room = plan->n_ctx / plan->n_parallel - N_GEN;
+    uint64_t peak = 0;
+    snug_status status = SNUG_OK;
+    struct snug_measurement m;
+    for (int i = 0; i < plan->n_depths && status == SNUG_OK && !cli_stop; i++) {
+        const int64_t depth = plan->depths[i] < room ? plan->depths[i] : room;
+        char name[64];
+        const bool is_first = i == 0;
+        const int64_t n_prompt = is_first ? plan->n_prompt : 0;
+        status = run(v, n_prompt, depth, &m, err);
+        if (status != SNUG_OK)
+            break;
+        if (is_first) {
+            put_bytes(v, "weights", plan->tiers[0].weights, m.bytes.weights);
+            put_bytes(v, "cache", plan->tiers[0].cache, m.bytes.cache);
+            put_bytes(v, "compute", plan->tiers[0].compute, m.bytes.compute);
+            put_rate(v, "prefill tokens/s", &plan->prefill_tps, m.prefill_tps);
+        }
+        snprintf(name, sizeof name, "decode behind %lld", (long long)depth);
+        put_rate(v, name, &plan->decode_tps[i], m.decode_tps);
+        peak = m.bytes.rss_peak > peak ? m.bytes.rss_peak : peak;
+        snug_measurement_clear(&m);
+    }
+    if (status == SNUG_OK)
+        put_bytes(v, "peak memory", plan->total_bytes, peak);
+    return status;
+}
+
+static snug_status verify(struct verifying *v, struct snug_error *err)
+{
+    const struct cli_planning *p = v->p;
+    snug_status status = SNUG_OK;
+    if (p->law.tiers[0].kind != SNUG_TIER_HOST)
+        return snug_fail(err, SNUG_UNSUPPORTED,
+                         "--verify runs the plan here: leave --machine %s away", p->args->machine);
+    if (p->model.header && !p->model.is_preset)
+        return snug_fail(err, SNUG_UNSUPPORTED,
+                         "--verify needs the weights here: download the model, or verify a preset "
+                         "of its shape");
+    status = make_file(v, err);
+    struct cli_args args = *p->args;
+    args.operand = v->path;
+    if (status == SNUG_OK)
+        status = cli_task_open_model(&args, &v->task, err);
+    if (status != SNUG_OK)
+        return status;
+    put_bytes(v, "file", p->plan.file_bytes, v->task.model.bytes_file);
+    return run_depths(v, err);
+}
+
+snug_status cli_plan_put_verify(struct snug_buffer *out, const struct cli_planning *p,
+                                struct snug_error *err)
+{
+    struct verifying *v = calloc(1, sizeof *v);
+    if (!v)
+        return snug_fail(err, SNUG_NO_MEMORY, "no memory to verify a plan");
+    v->p = p;
+    snug_table_column(&v->table, "figure", SNUG_COLUMN_TEXT);
+    snug_table_column(&v->table, "predicted", SNUG_COLUMN_TEXT);
+    snug_table_column(&v->table, "interval", SNUG_COLUMN_TEXT);
+    snug_table_column(&v->table, "measured", SNUG_COLUMN_TEXT);
+    snug_table_column(&v->table, "off %", SNUG_COLUMN_NUMBER);
+    const snug_status status = verify(v, err);
+    cli_live_end();
+    if (status == SNUG_OK) {
+        snug_buffer_printf(out,
+                           "\npredicted against measured; %d of %d speeds inside the interval\n",
+                           v->n - v->n_outside, v->n);
+        snug_table_render(&v->table, SNUG_TABLE_MD, out);
+    }
+    snug_table_clear(&v->table);
+    cli_task_close(&v->task);
+    if (v->path[0])
+        unlink(v->path);
+    free(v);
+    return status;
+}
