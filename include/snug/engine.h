@@ -38,6 +38,8 @@ struct snug_engine_options {
     struct snug_workload workload;
     uint64_t memory_limit_bytes; /* 0: none. See snug_engine_run */
     double noise_frac;           /* the machine's noise floor, for verdicts; 0: not known */
+    const char *rpc;             /* "HOST:PORT,..." of ggml RPC servers whose devices are used
+                                    like GPUs; NULL: none */
     bool allow_quality;          /* also tune knobs that change the answer (cache types) */
     const volatile int *stop;    /* set by a signal handler: end the running trial; may be NULL */
     snug_engine_progress_fn progress;

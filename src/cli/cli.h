@@ -41,6 +41,7 @@ struct cli_args {
     int64_t n_chunks, n_items;
     const char *workload; /* a workload file */
     const char *depths;   /* of bench: a comma list */
+    const char *rpc;
     const char *machine, *goal, *min_quality, *sensitivity; /* of plan */
     bool pareto, compare, shadow, commands, verify;
     uint64_t vram_bytes, ram_bytes, disk_bytes;

@@ -73,7 +73,8 @@ const struct cli_command cli_commands[] = {
      "snug eval model-q4_0.gguf --reference model-f16.gguf --text wiki.txt", 2048, cmd_eval, true,
      false},
     {"plan", "MODEL", "what fits, how fast, at what loss: types, cache, placement, without running",
-     "MODEL is a GGUF file, a Hugging Face folder, a preset or a URL (only headers are read). One type\n"
+     "MODEL is a GGUF file, a Hugging Face folder, a preset or a URL (only headers are read). One "
+     "type\n"
      "per tensor, cache types, context and placement are chosen together: the least loss that fits "
      "in\n"
      "memory and is fast enough. Every figure has an interval; the search proves that no other "

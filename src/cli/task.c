@@ -170,6 +170,7 @@ snug_status cli_task_open_engine(const struct cli_args *args, struct cli_task *t
         .model = &task->model,
         .workload = task->workload,
         .memory_limit_bytes = task->memory_limit_bytes,
+        .rpc = args->rpc,
         .allow_quality = args->allow_cache_types,
         .noise_frac = args->dry_run ? 0.0 : cli_noise_frac(args, &task->machine),
         .stop = &cli_stop,

@@ -225,6 +225,7 @@ static void write_open(struct snug_json_writer *w, const struct snug__link *link
 {
     snug_json_begin_object(w, NULL);
     snug_json_put_string(w, "op", "open");
+    snug_json_put_string(w, "rpc", options->rpc ? options->rpc : "");
     snug_json_put_string(w, "model", options->model_path);
     snug_json_put_int(w, "limit_bytes", (int64_t)link->limit_bytes);
     const struct snug_model *model = options->model;

@@ -13,6 +13,7 @@
 #include "base/process.h"
 #include "engine/worker_eval.h"
 #include "engine/quantize.h"
+#include "engine/rpc.h"
 #include "engine/worker_tokens.h"
 #include "engine/worker_trace.h"
 #include "trial/trial_json.h"
@@ -174,6 +175,10 @@ static void on_open(struct snug__worker *w, const struct snug_json_node *request
     w->tied_ne1 = snug_json_get_int(tied, "ne1", 0);
     struct snug_error err = {0};
     if (snug_machine_load_backends(&err) != SNUG_OK) {
+        send_refused(w, SNUG_TRIAL_REFUSED, err.text);
+        return;
+    }
+    if (snug__rpc_add(snug_json_get_string(request, "rpc", ""), &err) != SNUG_OK) {
         send_refused(w, SNUG_TRIAL_REFUSED, err.text);
         return;
     }
