@@ -111,7 +111,7 @@ static const struct option OPTIONS[] = {
      "longest answer in tokens (default 128)"},
     {"floor", 0, FLAG, AT(floor), 0, NULL, EVAL, 0, 0,
      "also how much the same config differs from itself at another batch shape"},
-    {"rpc", 0, TEXT, AT(rpc), 0, "HOST:PORT,...", BENCH | COMPARE | EVAL | PLAN, 0, 0,
+    {"rpc", 0, TEXT, AT(rpc), 0, "HOST:PORT,...", BENCH | PLAN, 0, 0,
      "devices of these ggml RPC servers too (llama.cpp's ggml-rpc-server), used like GPUs"},
     {"machine", 0, TEXT, AT(machine), 0, "M", PLAN, 0, 0,
      "this (default: measured once), a preset such as rtx4090 or cpu-32g, a file of snug probe "

@@ -71,6 +71,8 @@ static void read_bytes(const struct snug_json_node *node, struct snug_bytes *out
 static snug_status ask_dry(struct llama_engine *e, const struct snug_config *config,
                            struct estimate *out, bool *out_flash_attn, struct snug_error *err)
 {
+    if (e->options.rpc)
+        snug__link_close(&e->trial); /* an RPC server talks to one client at a time */
     snug_status status = snug__link_open(&e->dry, &e->options, &e->caps, err);
     if (status != SNUG_OK)
         return status;
@@ -198,6 +200,8 @@ static snug_status call_trial(struct llama_engine *e, const struct snug_config *
     if (numa != e->numa)
         snug__link_close(&e->trial);
     e->numa = numa;
+    if (e->options.rpc)
+        snug__link_close(&e->dry);
     snug_status status = snug__link_open(&e->trial, &e->options, NULL, err);
     if (status != SNUG_OK)
         return status;
