@@ -38,7 +38,7 @@ struct snug_model_type_sum {
 #define SNUG_MODEL_TYPES_MAX 48
 
 struct snug_model {
-    char path[4096]; /* first file, or "preset:NAME[:TYPE]" */
+    char path[4096]; /* first file, folder, URL, or "preset:NAME[:TYPE]" */
     bool is_preset;
     char name[SNUG_MODEL_TEXT_MAX]; /* general.name, or "" */
     char arch[SNUG_MODEL_TEXT_MAX]; /* general.architecture: "llama" */
@@ -57,21 +57,41 @@ struct snug_model {
     int n_tensors;
     struct snug_model_type_sum types[SNUG_MODEL_TYPES_MAX]; /* by bytes, largest first */
     int n_types;
-    char hash[65]; /* content hash: headers + sampled tensor data, hex */
-    void *owner;   /* arena that holds the strings above */
+    char hash[65]; /* content hash: headers + sampled tensor data, hex; of a model whose data is
+                      not here, that of its shape-only file */
+    bool has_data; /* the tensors' data can be read from path: false for presets, folders, URLs */
+    const void *header; /* of such a model: its GGUF header, padded, data follows; else NULL */
+    uint64_t n_header;
+    char note[256]; /* "" or a line for the user: no connection, what was kept is used */
+    void *owner;    /* arena that holds the strings above */
 };
 
-/* Read a GGUF (also a split one: name any part) or a preset: "llama3-8b", "llama3-8b:q4_0", with or
- * without "preset:" before it; the type is f16 if none is given. A preset gives what its GGUF would
- * give (hash and bytes_file: those of its shape-only file). A file of a preset's name is meant by
- * "./NAME". Every count, length and offset is checked before use; the data is not read except for
- * the hash's samples. An architecture that is not known is no error: its sizes are read by the
- * usual keys, and are 0 where those are missing.
- * Errors  SNUG_NOT_FOUND (lists presets near the name), SNUG_BAD_INPUT with file, offset, found,
- *         expected. Cost: some ms; memory proportional to the header, vocabulary skipped. */
+/* Read a model, its header only. What may be named:
+ *   a GGUF file, also a split one: any part
+ *   a preset: "llama3-8b", "llama3-8b:q4_0", with or without "preset:" before it; the type is f16
+ * if none is given. A file of a preset's name is meant by "./NAME" a Hugging Face folder:
+ * config.json and *.safetensors (of which only the headers are read), as the GGUF that llama.cpp's
+ * converter makes of it at the same types, without a vocabulary "http://..." or "https://..." of a
+ * GGUF, or "hf:USER/REPO[:QUANT]" of one on $HF_ENDPOINT (https://huggingface.co; QUANT as in the
+ * file's name, Q4_K_M or the first one if none is given): only the header is fetched, by range
+ * requests, and kept below $XDG_CACHE_HOME/snug; $HF_TOKEN goes to that host alone. A server that
+ * keeps silent is waited for 30 s, or $SNUG_HTTP_STALL_S Presets, folders and URLs give what their
+ * GGUF would give (hash and bytes_file: those of its shape-only file). Every count, length and
+ * offset is checked before use; the data is not read except for the hash's samples. A GGUF
+ * architecture that is not known is no error: its sizes are read by the usual keys, and are 0 where
+ * those are missing. Errors  SNUG_NOT_FOUND (lists presets near the name; shards that are missing),
+ * SNUG_BAD_INPUT with file, offset, found, expected, SNUG_UNSUPPORTED (a folder's architecture, a
+ * server without range requests), SNUG_IO (no connection). Cost: some ms without a network; memory
+ *         proportional to the header, vocabulary skipped. */
 snug_status snug_model_open(const char *path_or_preset, struct snug_model *out,
                             struct snug_error *err) SNUG_CHECKED;
 void snug_model_clear(struct snug_model *model);
+
+/* A GGUF with the model's header, which libllama loads with no_alloc: a file's own path; for models
+ * without data here FOLDER/HASH.gguf, the header before a hole that takes no space, written once
+ * (temporary name, rename; the folder is made). Errors: SNUG_IO with the path. */
+snug_status snug_model_shape_file(const struct snug_model *model, const char *folder,
+                                  char *out_path, size_t cap, struct snug_error *err) SNUG_CHECKED;
 
 /* Bytes of the key-value cache for n_cells cells per sequence stream, by the plain formula
  * n_layer * n_cells * (n_embd_k_gqa * size(type_k) + n_embd_v_gqa * size(type_v)), sliding window

@@ -120,6 +120,19 @@ size_t snug_json_elements(const struct snug_json_node *array, const struct snug_
     return n;
 }
 
+size_t snug_json_members(const struct snug_json_node *object, const char **out_keys,
+                         const struct snug_json_node **out_values, size_t cap)
+{
+    yyjson_obj_iter iter = yyjson_obj_iter_with(value_of(object));
+    size_t n = 0;
+    for (; n < cap && yyjson_obj_iter_has_next(&iter); n++) {
+        yyjson_val *key = yyjson_obj_iter_next(&iter);
+        out_keys[n] = yyjson_get_str(key);
+        out_values[n] = node_of(yyjson_obj_iter_get_val(key));
+    }
+    return n;
+}
+
 bool snug_json_member(const struct snug_json_node *object, size_t i, const char **out_key,
                       const struct snug_json_node **out_value)
 {

@@ -25,6 +25,9 @@ const struct snug_json_node *snug_json_at(const struct snug_json_node *array, si
 /* The first elements of an array, at most cap, in one pass; returns how many. */
 size_t snug_json_elements(const struct snug_json_node *array, const struct snug_json_node **out,
                           size_t cap);
+/* The first members of an object, at most cap, in one pass; returns how many. */
+size_t snug_json_members(const struct snug_json_node *object, const char **out_keys,
+                         const struct snug_json_node **out_values, size_t cap);
 /* Member i of an object: its key and value; false past the end. */
 bool snug_json_member(const struct snug_json_node *object, size_t i, const char **out_key,
                       const struct snug_json_node **out_value);

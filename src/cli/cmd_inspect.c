@@ -53,6 +53,8 @@ int cmd_inspect(const struct cli_args *args)
     struct snug_error err = {0};
     if (snug_model_open(args->operand, &model, &err) != SNUG_OK)
         return cli_fail(&err);
+    if (model.note[0])
+        cli_say("note: %s", model.note);
     struct snug_buffer out = {0};
     if (args->json) {
         struct snug_json_writer w = {0};

@@ -13,8 +13,11 @@ const struct cli_command cli_commands[] = {
      "fact comes from. With --measure it also times memory and matrix products.",
      "snug probe --measure", 1, cmd_probe, false, false},
     {"inspect", "MODEL", "what a model is: architecture, tensors, sizes",
-     "MODEL is a GGUF file (any part of a split one) or a preset such as llama3-8b or\n"
-     "qwen3-0.6b:q4_0. Reads headers only.",
+     "MODEL is a GGUF file (any part of a split one), a preset such as llama3-8b or "
+     "qwen3-0.6b:q4_0,\n"
+     "a Hugging Face folder (config.json, *.safetensors), the http(s) URL of a GGUF, or\n"
+     "hf:USER/REPO[:QUANT]. Reads headers only; of a URL nothing else is fetched, and HF_TOKEN is\n"
+     "used on the hub alone.",
      "snug inspect qwen3-0.6b:q4_0", 2, cmd_inspect, false, false},
     {"synth", "PRESET", "write a model of real shape with random weights",
      "For trying a machine before a download: same tensors, types and vocabulary size as the real\n"

@@ -253,6 +253,7 @@ static snug_status read_values(struct snug__cursor *cursor, struct snug_arena *a
         if (status != SNUG_OK)
             return status;
     }
+    gguf->keys_end = cursor->pos;
     qsort(gguf->values, gguf->n_values, sizeof *gguf->values, compare_keys);
     for (size_t i = 1; i < gguf->n_values; i++) {
         const struct snug__gguf_value *a = &gguf->values[i - 1], *b = &gguf->values[i];

@@ -49,6 +49,7 @@ struct snug__gguf_value {
 struct snug__gguf {
     uint32_t version;
     uint64_t alignment;
+    uint64_t keys_end;    /* offset behind the last value */
     uint64_t n_header;    /* bytes before the padding */
     uint64_t data_offset; /* n_header rounded up to alignment; may be past a file without tensors */
     struct snug__gguf_value *values; /* by key */

@@ -6,12 +6,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <ggml.h>
 
 #include "model/model_fill.h"
+#include "model/hf.h"
 #include "model/preset.h"
+#include "model/shape_file.h"
 #include "model/synth.h"
+#include "model/url.h"
 
 #define SPLIT_SUFFIX_MAX 40 /* "-00001-of-00003.gguf" and room for more digits */
 #define SPLIT_WINDOWS_MIN 4 /* hash samples of each part */
@@ -218,6 +222,7 @@ snug_status snug__model_open_source(const char *path, const struct snug__source 
         goto done;
     snug_sha256_final_hex(&o.hash, model->hash);
     model->n_splits = o.n_parts;
+    model->has_data = true;
     model->owner = arena;
     arena = NULL; /* the model owns it now */
     *out = *model;
@@ -229,11 +234,19 @@ done:
     return status;
 }
 
-static snug_status open_file(const char *path, struct snug_model *out, struct snug_error *err)
+static bool is_folder(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static snug_status open_path(const char *path, struct snug_model *out, struct snug_error *err)
 {
     if (strlen(path) >= sizeof out->path)
         return snug_fail(err, SNUG_BAD_INPUT, "a path of %zu bytes; up to %zu are accepted",
                          strlen(path), sizeof out->path - 1);
+    if (is_folder(path))
+        return snug__hf_open(path, out, err);
     struct snug__source source;
     snug_status status = snug__source_open(path, &source, err);
     if (status != SNUG_OK)
@@ -259,9 +272,7 @@ static snug_status open_preset(const struct snug__preset *preset, const char *ty
         status = snug__synth_header(&shape, &options, &header, err);
     if (status != SNUG_OK)
         goto done;
-    struct snug__source source;
-    snug__source_memory(path, header.data, header.len, header.len + shape.bytes_data, &source);
-    status = snug__model_open_source(path, &source, &model, err);
+    status = snug__model_open_header(path, &header, header.len + shape.bytes_data, &model, err);
     if (status != SNUG_OK)
         goto done;
     model.is_preset = true;
@@ -320,16 +331,18 @@ static snug_status unknown_name(const char *name, struct snug_error *err)
 snug_status snug_model_open(const char *path_or_preset, struct snug_model *out,
                             struct snug_error *err)
 {
+    if (snug__url_is(path_or_preset))
+        return snug__url_open(path_or_preset, out, err);
     bool is_preset = strncmp(path_or_preset, "preset:", 7) == 0;
     const char *name = path_or_preset + (is_preset ? 7 : 0);
     if (!is_preset && strchr(name, '/'))
-        return open_file(path_or_preset, out, err);
+        return open_path(path_or_preset, out, err);
     const char *colon = strchr(name, ':');
     const struct snug__preset *preset =
         snug__preset_find(name, colon ? (size_t)(colon - name) : strlen(name));
     if (preset)
         return open_preset(preset, colon ? colon + 1 : NULL, out, err);
-    snug_status status = is_preset ? SNUG_NOT_FOUND : open_file(path_or_preset, out, err);
+    snug_status status = is_preset ? SNUG_NOT_FOUND : open_path(path_or_preset, out, err);
     return status == SNUG_NOT_FOUND ? unknown_name(name, err) : status;
 }
 

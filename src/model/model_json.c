@@ -68,6 +68,9 @@ void snug_model_to_json(struct snug_json_writer *w, const char *key, const struc
     snug_json_put_string(w, "file_type", model->file_type);
     snug_json_put_string(w, "tokenizer", model->tokenizer);
     snug_json_put_string(w, "hash", model->hash);
+    if (model->note[0])
+        snug_json_put_string(w, "note", model->note);
+    snug_json_put_bool(w, "has_data", model->has_data);
     snug_json_put_bool(w, "is_tied", model->is_tied);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         snug_json_put_int(w, numbers[i].name, numbers[i].value);

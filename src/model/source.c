@@ -11,20 +11,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static void set_label(struct snug__source *source, const char *text)
+void snug__label_set(const char *text, char out[SNUG__LABEL_MAX])
 {
     size_t n = strlen(text);
-    if (n < sizeof source->label)
-        memcpy(source->label, text, n + 1);
+    if (n < SNUG__LABEL_MAX)
+        memcpy(out, text, n + 1);
     else
-        snprintf(source->label, sizeof source->label, "...%s",
-                 text + n - (sizeof source->label - 4));
+        snprintf(out, SNUG__LABEL_MAX, "...%s", text + n - (SNUG__LABEL_MAX - 4));
 }
 
 snug_status snug__source_open(const char *path, struct snug__source *out, struct snug_error *err)
 {
     struct snug__source source = {.fd = -1};
-    set_label(&source, path);
+    snug__label_set(path, source.label);
     /* Not blocking: a pipe without a writer must not hang us before we see that it is a pipe. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
@@ -52,7 +51,14 @@ void snug__source_memory(const char *label, const void *data, uint64_t n_data, u
 {
     assert(size >= n_data);
     *out = (struct snug__source){.fd = -1, .data = data, .n_data = n_data, .size = size};
-    set_label(out, label);
+    snug__label_set(label, out->label);
+}
+
+void snug__source_fetched(const char *label, uint64_t size, snug__fetch_fn fetch, void *state,
+                          struct snug__source *out)
+{
+    *out = (struct snug__source){.fd = -1, .size = size, .fetch = fetch, .fetch_state = state};
+    snug__label_set(label, out->label);
 }
 
 void snug__source_close(struct snug__source *source)
@@ -77,6 +83,8 @@ snug_status snug__source_read(const struct snug__source *source, uint64_t offset
                               size_t n, struct snug_error *err)
 {
     assert(offset <= source->size && n <= source->size - offset);
+    if (source->fetch)
+        return source->fetch(source->fetch_state, offset, out, n, err);
     if (source->fd < 0) {
         read_memory(source, offset, out, n);
         return SNUG_OK;

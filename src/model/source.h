@@ -1,4 +1,5 @@
-/* Bytes of a GGUF, from a file or from memory, and a cursor that reads them in order.
+/* Bytes of a GGUF, from a file, from memory or fetched on demand, and a cursor that reads them in
+ * order.
  *
  * A memory source may end in zeros that are not there: n_data bytes, then zeros up to size. So a
  * preset, whose weights do not exist, is read by the code that reads files. */
@@ -12,13 +13,22 @@
     (64u << 10) /* read at once; also the longest piece a cursor can take                          \
                  */
 
+/* All n bytes from offset on, which are within the source's size. */
+typedef snug_status (*snug__fetch_fn)(void *state, uint64_t offset, void *out, size_t n,
+                                      struct snug_error *err);
+
 struct snug__source {
     char label[SNUG__LABEL_MAX];
     uint64_t size;
     int fd; /* or -1: memory */
     const uint8_t *data;
     uint64_t n_data;
+    snug__fetch_fn fetch; /* or NULL */
+    void *fetch_state;
 };
+
+/* The text as it stands in errors: whole, or "..." and its tail. */
+void snug__label_set(const char *text, char out[SNUG__LABEL_MAX]);
 
 /* A regular file, or SNUG_NOT_FOUND, or SNUG_BAD_INPUT for a folder, pipe or device. */
 snug_status snug__source_open(const char *path, struct snug__source *out,
@@ -26,6 +36,9 @@ snug_status snug__source_open(const char *path, struct snug__source *out,
 /* Borrows data. size >= n_data. */
 void snug__source_memory(const char *label, const void *data, uint64_t n_data, uint64_t size,
                          struct snug__source *out);
+/* Bytes come from fetch(state, ...), which the source borrows. */
+void snug__source_fetched(const char *label, uint64_t size, snug__fetch_fn fetch, void *state,
+                          struct snug__source *out);
 void snug__source_close(struct snug__source *source);
 /* All n bytes from offset on, or an error. */
 snug_status snug__source_read(const struct snug__source *source, uint64_t offset, void *out,

@@ -480,7 +480,7 @@ static void open_folder_or_pipe_says_so(void **state)
     struct snug_model model;
     const char *path = test_path(state, "pipe");
     assert_fails(SNUG_BAD_INPUT, snug_model_open((const char *)*state, &model, &err));
-    assert_contains(err.text, "is a folder; a GGUF file is expected");
+    assert_contains(err.text, "is a folder without config.json; a GGUF file");
     assert_int_equal(mkfifo(path, 0600), 0);
     assert_fails(SNUG_BAD_INPUT, snug_model_open(path, &model, &err));
     assert_contains(err.text, "is a pipe or device");
