@@ -133,6 +133,7 @@ static snug_status check_keys(const struct reader *r, const char *path,
         return bad(r, path, node ? "an object is expected" : "missing");
     const char *key = NULL;
     const struct snug_json_node *value = NULL;
+    uint32_t seen = 0; /* a bit per key */
     for (size_t i = 0; snug_json_member(node, i, &key, &value); i++) {
         int k = 0;
         while (k < n && strcmp(keys[k], key) != 0)
@@ -140,8 +141,9 @@ static snug_status check_keys(const struct reader *r, const char *path,
         if (k == n)
             return bad(r, path, "no field '%.*s'%s", WORD_SHOWN, key,
                        suggestion(key, keys, n, more, sizeof more));
-        if (i >= (size_t)n)
+        if (seen & 1u << k)
             return bad(r, path, "field '%s' is there twice", key);
+        seen |= 1u << k;
     }
     return SNUG_OK;
 }
