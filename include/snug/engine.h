@@ -77,8 +77,10 @@ void snug_engine_restart(struct snug_engine *engine);
  * narrow them to is the engine's space. */
 const struct snug_space *snug_engine_rows(void);
 
-/* Types that weights can be quantised to, NULL at the end: "q4_0", "q4_k_m". */
+/* Recipes of libllama that weights can be quantised by, NULL at the end: "q4_0", "q4_k_m"; those
+ * that need no importance matrix, and all of them. */
 const char *const *snug_engine_weight_types(void);
+const char *const *snug_engine_recipe_names(void);
 /* Write model_path anew with its weights in one of these types, in a worker process: to a temporary
  * name in out_path's folder, renamed when whole. Weights that are quantised already are refused,
  * since that would add up the losses of both. Cost: about 1 s per GB of f16 and core.
@@ -87,6 +89,56 @@ const char *const *snug_engine_weight_types(void);
 snug_status snug_engine_quantize(const char *model_path, const char *type, const char *out_path,
                                  double deadline_s, const volatile int *stop,
                                  struct snug_error *err) SNUG_CHECKED;
+
+/* Bytes of the file that a quantised copy of the model takes with these types (ggml_type, one per
+ * tensor in the model's order; NULL: its own), header included, exactly. 0 when a type does not fit
+ * its tensor's rows, or the model has no GGUF header. */
+uint64_t snug_engine_file_bytes(const struct snug_model *model, const int *types);
+
+/* What libllama's recipes would make of a model, by its own dry run in one worker: a header alone
+ * (a shape-only file) will do. out_types [n_names][n_tensors], tensors in the model's order;
+ * out_bytes [n_names]: of the whole file. Each may be NULL. Cost: about 0.1 s, and some ms each.
+ * Errors  SNUG_BAD_INPUT: a name or the model is refused (libllama's words are quoted) */
+snug_status snug_engine_recipes(const struct snug_model *model, const char *const *names,
+                                int n_names, bool has_imatrix, int *out_types, uint64_t *out_bytes,
+                                struct snug_error *err) SNUG_CHECKED;
+/* The same of one, for a file. */
+snug_status snug_engine_recipe(const char *model_path, const char *name, bool has_imatrix,
+                               int *out_types, uint64_t *out_bytes,
+                               struct snug_error *err) SNUG_CHECKED;
+
+struct snug_quantize_options {
+    const char
+        *model_path; /* GGUF with its data, f32, f16 or bf16; of a split one the first part */
+    /* Either a recipe by name, or a type for every tensor of the model, by name in any order. */
+    const char *recipe;
+    const char *const *names;
+    const int *types;
+    int n_tensors;
+    uint64_t file_bytes; /* what the plan says the file takes; 0: nothing. Another is refused */
+    const char *imatrix_path; /* NULL: none */
+    const char *out_path;
+    bool allow_requantize; /* also of weights that are quantised already, and that change type */
+    int n_threads;         /* 0: one per core */
+    double deadline_s;     /* 0: none */
+    const volatile int *stop;
+    snug_engine_progress_fn progress; /* "12 of 291 tensors" */
+    void *progress_data;
+};
+struct snug_quantize_result {
+    uint64_t bytes;     /* of the file */
+    char file_type[32]; /* general.file_type: the recipe, or the type of most weights: "Q4_K_M" */
+    int n_tensors, n_changed;
+};
+/* Write a quantised copy: what is wrong is found before anything is written; then to OUT.partPID,
+ * read back, compared with what was asked, and renamed. Metadata is the model's; only
+ * general.file_type and general.quantization_version are set, as libllama does.
+ * Errors  SNUG_BAD_INPUT: the model, the imatrix or a type does not fit, with tensor and remedy;
+ *         SNUG_IO: no room on the disk; SNUG_CRASHED, SNUG_TIMEOUT, SNUG_INTERRUPTED. Nothing is
+ *         left behind then. out may be NULL. */
+snug_status snug_engine_quantize_plan(const struct snug_quantize_options *options,
+                                      struct snug_quantize_result *out,
+                                      struct snug_error *err) SNUG_CHECKED;
 
 /* Ask a worker for ggml's devices (into machine) and, when speed is not NULL, for the measured
  * speeds of this machine (about 15 s of both). Nothing of ggml runs in this process. */

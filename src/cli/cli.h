@@ -23,7 +23,7 @@ struct cli_args {
     int n_rest;
     /* options */
     bool json, help, resume, print, shape_only, allow_cache_types, measure, all, refresh, quiet,
-        dry_run, strict, no_sampling;
+        dry_run, strict, no_sampling, allow_requantize;
     const char *require[CLI_LIST_MAX]; /* thresholds */
     int n_require;
     const char *output; /* -o */
@@ -37,6 +37,7 @@ struct cli_args {
     const char *reference, *task, *answers, *labels; /* of eval */
     const char *text;                                /* a file of text */
     const char *prompt_text;
+    const char *plan, *imatrix; /* of quantize */
     bool floor;
     int64_t n_chunks, n_items;
     const char *workload; /* a workload file */
@@ -121,5 +122,7 @@ int cmd_eval(const struct cli_args *args);
 int cmd_trace(const struct cli_args *args);
 int cmd_lab(const struct cli_args *args);
 int cmd_plan(const struct cli_args *args);
+int cmd_quantize(const struct cli_args *args);
+int cmd_imatrix(const struct cli_args *args);
 
 #endif

@@ -91,6 +91,20 @@ const struct cli_command cli_commands[] = {
      "every decode step and every sampling, with resident memory, CPU frequency and tokens in the\n"
      "cache as counters. Nothing is warmed up, and an end of text does not end it.",
      "snug trace model.gguf -n 64 -o trace.json", 16384, cmd_trace, true, false},
+    {"quantize", "MODEL", "make the file of a plan, or of a recipe, with a type for every tensor",
+     "MODEL is the f16, bf16 or f32 GGUF. With --plan every tensor gets the type that snug plan "
+     "chose;\n"
+     "with --type libllama's own recipe is followed. Shapes, sizes and the room on the disk are "
+     "checked\n"
+     "first; the file is read back before it gets its name, and Ctrl-C leaves nothing.",
+     "snug quantize model-f16.gguf --plan plan.json -o model.gguf", 32768, cmd_quantize, false,
+     false},
+    {"imatrix", "MODEL", "what the weights meet: activation statistics of a text",
+     "Runs the text through the model and writes mean squares of what each column of each weight\n"
+     "is multiplied with, in llama.cpp's format. snug quantize and snug sensitivity weigh errors "
+     "with\n"
+     "it, and types below 3 bits need it.",
+     "snug imatrix model-f16.gguf --text calibration.txt", 65536, cmd_imatrix, false, false},
     {NULL, NULL, NULL, NULL, NULL, 0, NULL, false, false},
 };
 

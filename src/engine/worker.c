@@ -11,9 +11,10 @@
 #include <unistd.h>
 
 #include "base/process.h"
-#include "engine/worker_eval.h"
+#include "engine/imatrix.h"
 #include "engine/quantize.h"
 #include "engine/rpc.h"
+#include "engine/worker_eval.h"
 #include "engine/worker_tokens.h"
 #include "engine/worker_trace.h"
 #include "trial/trial_json.h"
@@ -363,6 +364,8 @@ static void on_request(struct snug__worker *w, const char *line)
         on_text(w, snug__worker_generate, &settings, request);
     } else if (strcmp(op, "eval") == 0) {
         snug__worker_eval(w, &settings, request);
+    } else if (strcmp(op, "imatrix") == 0) {
+        snug__worker_imatrix(w, &settings, request);
     } else if (strcmp(op, "tokens") == 0) {
         on_tokens(w, &settings, &workload);
     } else if (strcmp(op, "trace") == 0) {

@@ -20,8 +20,10 @@
  *      refused
  *   -> {"op":"trace","config":{..},"workload":{..},"prompt":TEXT,"seed":N}
  *   <- phase*, {"event":"trace","rows":[..]}*, {"event":"traced",..,"effective":{..}} | refused
- *   -> {"op":"quantize","model":PATH,"type":T,"to":PATH}  (see quantize.h)
- *   <- {"event":"quantized"} | refused
+ *   -> {"op":"quantize",..}  (see quantize.h)
+ *   <- phase*, {"event":"quantized",..} | refused
+ *   -> {"op":"imatrix",..}  (see imatrix.h)
+ *   <- phase*, {"event":"imatrix",..} | refused
  * End of input ends the worker, and so does the death of its parent. */
 #ifndef SNUG_ENGINE_WORKER_H
 #define SNUG_ENGINE_WORKER_H
@@ -70,6 +72,9 @@ struct snug__llama_log {
     struct snug_bytes bytes; /* summed since the last reset of each kind */
     bool is_flash_attn_on;   /* what "auto" became */
     char last_error[SNUG_REASON_MAX];
+    /* Called with every piece of log, which need not be a line; may be NULL. */
+    void (*on_line)(const char *line, void *data);
+    void *on_line_data;
 };
 extern struct snug__llama_log snug__llama_log;
 /* Install the callbacks of libllama and ggml. */

@@ -86,6 +86,8 @@ static void on_log(enum ggml_log_level level, const char *line, void *data)
             keep_error(line);
         fputs(line, stderr);
     }
+    if (snug__llama_log.on_line)
+        snug__llama_log.on_line(line, snug__llama_log.on_line_data);
     if (strstr(line, " MiB"))
         note_sizes(line);
     /* "auto" stays on unless a line takes it back. */

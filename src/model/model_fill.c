@@ -177,6 +177,40 @@ void snug__model_sum(struct snug_model *m)
     qsort(m->types, (size_t)m->n_types, sizeof m->types[0], compare_sums);
 }
 
+/* ---- what a quantised copy keeps ---- */
+
+/* Bytes of one key with its value; of an array of texts, whose lengths are not kept, none. */
+static uint64_t key_bytes(const struct snug__gguf_value *v)
+{
+    static const uint8_t SIZES[SNUG__GGUF_N_TYPES] = {
+        [SNUG__GGUF_U8] = 1,  [SNUG__GGUF_I8] = 1,  [SNUG__GGUF_U16] = 2, [SNUG__GGUF_I16] = 2,
+        [SNUG__GGUF_U32] = 4, [SNUG__GGUF_I32] = 4, [SNUG__GGUF_F32] = 4, [SNUG__GGUF_BOOL] = 1,
+        [SNUG__GGUF_U64] = 8, [SNUG__GGUF_I64] = 8, [SNUG__GGUF_F64] = 8,
+    };
+    uint64_t bytes = SIZES[v->type];
+    if (v->type == SNUG__GGUF_STRING)
+        bytes = 8 + v->n;
+    else if (v->type == SNUG__GGUF_ARRAY)
+        bytes = 4 + 8 + v->n * SIZES[v->item_type];
+    return 8 + strlen(v->key) + 4 + bytes;
+}
+
+/* libllama copies the keys of the first part, drops those of the split, and puts two of its own. */
+static void fill_keys_kept(const struct snug__gguf *gguf, struct snug_model *model)
+{
+    static const char *const REPLACED[] = {"general.file_type", "general.quantization_version",
+                                           "split.no", "split.count", "split.tensors.count"};
+    uint64_t taken = 4 + 4 + 8 + 8; /* magic, version, counts */
+    for (int i = 0; i < gguf->n_tensors; i++)
+        taken +=
+            8 + strlen(gguf->tensors[i].name) + 4 + 8 * (uint64_t)gguf->tensors[i].n_dims + 4 + 8;
+    for (size_t i = 0; i < sizeof REPLACED / sizeof *REPLACED; i++) {
+        const struct snug__gguf_value *v = snug__gguf_find(gguf, REPLACED[i]);
+        taken += v ? key_bytes(v) : 0;
+    }
+    model->bytes_keys_kept = gguf->n_header > taken ? gguf->n_header - taken : 0;
+}
+
 snug_status snug__model_fill(const struct snug__gguf *gguf, const char *label,
                              struct snug_model *model, struct snug_error *err)
 {
@@ -201,6 +235,7 @@ snug_status snug__model_fill(const struct snug__gguf *gguf, const char *label,
         return status;
     fill_cache(gguf, model);
     fill_file_type(gguf, model);
+    fill_keys_kept(gguf, model);
     return SNUG_OK;
 }
 
