@@ -37,6 +37,8 @@ struct cli_args {
     const char *reference, *task, *answers, *labels; /* of eval */
     const char *text;                                /* a file of text */
     const char *prompt_text;
+    const char *method, *imatrix, *types; /* of sensitivity */
+    bool per_tensor;
     bool floor;
     int64_t n_chunks, n_items;
     const char *workload; /* a workload file */
@@ -115,5 +117,6 @@ int cmd_compare(const struct cli_args *args);
 int cmd_eval(const struct cli_args *args);
 int cmd_trace(const struct cli_args *args);
 int cmd_lab(const struct cli_args *args);
+int cmd_sensitivity(const struct cli_args *args);
 
 #endif

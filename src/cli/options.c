@@ -26,9 +26,11 @@ enum {
     COMPARE = 4096,
     LAB = 8192,
     TRACE = 16384,
+    SENSITIVITY = 131072,
     TASK = BENCH | TUNE | PICK | RUN | COMPARE,
-    STORED = BENCH | TUNE | FRONT | HISTORY | EXPORT | PICK | RUN | REPORT | COMPARE | EVAL | LAB,
-    ALL = 2047 | COMPARE | EVAL | TRACE | LAB
+    STORED = BENCH | TUNE | FRONT | HISTORY | EXPORT | PICK | RUN | REPORT | COMPARE | EVAL | LAB |
+             SENSITIVITY,
+    ALL = 2047 | COMPARE | EVAL | TRACE | LAB | SENSITIVITY
 };
 
 /* LIST: this word and those behind it that hold < or >. */
@@ -111,6 +113,21 @@ static const struct option OPTIONS[] = {
      "also how much the same config differs from itself at another batch shape"},
     {"repetitions", 'r', INT, AT(repetitions), 0, "N", BENCH, 1, SNUG_BLOCKS_MAX,
      "exactly so many timed blocks (default: 3 to 16, until the spread is under 2 %)"},
+    {"method", 0, CHOICE, AT(method), 0, "weights|imatrix|kld|position", SENSITIVITY, 0, 0,
+     "how to tell (default: weights, or imatrix where one is given)"},
+    {"imatrix", 0, TEXT, AT(imatrix), 0, "FILE", SENSITIVITY, 0, 0,
+     "activation statistics of this model, made by llama-imatrix"},
+    {"text", 'f', TEXT, AT(text), 0, "FILE", SENSITIVITY, 0, 0,
+     "kld: text to measure on, what the model is for"},
+    {"types", 0, TEXT, AT(types), 0, "TYPE,...", SENSITIVITY, 0, 0,
+     "only these tensor types; kld: those to measure (default q2_k,q3_k,q4_k,q6_k, or where rows "
+     "are no blocks of 256 q4_0,q5_0,q8_0)"},
+    {"per-tensor", 0, FLAG, AT(per_tensor), 0, NULL, SENSITIVITY, 0, 0,
+     "kld: each tensor by itself, not role by thirds of the layers"},
+    {"context", 'c', INT, AT(n_ctx), 0, "N", SENSITIVITY, 4, 1 << 24,
+     "kld: tokens of a chunk (default 512, or what the model was trained for)"},
+    {"chunks", 0, INT, AT(n_chunks), 0, "N", SENSITIVITY, 1, 1 << 24,
+     "kld: chunks of the text at most (default 32)"},
     {"dry-run", 0, FLAG, AT(dry_run), 0, NULL, BENCH, 0, 0,
      "only state the bytes each config would need; nothing is loaded or stored"},
     {"dry-run", 0, FLAG, AT(dry_run), 0, NULL, LAB, 0, 0,
@@ -131,8 +148,8 @@ static const struct option OPTIONS[] = {
     {"shape-only", 0, FLAG, AT(shape_only), 0, NULL, SYNTH, 0, 0,
      "a sparse file with headers and no weights, a few kB on disk"},
     {"layers", 0, INT, AT(n_layer), 0, "N", SYNTH, 1, 1024, "cut the model to so many layers"},
-    {"output", 'o', TEXT, AT(output), 0, "FILE", SYNTH | REPORT | EXPORT | TRACE, 0, 0,
-     "where to write"},
+    {"output", 'o', TEXT, AT(output), 0, "FILE", SYNTH | REPORT | EXPORT | TRACE | SENSITIVITY, 0,
+     0, "where to write"},
     {"output", 'o', TEXT, AT(output), 0, "FOLDER", LAB, 0, 0,
      "where results go (default ./snug-lab-TITLE)"},
     {"output", 'o', CHOICE, AT(format), 0, "md|csv|json|jsonl", BENCH, 0, 0,

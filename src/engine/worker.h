@@ -22,6 +22,7 @@
  *   <- phase*, {"event":"trace","rows":[..]}*, {"event":"traced",..,"effective":{..}} | refused
  *   -> {"op":"quantize","model":PATH,"type":T,"to":PATH}  (see quantize.h)
  *   <- {"event":"quantized"} | refused
+ *   -> {"op":"errors",..} and {"op":"mix",..}  (see sensitivity.h)
  * End of input ends the worker, and so does the death of its parent. */
 #ifndef SNUG_ENGINE_WORKER_H
 #define SNUG_ENGINE_WORKER_H
