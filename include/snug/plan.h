@@ -49,12 +49,62 @@ struct snug_sensitivity {
     double lo_frac, hi_frac;
 };
 
+struct snug_store;
+
+/* What the methods that look at weights need. */
+struct snug_sensitivity_options {
+    const struct snug_model *model; /* a file with f32, f16 or bf16 weights */
+    const char *imatrix_path;       /* activation statistics, or NULL */
+    const int *types;               /* ggml_type each; NULL: every one that libllama makes */
+    int n_types;
+    const volatile int *stop; /* may be NULL */
+    snug_engine_progress_fn progress;
+    void *progress_data;
+};
+/* Loss by the relative squared error of sampled weights (weighted by activations, with an imatrix),
+ * times what such an error costs by role and depth; see src/plan/sensitivity_loss.c for the rule
+ * and what it was fitted to.
+ * Errors  SNUG_BAD_INPUT: no weights, quantised ones, an imatrix of another model
+ * Cost    about a minute on two cores for 8 B parameters */
+snug_status snug_sensitivity_weights(const struct snug_sensitivity_options *options,
+                                     struct snug_sensitivity *out,
+                                     struct snug_error *err) SNUG_CHECKED;
+
+struct snug_sensitivity_kld_options {
+    struct snug_sensitivity_options base; /* its types: those to measure, NULL for three or four */
+    const struct snug_space *space;       /* of an engine opened on this model */
+    const struct snug_config *config;
+    const char *build; /* of that engine */
+    const char *text_path;
+    int64_t n_ctx, n_chunks;  /* tokens of a chunk, and how many */
+    bool is_per_tensor;       /* else role by band of layers */
+    struct snug_store *store; /* what is in it is not measured again; NULL: nothing is kept */
+    const char *folder;       /* for temporary files of the model's size */
+};
+/* Measured: a group of tensors at a time is quantised and the divergence from the model is taken.
+ * Types that were not measured follow by the ratio of their reconstruction errors, and so do the
+ * shares of the tensors of a group.
+ * Errors  SNUG_INTERRUPTED: what was measured is in the store; SNUG_BAD_INPUT as above, and for a
+ *         text that is too short
+ * Cost    one quantisation and one evaluation of the text for each group and type */
+snug_status snug_sensitivity_kld(const struct snug_sensitivity_kld_options *options,
+                                 struct snug_sensitivity *out, struct snug_error *err) SNUG_CHECKED;
+
 /* Last resort, for models whose weights are not here: per type the error of quantising Gaussian
  * weights, times a guess by role and position. */
 snug_status snug_sensitivity_position(const struct snug_model *model, struct snug_sensitivity *out,
                                       struct snug_error *err) SNUG_CHECKED;
 void snug_sensitivity_clear(struct snug_sensitivity *s);
 const char *snug_sensitivity_method_name(enum snug_sensitivity_method method);
+/* sens.json, version 1: all of it, tensors by name. */
+snug_status snug_sensitivity_write(const struct snug_sensitivity *s, const struct snug_model *model,
+                                   const char *path, struct snug_error *err) SNUG_CHECKED;
+/* As text; malloc'ed, NULL when memory is out. */
+char *snug_sensitivity_to_json(const struct snug_sensitivity *s, const struct snug_model *model);
+/* Errors  SNUG_BAD_INPUT: of another model or version, or names the field and what is expected. */
+snug_status snug_sensitivity_read(const char *path, const struct snug_model *model,
+                                  struct snug_sensitivity *out,
+                                  struct snug_error *err) SNUG_CHECKED;
 
 /* ---- a plan ---- */
 

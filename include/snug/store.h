@@ -128,6 +128,28 @@ struct snug_quality_place {
 snug_status snug_store_quality_json_add(struct snug_store *store,
                                         const struct snug_quality_place *place, const char *json,
                                         struct snug_error *err) SNUG_CHECKED;
+/* ---- sensitivity ---- */
+
+/* KL divergence, in nats per token, of a model in which one group of tensors alone has one type. */
+struct snug_store_sensitivity_place {
+    const char *model_hash, *text_hash;
+    const char *imatrix_hash; /* of the file that helped to quantise; "" for none */
+    const char *build;
+    int64_t n_ctx, n_chunks;
+    const char *tensors; /* the group's name */
+    const char *type;
+};
+/* Kept when it returns; the last one of a place counts. */
+snug_status snug_store_sensitivity_add(struct snug_store *store,
+                                       const struct snug_store_sensitivity_place *place,
+                                       struct snug_estimate kld,
+                                       struct snug_error *err) SNUG_CHECKED;
+/* Errors  SNUG_NOT_FOUND: never measured. */
+snug_status snug_store_sensitivity_find(struct snug_store *store,
+                                        const struct snug_store_sensitivity_place *place,
+                                        struct snug_estimate *out,
+                                        struct snug_error *err) SNUG_CHECKED;
+
 /* ---- rounds ---- */
 
 /* One run of a rounds file; its trials are its rows. plan_json says what it is of, and is given

@@ -37,7 +37,9 @@ struct cli_args {
     const char *reference, *task, *answers, *labels; /* of eval */
     const char *text;                                /* a file of text */
     const char *prompt_text;
-    const char *plan, *imatrix; /* of quantize */
+    const char *plan, *imatrix;  /* of quantize; of sensitivity too */
+    const char *method, *types;  /* of sensitivity */
+    bool per_tensor;
     bool floor;
     int64_t n_chunks, n_items;
     const char *workload; /* a workload file */
@@ -124,5 +126,6 @@ int cmd_lab(const struct cli_args *args);
 int cmd_plan(const struct cli_args *args);
 int cmd_quantize(const struct cli_args *args);
 int cmd_imatrix(const struct cli_args *args);
+int cmd_sensitivity(const struct cli_args *args);
 
 #endif

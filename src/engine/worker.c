@@ -15,6 +15,7 @@
 #include "engine/quantize.h"
 #include "engine/rpc.h"
 #include "engine/worker_eval.h"
+#include "engine/sensitivity.h"
 #include "engine/worker_tokens.h"
 #include "engine/worker_trace.h"
 #include "trial/trial_json.h"
@@ -350,6 +351,10 @@ static void on_request(struct snug__worker *w, const char *line)
         on_open(w, request);
     } else if (strcmp(op, "quantize") == 0) {
         snug__worker_quantize(w, request);
+    } else if (strcmp(op, "errors") == 0) {
+        snug__worker_errors(w, request);
+    } else if (strcmp(op, "mix") == 0) {
+        snug__worker_mix(w, request);
     } else if (snug__settings_from_json(snug_json_get(request, "config"), &settings, &err) !=
                SNUG_OK) {
         send_refused(w, SNUG_TRIAL_REFUSED, err.text);

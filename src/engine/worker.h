@@ -24,6 +24,9 @@
  *   <- phase*, {"event":"quantized",..} | refused
  *   -> {"op":"imatrix",..}  (see imatrix.h)
  *   <- phase*, {"event":"imatrix",..} | refused
+ *   -> {"op":"quantize","model":PATH,"type":T,"to":PATH}  (see quantize.h)
+ *   <- {"event":"quantized"} | refused
+ *   -> {"op":"errors",..} and {"op":"mix",..}  (see sensitivity.h)
  * End of input ends the worker, and so does the death of its parent. */
 #ifndef SNUG_ENGINE_WORKER_H
 #define SNUG_ENGINE_WORKER_H

@@ -173,6 +173,22 @@ static const char *const MIGRATIONS[] = {
     "  trial_id INTEGER NOT NULL REFERENCES trials(id) ON DELETE CASCADE,"
     "  PRIMARY KEY(lab_id, key)"
     ") STRICT, WITHOUT ROWID;",
+    /* What quantising one group of tensors to one type costs, everything else as it was. By hash
+     * and not by row of models: it is true wherever the model lies, and outlives its file. */
+    "CREATE TABLE sensitivity("
+    "  model_hash TEXT NOT NULL,"
+    "  text_hash TEXT NOT NULL,"
+    "  imatrix_hash TEXT NOT NULL," /* "" without one */
+    "  build TEXT NOT NULL,"
+    "  n_ctx INTEGER NOT NULL,"
+    "  n_chunks INTEGER NOT NULL,"
+    "  tensors TEXT NOT NULL," /* the group's name */
+    "  type TEXT NOT NULL,"
+    "  kld REAL NOT NULL," /* nats per token */
+    "  se REAL NOT NULL,"
+    "  seen_unix_s REAL NOT NULL,"
+    "  PRIMARY KEY(model_hash, text_hash, imatrix_hash, build, n_ctx, n_chunks, tensors, type)"
+    ") STRICT, WITHOUT ROWID;",
 };
 
 enum { VERSION = sizeof MIGRATIONS / sizeof *MIGRATIONS };

@@ -52,6 +52,13 @@
     X(QUALITY_OF, "SELECT q.json FROM qualities q JOIN models m ON m.id = q.model_id "             \
                   "WHERE m.hash = ?1 AND q.type_k = ?2 AND q.type_v = ?3 AND q.kind = 'text' "     \
                   "ORDER BY q.reference_hash = '', q.seen_unix_s DESC LIMIT 1")                    \
+    X(SENSITIVITY, "INSERT INTO sensitivity(model_hash, text_hash, imatrix_hash, build, n_ctx, "   \
+                   "n_chunks, tensors, type, kld, se, seen_unix_s) "                               \
+                   "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO UPDATE "   \
+                   "SET kld = ?9, se = ?10, seen_unix_s = ?11 RETURNING kld")                      \
+    X(SENSITIVITY_OF, "SELECT kld, se FROM sensitivity WHERE model_hash = ?1 AND text_hash = ?2 "  \
+                      "AND imatrix_hash = ?3 AND build = ?4 AND n_ctx = ?5 AND n_chunks = ?6 "     \
+                      "AND tensors = ?7 AND type = ?8")                                            \
     X(LAB, "INSERT INTO labs(plan_hash, name, plan_json, owner, started_unix_s) "                  \
            "VALUES(?1, ?2, ?3, ?4, ?5) RETURNING id")                                              \
     X(LAB_UNFINISHED, "SELECT id, plan_json, owner FROM labs WHERE plan_hash = ?1 "                \

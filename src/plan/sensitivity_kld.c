@@ -1,0 +1,444 @@
+/* Measured sensitivity: a group of tensors at a time is quantised by libllama into a temporary
+ * file, and the KL divergence of that file from the model is taken over a text.
+ *
+ * For a group g and a measured type a, scale(g, a) = divergence / sum of the losses that the error
+ * of the weights foretells. A tensor's loss in any type is the foretold one times the scale of its
+ * group: at a measured type that spreads the divergence over the group's tensors, and between two
+ * of them the logarithm of the scale is taken linear in that of the foretold loss. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <ggml.h>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "engine/sensitivity.h"
+#include "plan/sensitivity.h"
+#include "snug/store.h"
+
+enum { ANCHORS_MAX = SNUG_PLAN_TYPES_MAX, IMATRIX_BYTES_MAX = 1 << 30 };
+static const double DEADLINE_S = 24.0 * 3600.0; /* of one file or one evaluation */
+static const double SURE = 2.0; /* a divergence under so many standard errors tells nothing */
+
+/* What is measured when nothing is said: coarse to fine. The second list is for rows that are not
+ * whole blocks of 256. */
+static const int ANCHORS[] = {GGML_TYPE_Q2_K, GGML_TYPE_Q3_K, GGML_TYPE_Q4_K, GGML_TYPE_Q6_K};
+static const int PLAIN_ANCHORS[] = {GGML_TYPE_Q4_0, GGML_TYPE_Q5_0, GGML_TYPE_Q8_0};
+
+struct measuring {
+    const struct snug_sensitivity_kld_options *o;
+    const struct snug_model *model;
+    struct snug_sensitivity s; /* by weights; scaled at the end */
+    struct snug__tensor_groups groups;
+    int anchors[ANCHORS_MAX]; /* indices of s.types, ascending */
+    int n_anchors;
+    struct snug_estimate *kld; /* [groups.n][n_anchors]; value NAN: not to be measured */
+    char text_hash[SNUG_SHA256_HEX_MAX], imatrix_hash[SNUG_SHA256_HEX_MAX];
+    char reference[4200], mixed[4200]; /* temporary files */
+    int64_t n_chunks;                  /* of the reference; 0: not made yet */
+    const char **names;                /* room for a group's tensor names */
+    int n_total, n_done;
+};
+
+/* ---- what to measure ---- */
+
+static float foretold(const struct measuring *m, int i_tensor, int k)
+{
+    return m->s.loss[i_tensor * m->s.n_types + k].value;
+}
+
+static bool may_change(const struct measuring *m, int i_tensor, int k)
+{
+    return isfinite(foretold(m, i_tensor, k)) && m->s.types[k] != m->model->tensors[i_tensor].type;
+}
+
+/* Sum of the losses foretold for the tensors of a group that can have a type; 0: none can. */
+static double group_loss(const struct measuring *m, const struct snug__tensor_group *g, int k)
+{
+    double sum = 0.0;
+    for (int i = 0; i < g->n; i++) {
+        if (may_change(m, g->tensors[i], k))
+            sum += (double)foretold(m, g->tensors[i], k);
+    }
+    return sum;
+}
+
+static int find_type(const struct snug_sensitivity *s, int type)
+{
+    for (int k = 0; k < s->n_types; k++) {
+        if (s->types[k] == type)
+            return k;
+    }
+    return -1;
+}
+
+static snug_status add_anchor(struct measuring *m, int type, bool is_wanted, struct snug_error *err)
+{
+    const int k = find_type(&m->s, type);
+    if (k >= 0 && m->n_anchors < ANCHORS_MAX) {
+        int at = m->n_anchors;
+        for (int i = 0; i < m->n_anchors; i++) {
+            if (m->anchors[i] == k)
+                return SNUG_OK;
+        }
+        m->n_anchors++;
+        for (; at > 0 && m->anchors[at - 1] > k; at--)
+            m->anchors[at] = m->anchors[at - 1];
+        m->anchors[at] = k;
+        return SNUG_OK;
+    }
+    if (!is_wanted)
+        return SNUG_OK;
+    return snug_fail(err, SNUG_BAD_INPUT, "%s: no tensor can be %s: its rows are no whole blocks%s",
+                     m->model->path, snug_model_type_name(type),
+                     snug__type_needs_imatrix(type) ? ", or --imatrix is missing" : "");
+}
+
+static bool is_in(const int *types, size_t n, int type)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (types[i] == type)
+            return true;
+    }
+    return false;
+}
+
+/* A group whose rows hold blocks of 256 is not measured in the plain types too. */
+static bool is_measured(const struct measuring *m, const struct snug__tensor_group *g, int k)
+{
+    const size_t n = sizeof ANCHORS / sizeof *ANCHORS;
+    bool has_k_types = false;
+    if (group_loss(m, g, k) <= 0.0)
+        return false;
+    for (int a = 0; a < m->n_anchors; a++)
+        has_k_types = has_k_types || (is_in(ANCHORS, n, m->s.types[m->anchors[a]]) &&
+                                      group_loss(m, g, m->anchors[a]) > 0.0);
+    return m->o->base.types || !has_k_types || is_in(ANCHORS, n, m->s.types[k]);
+}
+
+static snug_status choose(struct measuring *m, struct snug_error *err)
+{
+    const struct snug_sensitivity_options *base = &m->o->base;
+    snug_status status = SNUG_OK;
+    for (int i = 0; status == SNUG_OK && base->types && i < base->n_types; i++)
+        status = add_anchor(m, base->types[i], true, err);
+    for (size_t i = 0; !base->types && i < sizeof ANCHORS / sizeof *ANCHORS; i++)
+        status = add_anchor(m, ANCHORS[i], false, err);
+    for (size_t i = 0; !base->types && i < sizeof PLAIN_ANCHORS / sizeof *PLAIN_ANCHORS; i++)
+        status = add_anchor(m, PLAIN_ANCHORS[i], false, err);
+    if (status == SNUG_OK)
+        status = snug__tensor_groups(m->model, m->o->is_per_tensor, &m->groups, err);
+    if (status != SNUG_OK)
+        return status;
+    const size_t n = (size_t)m->groups.n * (size_t)m->n_anchors;
+    m->kld = calloc(n + 1, sizeof *m->kld);
+    m->names = calloc((size_t)m->model->n_tensors, sizeof *m->names);
+    if (!m->kld || !m->names)
+        return snug_fail(err, SNUG_NO_MEMORY, "no memory for %d groups", m->groups.n);
+    for (size_t i = 0; i < n; i++) {
+        const struct snug__tensor_group *g = &m->groups.groups[i / (size_t)m->n_anchors];
+        const int k = m->anchors[i % (size_t)m->n_anchors];
+        m->kld[i].value = is_measured(m, g, k) ? 0.0 : (double)NAN;
+        m->n_total += is_measured(m, g, k);
+    }
+    if (m->n_total == 0)
+        return snug_fail(err, SNUG_BAD_INPUT, "%s: has no tensors to quantise", m->model->path);
+    return SNUG_OK;
+}
+
+/* ---- one measurement ---- */
+
+static void tell(const struct measuring *m, const char *what)
+{
+    if (m->o->base.progress)
+        m->o->base.progress(what, m->o->base.progress_data);
+}
+
+static snug_status evaluate(struct measuring *m, const struct snug_model *model, bool is_reference,
+                            struct snug_quality *out, struct snug_error *err)
+{
+    const struct snug_eval_options options = {
+        .model_path = model->path,
+        .model = model,
+        .space = m->o->space,
+        .config = m->o->config,
+        .text_path = m->o->text_path,
+        .n_ctx = m->o->n_ctx,
+        .n_chunks = is_reference ? 0 : m->n_chunks,
+        .n_chunks_max = m->o->n_chunks,
+        .reference_read = is_reference ? NULL : m->reference,
+        .reference_write = is_reference ? m->reference : NULL,
+        .folder = m->o->folder,
+        .deadline_s = DEADLINE_S,
+        .stop = m->o->base.stop,
+    };
+    snug_quality_init(out);
+    return snug_engine_eval(&options, out, err);
+}
+
+static snug_status make_reference(struct measuring *m, struct snug_error *err)
+{
+    struct snug_quality quality;
+    if (m->n_chunks > 0)
+        return SNUG_OK;
+    tell(m, "the model as it is");
+    const snug_status status = evaluate(m, m->model, true, &quality, err);
+    if (status == SNUG_OK)
+        m->n_chunks = quality.n_chunks;
+    return status;
+}
+
+/* libllama may put a type in place of another; a divergence of something else is worth nothing. */
+static snug_status check_mixed(const struct measuring *m, const struct snug_model *mixed,
+                               const struct snug__tensor_group *g, int k, struct snug_error *err)
+{
+    bool is_same = mixed->n_tensors == m->model->n_tensors;
+    for (int i = 0, at = 0; is_same && i < mixed->n_tensors; i++) {
+        const bool is_mine = at < g->n && g->tensors[at] == i;
+        const int want = is_mine && may_change(m, i, k) ? m->s.types[k] : m->model->tensors[i].type;
+        at += is_mine;
+        /* libllama may write them in another order */
+        for (int j = 0; is_same && j < mixed->n_tensors; j++) {
+            const struct snug_tensor *t = &mixed->tensors[(i + j) % mixed->n_tensors];
+            if (strcmp(t->name, m->model->tensors[i].name) != 0)
+                continue;
+            if (t->type == want)
+                break;
+            return snug_fail(err, SNUG_UNSUPPORTED, "libllama made %s of type %s, not %s", t->name,
+                             snug_model_type_name(t->type), snug_model_type_name(want));
+        }
+    }
+    return is_same ? SNUG_OK
+                   : snug_fail(err, SNUG_UNSUPPORTED, "libllama made a file of %d tensors, not %d",
+                               mixed->n_tensors, m->model->n_tensors);
+}
+
+static snug_status measure(struct measuring *m, const struct snug__tensor_group *g, int k,
+                           struct snug_estimate *out, struct snug_error *err)
+{
+    struct snug_model mixed = {.n_tensors = 0};
+    struct snug_quality quality;
+    struct snug__mix_request request = {.model = m->model,
+                                        .imatrix_path = m->o->base.imatrix_path,
+                                        .names = m->names,
+                                        .type = m->s.types[k],
+                                        .out_path = m->mixed,
+                                        .deadline_s = DEADLINE_S,
+                                        .stop = m->o->base.stop};
+    for (int i = 0; i < g->n; i++) {
+        if (may_change(m, g->tensors[i], k))
+            m->names[request.n_names++] = m->model->tensors[g->tensors[i]].name;
+    }
+    snug_status status = make_reference(m, err);
+    if (status == SNUG_OK)
+        status = snug__sensitivity_mix(&request, err);
+    if (status == SNUG_OK)
+        status = snug_model_open(m->mixed, &mixed, err);
+    if (status == SNUG_OK)
+        status = check_mixed(m, &mixed, g, k, err);
+    if (status == SNUG_OK)
+        status = evaluate(m, &mixed, false, &quality, err);
+    snug_model_clear(&mixed);
+    unlink(m->mixed);
+    if (status == SNUG_OK)
+        *out = quality.kld_mean;
+    return status;
+}
+
+static snug_status measure_or_recall(struct measuring *m, int i_group, int i_anchor,
+                                     struct snug_error *err)
+{
+    const struct snug__tensor_group *g = &m->groups.groups[i_group];
+    struct snug_estimate *out = &m->kld[i_group * m->n_anchors + i_anchor];
+    const int k = m->anchors[i_anchor];
+    const struct snug_store_sensitivity_place place = {.model_hash = m->model->hash,
+                                                       .text_hash = m->text_hash,
+                                                       .imatrix_hash = m->imatrix_hash,
+                                                       .build = m->o->build,
+                                                       .n_ctx = m->o->n_ctx,
+                                                       .n_chunks = m->o->n_chunks,
+                                                       .tensors = g->name,
+                                                       .type = snug_model_type_name(m->s.types[k])};
+    if (isnan(out->value))
+        return SNUG_OK;
+    m->n_done++;
+    if (m->o->store) {
+        const snug_status status = snug_store_sensitivity_find(m->o->store, &place, out, err);
+        if (status != SNUG_NOT_FOUND)
+            return status;
+    }
+    char what[200];
+    snprintf(what, sizeof what, "%s to %s, %d of %d", g->name, place.type, m->n_done, m->n_total);
+    tell(m, what);
+    snug_status status = measure(m, g, k, out, err);
+    if (status == SNUG_INTERRUPTED)
+        return snug_fail(err, status, "stopped; %d of %d measurements are %s", m->n_done - 1,
+                         m->n_total,
+                         m->o->store ? "kept, and the same command goes on there" : "lost");
+    if (status != SNUG_OK)
+        return snug_fail_prefix(err, status, "%s to %s", g->name, place.type);
+    return m->o->store ? snug_store_sensitivity_add(m->o->store, &place, *out, err) : SNUG_OK;
+}
+
+/* ---- from groups to tensors ---- */
+
+struct scale {
+    double value, relative_se;
+};
+
+/* Points of (log foretold loss, log scale) of a group, coarse types first. */
+struct curve {
+    double x[ANCHORS_MAX], y[ANCHORS_MAX], relative_se[ANCHORS_MAX];
+    int n;
+};
+
+static void curve_of(const struct measuring *m, int i_group, struct curve *out)
+{
+    const struct snug__tensor_group *g = &m->groups.groups[i_group];
+    double largest = 0.0;
+    struct snug_estimate coarse = {0.0, 0.0};
+    out->n = 0;
+    for (int a = 0; a < m->n_anchors; a++) {
+        const struct snug_estimate kld = m->kld[i_group * m->n_anchors + a];
+        const double b = group_loss(m, g, m->anchors[a]);
+        if (isnan(kld.value) || b <= 0.0)
+            continue;
+        if (b > largest) {
+            largest = b;
+            coarse = kld;
+        }
+        if (kld.value <= SURE * kld.se || kld.value <= 0.0)
+            continue;
+        out->x[out->n] = log(b);
+        out->y[out->n] = log(kld.value / b);
+        out->relative_se[out->n++] = kld.se / kld.value;
+    }
+    if (out->n > 0 || largest <= 0.0)
+        return;
+    /* None is sure: no more than the coarsest type's divergence and its error. */
+    const double most = fmax(coarse.value, 0.0) + fmax(coarse.se, 1e-9);
+    out->x[0] = log(largest);
+    out->y[0] = log(most / largest);
+    out->relative_se[out->n++] = 1.0;
+}
+
+/* Beyond the ends the scale stays what it is there. */
+static struct scale curve_at(const struct curve *c, double x)
+{
+    int left = -1, right = -1; /* nearest points on either side */
+    for (int i = 0; i < c->n; i++) {
+        if (c->x[i] <= x && (left < 0 || c->x[i] > c->x[left]))
+            left = i;
+        if (c->x[i] >= x && (right < 0 || c->x[i] < c->x[right]))
+            right = i;
+    }
+    if (left < 0 || right < 0 || c->x[left] >= c->x[right]) {
+        const int i = left < 0 ? right : left;
+        return (struct scale){exp(c->y[i]), c->relative_se[i]};
+    }
+    const double t = (x - c->x[left]) / (c->x[right] - c->x[left]);
+    return (struct scale){exp((1.0 - t) * c->y[left] + t * c->y[right]),
+                          (1.0 - t) * c->relative_se[left] + t * c->relative_se[right]};
+}
+
+static void spread(struct measuring *m)
+{
+    for (int i_group = 0; i_group < m->groups.n; i_group++) {
+        const struct snug__tensor_group *g = &m->groups.groups[i_group];
+        struct curve curve;
+        struct scale
+            scales[SNUG_PLAN_TYPES_MAX]; /* before a loss is scaled: the sums are of them */
+        curve_of(m, i_group, &curve);
+        for (int k = 0; curve.n > 0 && k < m->s.n_types; k++) {
+            const double b = group_loss(m, g, k);
+            scales[k] = b > 0.0 ? curve_at(&curve, log(b)) : (struct scale){1.0, 0.0};
+        }
+        for (int i = 0; curve.n > 0 && i < g->n; i++) {
+            for (int k = 0; k < m->s.n_types; k++) {
+                struct snug_loss *loss = &m->s.loss[g->tensors[i] * m->s.n_types + k];
+                if (!may_change(m, g->tensors[i], k))
+                    continue;
+                loss->value *= (float)scales[k].value;
+                loss->se = loss->value * (float)scales[k].relative_se;
+            }
+        }
+    }
+}
+
+/* ---- all of it ---- */
+
+static snug_status hash_file(const char *path, size_t cap, char out[SNUG_SHA256_HEX_MAX],
+                             struct snug_error *err)
+{
+    char *text = NULL;
+    size_t n = 0;
+    const snug_status status = snug_file_read(path, cap, &text, &n, err);
+    if (status == SNUG_OK)
+        snug_sha256_hex(text, n, out);
+    free(text);
+    return status;
+}
+
+static snug_status prepare(struct measuring *m, struct snug_error *err)
+{
+    const struct snug_sensitivity_kld_options *o = m->o;
+    struct snug_sensitivity_options base = o->base;
+    base.types = NULL; /* every type has its foretold loss; those named are measured */
+    base.n_types = 0;
+    snug_status status = snug__sensitivity_check(m->model, err);
+    if (status == SNUG_OK)
+        status = hash_file(o->text_path, SNUG_EVAL_TEXT_MAX, m->text_hash, err);
+    if (status == SNUG_OK && base.imatrix_path)
+        status = hash_file(base.imatrix_path, IMATRIX_BYTES_MAX, m->imatrix_hash, err);
+    if (status == SNUG_OK)
+        status = snug_sensitivity_weights(&base, &m->s, err);
+    if (status == SNUG_OK)
+        status = choose(m, err);
+    if (status != SNUG_OK)
+        return status;
+    const long pid = (long)getpid();
+    const int n =
+        snprintf(m->reference, sizeof m->reference, "%s/sens-%ld.snugref", o->folder, pid);
+    snprintf(m->mixed, sizeof m->mixed, "%s/sens-%ld.gguf", o->folder, pid);
+    return n < (int)sizeof m->reference
+               ? SNUG_OK
+               : snug_fail(err, SNUG_BAD_INPUT, "%.80s...: the path is too long", o->folder);
+}
+
+snug_status snug_sensitivity_kld(const struct snug_sensitivity_kld_options *o,
+                                 struct snug_sensitivity *out, struct snug_error *err)
+{
+    struct measuring *m = calloc(1, sizeof *m);
+    if (!m)
+        return snug_fail(err, SNUG_NO_MEMORY, "no memory for a sensitivity");
+    m->o = o;
+    m->model = o->base.model;
+    snug_status status =
+        o->n_chunks >= 1
+            ? prepare(m, err)
+            : snug_fail(err, SNUG_BAD_INPUT, "at least one chunk of text is to be evaluated");
+    for (int g = 0; status == SNUG_OK && g < m->groups.n; g++) {
+        for (int a = 0; status == SNUG_OK && a < m->n_anchors; a++)
+            status = measure_or_recall(m, g, a, err);
+    }
+    if (m->reference[0])
+        unlink(m->reference);
+    if (status == SNUG_OK) {
+        spread(m);
+        m->s.method = SNUG_SENSITIVITY_KLD;
+        snug__loss_interval(m->s.method, &m->s.lo_frac, &m->s.hi_frac);
+        snprintf(m->s.text_hash, sizeof m->s.text_hash, "%s", m->text_hash);
+        snprintf(m->s.build, sizeof m->s.build, "%s", o->build);
+        *out = m->s;
+        m->s.loss = NULL; /* the caller owns it now */
+    }
+    snug_sensitivity_clear(&m->s);
+    snug__tensor_groups_clear(&m->groups);
+    free(m->kld);
+    free(m->names);
+    free(m);
+    return status;
+}
