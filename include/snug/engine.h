@@ -56,6 +56,8 @@ void snug_engine_close(struct snug_engine *engine);
 const struct snug_space *snug_engine_space(const struct snug_engine *engine);
 /* Engine and version: "libllama 0.7.0, ggml 0.27.0". */
 const char *snug_engine_build(const struct snug_engine *engine);
+/* The same without an engine; returns out. */
+const char *snug_engine_build_here(char *out, size_t cap);
 /* Bytes a config will need, stated without allocating (about 10 ms the first time, then cached).
  * Errors  SNUG_INFEASIBLE: the engine refuses the config, with its reason. */
 snug_status snug_engine_estimate(struct snug_engine *engine, const struct snug_config *config,

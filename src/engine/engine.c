@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <ggml.h>
+#include <llama.h>
+
 static const int64_t PARALLEL_MAX = 256, CONTEXT_MAX = 1 << 30;
 
 static const struct snug__engine_row *const ENGINES[] = {&snug__engine_llama};
@@ -98,6 +101,12 @@ const struct snug_space *snug_engine_space(const struct snug_engine *engine)
 const char *snug_engine_build(const struct snug_engine *engine)
 {
     return engine->row->build(engine->state);
+}
+
+const char *snug_engine_build_here(char *out, size_t cap)
+{
+    snprintf(out, cap, "libllama %s, ggml %s", llama_version(), ggml_version());
+    return out;
 }
 
 snug_status snug_engine_estimate(struct snug_engine *engine, const struct snug_config *config,

@@ -197,8 +197,7 @@ static void on_open(struct snug__worker *w, const struct snug_json_node *request
     snug_json_begin_object(&writer, NULL);
     snug_json_put_string(&writer, "event", "ready");
     char build[64];
-    snprintf(build, sizeof build, "libllama %s, ggml %s", llama_version(), ggml_version());
-    snug_json_put_string(&writer, "build", build);
+    snug_json_put_string(&writer, "build", snug_engine_build_here(build, sizeof build));
     snug_json_put_bool(&writer, "has_openmp", has_cpu_feature("OPENMP"));
     snug_json_put_bool(&writer, "has_repack", has_cpu_feature("REPACK"));
     snug_json_put_int(&writer, "rss_base", (int64_t)w->rss_base);

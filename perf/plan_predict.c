@@ -1,0 +1,85 @@
+/* What the law of this machine says of models, for perf/plan_speed.py.
+ *
+ * Usage  plan_predict CACHE_FOLDER < REQUESTS     calibrates on first use
+ * Each line of REQUESTS is "MODEL N_THREADS DEPTH N_PROMPT N_GEN N_UBATCH"; each line of the answer
+ * is one JSON object. Decode is the mean over the N_GEN tokens behind DEPTH. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <ggml.h>
+
+#include "base/json.h"
+#include "engine/probe_worker.h"
+#include "engine/worker.h"
+#include "snug/law.h"
+
+static void put_prediction(struct snug_json_writer *w, const char *key,
+                           const struct snug_prediction *p)
+{
+    snug_json_begin_object(w, key);
+    snug_json_put_number(w, "value", p->value);
+    snug_json_put_number(w, "lo", p->lo);
+    snug_json_put_number(w, "hi", p->hi);
+    snug_json_end(w);
+}
+
+static int answer(const char *folder, const char *line)
+{
+    char path[1024];
+    long long n_threads, depth, n_prompt, n_gen, n_ubatch;
+    struct snug_error err = {0};
+    static struct snug_law law;
+    struct snug_law_load load;
+    struct snug_model model;
+    if (sscanf(line, "%1023s %lld %lld %lld %lld %lld", path, &n_threads, &depth, &n_prompt, &n_gen,
+               &n_ubatch) != 6) {
+        fprintf(stderr, "not a request: %s", line);
+        return 1;
+    }
+    const struct snug_law_request request = {
+        .machine = "this", .cache_folder = folder, .n_threads = (int)n_threads};
+    if (snug_law_open(&request, &law, &err) != SNUG_OK ||
+        snug_model_open(path, &model, &err) != SNUG_OK) {
+        fprintf(stderr, "%s\n", err.text);
+        return 1;
+    }
+    snug_law_load_init(&model, NULL, law.n_tiers > 1 ? law.n_tiers - 2 : 0, GGML_TYPE_F16,
+                       GGML_TYPE_F16, n_ubatch, &load);
+    if (law.tiers[0].kind == SNUG_TIER_HOST)
+        snug_law_load_init(&model, NULL, 0, GGML_TYPE_F16, GGML_TYPE_F16, n_ubatch, &load);
+    const struct snug_prediction decode = snug_law_decode_tps(&law, &load, depth + n_gen / 2);
+    const struct snug_prediction prefill = snug_law_prefill_tps(&law, &load, n_prompt, depth);
+    struct snug_json_writer w = {0};
+    snug_json_begin_object(&w, NULL);
+    snug_json_put_string(&w, "model", path);
+    snug_json_put_int(&w, "n_threads", n_threads);
+    snug_json_put_int(&w, "depth", depth);
+    snug_json_put_string(&w, "source", law.source);
+    put_prediction(&w, "decode_tps", &decode);
+    put_prediction(&w, "prefill_tps", &prefill);
+    snug_json_end(&w);
+    char *text = snug_json_finish(&w, false);
+    puts(text ? text : "");
+    free(text);
+    snug_model_clear(&model);
+    return text ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    char line[2048];
+    int status = 0;
+    /* Calibration starts this program again as its worker. */
+    if (argc == 2 && strcmp(argv[1], "__worker") == 0)
+        return snug__worker_main();
+    if (argc == 2 && strcmp(argv[1], "__probe") == 0)
+        return snug__probe_main();
+    if (argc != 2) {
+        fputs("usage: plan_predict CACHE_FOLDER < REQUESTS\n", stderr);
+        return 2;
+    }
+    while (status == 0 && fgets(line, sizeof line, stdin))
+        status = answer(argv[1], line);
+    return status;
+}

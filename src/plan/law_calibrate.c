@@ -1,0 +1,347 @@
+/* Calibration: the engine itself is timed on small models of random weights, since what counts is
+ * what libllama reaches, not what a kernel alone does.
+ *
+ * What tells the coefficients apart: the same shape in many types (time per byte and per FLOP of
+ * each), the same model with more and with fewer layers (time per layer against time per step),
+ * two widths (per element against per layer and token), depths with two ratios of query to key
+ * heads (cache bytes against attention FLOPs), cache types. Every trial runs with all threads and
+ * with one. The rows below are in order of worth: when time runs out the last ones are left out,
+ * and their types take the figures of relatives. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <ggml.h>
+
+#include "base/file.h"
+#include "base/process.h"
+#include "plan/law_fit.h"
+#include "snug/engine.h"
+
+struct shape {
+    const char *preset, *type;
+    int64_t n_layer;
+    int64_t n_prompt, n_gen, depth;
+    const char *cache; /* type of K and V */
+};
+
+static const struct shape SHAPES[] = {
+    {"tinyllama-1.1b", "q4_0", 2, 128, 12, 0, "f16"},
+    {"smollm2-135m", "q4_0", 24, 128, 16, 0, "f16"},
+    {"smollm2-135m", "q4_0", 6, 128, 16, 0, "f16"},
+    {"tinyllama-1.1b", "q8_0", 2, 128, 12, 0, "f16"},
+    {"tinyllama-1.1b", "q6_k", 2, 128, 12, 0, "f16"},
+    {"tinyllama-1.1b", "q4_k", 2, 128, 12, 0, "f16"},
+    {"smollm2-135m", "q4_0", 6, 128, 12, 2048, "f16"},
+    {"tinyllama-1.1b", "q4_0", 2, 128, 12, 1024, "f16"},
+    {"tinyllama-1.1b", "f16", 2, 48, 8, 0, "f16"},
+    {"tinyllama-1.1b", "iq4_nl", 2, 128, 12, 0, "f16"},
+    {"smollm2-135m", "q4_0", 6, 64, 8, 1024, "q8_0"},
+    {"tinyllama-1.1b", "q5_k", 2, 64, 8, 0, "f16"},
+    {"tinyllama-1.1b", "q3_k", 2, 64, 8, 0, "f16"},
+    {"tinyllama-1.1b", "q2_k", 2, 64, 8, 0, "f16"},
+    {"tinyllama-1.1b", "iq4_xs", 2, 64, 8, 0, "f16"},
+    {"tinyllama-1.1b", "q5_0", 2, 64, 8, 0, "f16"},
+    {"smollm2-135m", "q4_0", 6, 64, 8, 1024, "q4_0"},
+};
+enum { N_SHAPES = sizeof SHAPES / sizeof *SHAPES };
+
+#define TRIALS_MAX (N_SHAPES)
+/* A step to the next tier: copies of one activation, tens of microseconds on a bus. */
+static const double HOP_S = 3e-5;
+/* Nine of ten trials that were not fitted lie within these; perf/plan_speed.py checks them. */
+static const double DECODE_LO = 0.85, DECODE_HI = 1.15, PREFILL_LO = 0.80, PREFILL_HI = 1.20;
+/* Part of the budget that a device takes where there is one. */
+static const double DEVICE_SHARE = 0.4;
+
+struct calibration {
+    const struct snug_machine *machine;
+    const struct snug_law_request *request;
+    const char *folder;
+    double start_s, budget_s;
+    bool is_device; /* the tier that is timed */
+    int n_threads[SNUG__LAW_COUNTS_MAX], n_counts;
+    struct snug__law_trial trials[SNUG__LAW_COUNTS_MAX][TRIALS_MAX];
+    int n_trials[SNUG__LAW_COUNTS_MAX];
+    double longest_s; /* of one shape so far */
+    char path[4096];  /* of the model of the moment */
+    const struct shape *at;
+    struct snug_model model; /* of that file */
+    bool has_model;
+    int n_left_out, n_disturbed;
+};
+
+static bool is_stopped(const struct calibration *c)
+{
+    return c->request->stop && *c->request->stop;
+}
+
+static void drop_model(struct calibration *c)
+{
+    if (c->has_model)
+        snug_model_clear(&c->model);
+    c->has_model = false;
+    if (c->path[0])
+        unlink(c->path);
+    c->path[0] = '\0';
+}
+
+static bool is_same_model(const struct shape *a, const struct shape *b)
+{
+    return a && strcmp(a->preset, b->preset) == 0 && strcmp(a->type, b->type) == 0 &&
+           a->n_layer == b->n_layer;
+}
+
+static bool may_go_on(double done_frac, void *data)
+{
+    (void)done_frac;
+    return !is_stopped(data);
+}
+
+/* The file of a shape, unless it is there from the row before. */
+static snug_status make_model(struct calibration *c, const struct shape *shape,
+                              struct snug_error *err)
+{
+    if (c->has_model && is_same_model(c->at, shape))
+        return SNUG_OK;
+    drop_model(c);
+    const struct snug_synth_options synth = {
+        .type = shape->type, .seed = 1, .n_layer = shape->n_layer};
+    const int n =
+        snprintf(c->path, sizeof c->path, "%s/calibrate-%d.gguf", c->folder, (int)getpid());
+    if (n < 0 || (size_t)n >= sizeof c->path) {
+        c->path[0] = '\0';
+        return snug_fail(err, SNUG_BAD_INPUT, "cache folder: path longer than %zu bytes",
+                         sizeof c->path);
+    }
+    snug_status status = snug_model_synth(shape->preset, &synth, c->path, may_go_on, c, err);
+    if (status == SNUG_OK)
+        status = snug_model_open(c->path, &c->model, err);
+    c->has_model = status == SNUG_OK;
+    c->at = shape;
+    return status;
+}
+
+static void set_knob(const struct snug_space *space, struct snug_config *config, const char *name,
+                     int64_t value)
+{
+    const int row = snug_space_find(space, name);
+    if (row >= 0)
+        config->value[row] = value;
+}
+
+static void set_words(const struct snug_space *space, struct snug_config *config, const char *name,
+                      const char *text)
+{
+    const int row = snug_space_find(space, name);
+    int64_t value = 0;
+    if (row >= 0 && snug_knob_parse(&space->knobs[row], text, &value, NULL) == SNUG_OK)
+        config->value[row] = value;
+}
+
+static void make_config(const struct calibration *c, const struct shape *shape, int n_threads,
+                        const struct snug_space *space, struct snug_config *config)
+{
+    snug_space_default(space, config);
+    set_knob(space, config, "n_threads", n_threads);
+    set_knob(space, config, "n_threads_batch", n_threads);
+    set_words(space, config, "type_k", shape->cache);
+    set_words(space, config, "type_v", shape->cache);
+    set_words(space, config, "flash_attn", "on");
+    if (!c->is_device) {
+        set_knob(space, config, "n_gpu_layers", 0);
+        set_words(space, config, "device", "none");
+    }
+}
+
+static int cache_type(const char *name)
+{
+    for (int y = 0; y < SNUG_MODEL_TYPES_MAX; y++)
+        if (snug__law_is_type(y) && strcmp(snug_model_type_name(y), name) == 0)
+            return y;
+    return GGML_TYPE_F16;
+}
+
+/* Others can only take time away: the best block is the nearest to what the machine can do. */
+static double best(const double *tps, int n)
+{
+    double most = 0.0;
+    for (int i = 0; i < n; i++)
+        most = tps[i] > most ? tps[i] : most;
+    return most;
+}
+
+static snug_status run_trial(struct calibration *c, const struct shape *shape,
+                             struct snug_engine *engine, int count, struct snug_error *err)
+{
+    struct snug_measurement m = {0};
+    struct snug_config config;
+    struct snug_effort effort;
+    snug_effort_default(&effort);
+    effort.blocks_min = 2;
+    effort.blocks_max = 4;
+    effort.phase_s = 0.2;
+    effort.warmup_max = 1;
+    effort.may_cut = true;
+    effort.deadline_s = c->budget_s;
+    effort.is_sampling_off = true;
+    make_config(c, shape, c->n_threads[count], snug_engine_space(engine), &config);
+    const snug_status status = snug_engine_run(engine, &config, &effort, &m, err);
+    if (status == SNUG_OK && m.outcome == SNUG_TRIAL_OK) {
+        struct snug__law_trial *trial = &c->trials[count][c->n_trials[count]++];
+        *trial = (struct snug__law_trial){
+            .n_prompt = shape->n_prompt, .n_gen = shape->n_gen, .depth = shape->depth};
+        const int type = cache_type(shape->cache);
+        snug_law_load_init(&c->model, NULL, 0, type, type, 512, &trial->load);
+        trial->prefill_tps = best(m.prefill_block_tps, m.n_prefill_blocks);
+        trial->decode_tps = best(m.decode_block_tps, m.n_decode_blocks);
+        c->n_disturbed += (m.warnings & (SNUG_WARN(OTHER_LOAD) | SNUG_WARN(THROTTLED))) != 0;
+    } else {
+        c->n_left_out++;
+    }
+    snug_measurement_clear(&m);
+    return status;
+}
+
+static snug_status run_shape(struct calibration *c, const struct shape *shape,
+                             struct snug_error *err)
+{
+    struct snug_engine *engine = NULL;
+    snug_status status = make_model(c, shape, err);
+    if (status != SNUG_OK)
+        return status;
+    const int64_t room = shape->n_prompt > shape->n_gen ? shape->n_prompt : shape->n_gen;
+    const struct snug_engine_options options = {.model_path = c->path,
+                                                .machine = c->machine,
+                                                .model = &c->model,
+                                                .stop = c->request->stop,
+                                                .workload = {.n_prompt = shape->n_prompt,
+                                                             .n_gen = shape->n_gen,
+                                                             .n_depth = shape->depth,
+                                                             .n_parallel = 1,
+                                                             .n_ctx = shape->depth + room}};
+    status = snug_engine_open("llama", &options, &engine, err);
+    for (int count = 0; count < c->n_counts && status == SNUG_OK; count++)
+        status = run_trial(c, shape, engine, count, err);
+    snug_engine_close(engine);
+    return status;
+}
+
+/* Rows as long as one more like the longest so far fits the budget. */
+static snug_status run_shapes(struct calibration *c, struct snug_error *err)
+{
+    snug_status status = SNUG_OK;
+    for (int i = 0; i < N_SHAPES && status == SNUG_OK; i++) {
+        const double start = snug_clock_s();
+        char phase[96];
+        snprintf(phase, sizeof phase, "calibrate %d of %d: %s %s", i + 1, (int)N_SHAPES,
+                 SHAPES[i].preset, SHAPES[i].type);
+        if (start - c->start_s + c->longest_s > c->budget_s) {
+            c->n_left_out += N_SHAPES - i;
+            break;
+        }
+        if (c->request->progress)
+            c->request->progress(phase, c->request->progress_data);
+        status = run_shape(c, &SHAPES[i], err);
+        const double took = snug_clock_s() - start;
+        c->longest_s = took > c->longest_s ? took : c->longest_s;
+    }
+    drop_model(c);
+    return is_stopped(c) ? snug_fail(err, SNUG_INTERRUPTED, "calibration stopped") : status;
+}
+
+static const struct snug_device *find_device(const struct snug_machine *machine)
+{
+    for (int i = 0; i < machine->n_devices; i++)
+        if (strcmp(machine->devices[i].kind, "gpu") == 0 ||
+            strcmp(machine->devices[i].kind, "igpu") == 0)
+            return &machine->devices[i];
+    return NULL;
+}
+
+/* One tier timed whole, appended to the laws of every thread count. */
+static snug_status run_tier(struct calibration *c, const struct snug_device *device,
+                            struct snug__calibration *out, struct snug_error *err)
+{
+    memset(c->n_trials, 0, sizeof c->n_trials);
+    c->is_device = device != NULL;
+    c->longest_s = 0.0;
+    snug_status status = run_shapes(c, err);
+    for (int i = 0; i < c->n_counts && status == SNUG_OK; i++) {
+        struct snug_law *law = &out->laws[i];
+        struct snug_law fitted = {.n_tiers = 1};
+        struct snug_law_tier *tier = &fitted.tiers[0];
+        tier->kind = device ? SNUG_TIER_DEVICE : SNUG_TIER_HOST;
+        snprintf(tier->name, sizeof tier->name, "%.60s", device ? device->name : "CPU");
+        tier->hop_s = HOP_S;
+        if (!snug__law_fit(c->trials[i], c->n_trials[i], 0, &fitted))
+            status = snug_fail(err, SNUG_CRASHED, "calibration: no trial on %s gave a speed",
+                               tier->name);
+        if (law->n_tiers == 0) { /* what a step costs outside layers is of the first tier */
+            law->step_s = fitted.step_s;
+            law->ubatch_s = fitted.ubatch_s;
+        }
+        law->tiers[law->n_tiers++] = *tier;
+    }
+    return status;
+}
+
+static void describe(const struct calibration *c, struct snug__calibration *out)
+{
+    char date[16] = "";
+    const time_t now = time(NULL);
+    struct tm utc;
+    if (gmtime_r(&now, &utc))
+        strftime(date, sizeof date, "%Y-%m-%d", &utc);
+    snprintf(out->fingerprint, sizeof out->fingerprint, "%s", c->machine->fingerprint);
+    snug_engine_build_here(out->build, sizeof out->build);
+    for (int i = 0; i < out->n_laws; i++) {
+        struct snug_law *law = &out->laws[i];
+        snprintf(law->machine, sizeof law->machine, "this machine");
+        snprintf(law->build, sizeof law->build, "%s", out->build);
+        snprintf(law->source, sizeof law->source, "calibrated in %.0f s on %s%s%s",
+                 snug_clock_s() - c->start_s, date, c->n_left_out ? ", cut short" : "",
+                 c->n_disturbed ? ", while other programs ran" : "");
+        law->n_threads = c->n_threads[i];
+        law->decode_lo_frac = DECODE_LO;
+        law->decode_hi_frac = DECODE_HI;
+        law->prefill_lo_frac = PREFILL_LO;
+        law->prefill_hi_frac = PREFILL_HI;
+    }
+}
+
+snug_status snug__law_calibrate(const struct snug_machine *machine, const char *folder,
+                                double budget_s, const struct snug_law_request *request,
+                                struct snug__calibration *out, struct snug_error *err)
+{
+    struct calibration *c = calloc(1, sizeof *c);
+    struct snug__calibration made = {.n_laws = 0};
+    const struct snug_device *device = find_device(machine);
+    if (!c)
+        return snug_fail(err, SNUG_NO_MEMORY, "calibration");
+    c->machine = machine;
+    c->request = request;
+    c->folder = folder;
+    c->start_s = snug_clock_s();
+    c->n_threads[c->n_counts++] = machine->n_threads_usable > 0 ? machine->n_threads_usable : 1;
+    if (c->n_threads[0] > 1)
+        c->n_threads[c->n_counts++] = 1;
+    made.n_laws = c->n_counts;
+    snug_status status = snug_file_make_folder(folder, err);
+    if (status == SNUG_OK && device) {
+        c->budget_s = budget_s * DEVICE_SHARE;
+        status = run_tier(c, device, &made, err);
+    }
+    c->budget_s = budget_s;
+    if (status == SNUG_OK)
+        status = run_tier(c, NULL, &made, err);
+    if (status == SNUG_OK) {
+        describe(c, &made);
+        *out = made;
+    }
+    drop_model(c);
+    free(c);
+    return status;
+}
