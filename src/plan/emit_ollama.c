@@ -56,8 +56,8 @@ static void put_cache(const struct snug_command *c, struct snug_buffer *out)
                        (long long)plan->n_parallel);
     if (!is_same)
         snug_buffer_printf(out,
-                           "# The plan has K as %s and V as %s; Ollama has one type for both: "
-                           "f16, q8_0 or q4_0.\n",
+                           "# The plan has K as %s and V as %s; Ollama has one type for both, "
+                           "f16, q8_0 or q4_0: the cache may be larger.\n",
                            snug_model_type_name(plan->type_k), snug_model_type_name(plan->type_v));
 }
 

@@ -137,11 +137,11 @@ static void put_module(const struct snug_command *c, int arch, int base, const c
 static void put_skips(const struct snug_command *c, int arch, int base, struct snug_buffer *out)
 {
     snug_buffer_printf(out,
-                       "# The plan keeps these at %d bits or more; bitsandbytes has nothing "
-                       "between %d and 16.\n"
+                       "# The plan keeps these at %d bits or more. There is one base per model, so "
+                       "they stay at 16.\n"
                        "# lm_head is what Transformers itself leaves out where no list is given.\n"
                        "skip = [\n    \"lm_head\",\n",
-                       base == 4 ? 8 : 16, base);
+                       base == 4 ? 8 : 16);
     for (int i = 0; i < ARCHS[arch].n_own; i++)
         put_module(c, arch, base, ARCHS[arch].own[i].module, out);
     for (size_t i = 0; i < sizeof BLOCK / sizeof *BLOCK; i++) {

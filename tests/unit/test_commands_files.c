@@ -3,6 +3,7 @@
 #include "plan.h"
 
 #include "base/process.h"
+#include "snug/engine.h"
 
 /* ---- Ollama, systemd ---- */
 
@@ -95,8 +96,12 @@ static void unit_is_accepted_by_systemd(void **state)
     struct plan_test *t = *state;
     struct snug_error err;
     struct snug_buffer out = {0};
-    char unit[600], script[800];
+    char unit[600], script[800], tool[4096];
     void *folder = NULL;
+    if (snug_engine_tool("llama-server", tool, sizeof tool, &err) != SNUG_OK) {
+        print_message("%s\n", err.text); /* systemd asks for the program too */
+        skip();
+    }
     assert_int_equal(test_folder_open(&folder), 0);
     const struct snug_command_options options = {.gguf_path = "/m o/100% \"$x\".gguf", .port = 99};
     char *text = plan_test_text(t, "systemd", &options);
