@@ -15,9 +15,9 @@ extern "C" {
 #define SNUG_COMMAND_RECIPE_MAX (96u << 10) /* bytes of a recipe, that execve takes everywhere */
 
 struct snug_command_options {
-    const char *gguf_path;    /* the file that is run; NULL: NAME-plan.gguf in this folder */
-    const char *source_path;  /* the weights it is made of, GGUF or Hugging Face folder; NULL: the
-                                 model's own path, for a preset NAME-f16.gguf in this folder */
+    const char *gguf_path;   /* the file that is run; NULL: NAME-plan.gguf in this folder */
+    const char *source_path; /* the weights it is made of: GGUF, Hugging Face folder, address; NULL:
+                                the model's own path, for a preset NAME-f16.gguf in this folder */
     const char *imatrix_path; /* activation statistics for llama-quantize, or NULL */
     int port;                 /* of llama-server; 0: its own default */
 };

@@ -6,11 +6,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <ggml.h>
 
 #include "base/near.h"
 #include "plan/emit.h"
+
+#define STEM_CAP 256
 
 static const struct snug_emitter EMITTERS[] = {
     {"llama-server", "serve the file over HTTP", "serve.sh", snug__emit_server},
@@ -177,27 +180,42 @@ static snug_status check_tensors(const struct snug_plan *plan, const struct snug
 
 /* ---- what is left out ---- */
 
-/* "llama3-8b" of "preset:llama3-8b:q4_0", "m" of "/a/m.gguf", into out. */
-static void stem_of(const struct snug_model *model, char *out, size_t cap)
+static bool is_remote(const char *path)
+{
+    return strncmp(path, "hf:", 3) == 0 ||
+           (path[0] != '/' && path[0] != '.' && strstr(path, "://"));
+}
+
+/* "llama3-8b" of "preset:llama3-8b:q4_0", "m" of "/a/m.gguf", of "http://h/m.gguf?x" and of the
+ * folder "/a/m/", into out. */
+static void stem_of(const char *path, bool is_preset, char out[STEM_CAP])
 {
     static const char preset[] = "preset:", ending[] = ".gguf";
-    const char *from = model->path;
-    size_t n;
-    if (model->is_preset) {
-        if (strncmp(from, preset, sizeof preset - 1) == 0)
-            from += sizeof preset - 1;
+    const char *from = path;
+    size_t n = is_remote(path) ? strcspn(path, "?#") : strlen(path);
+    if (is_preset) {
+        from += strncmp(path, preset, sizeof preset - 1) == 0 ? sizeof preset - 1 : 0;
         n = strcspn(from, ":");
     } else {
-        const char *slash = strrchr(from, '/');
-        from = slash ? slash + 1 : from;
-        n = strlen(from);
-        if (n >= sizeof ending && strcmp(from + n - (sizeof ending - 1), ending) == 0)
+        while (n > 0 && path[n - 1] == '/')
+            n--;
+        const char *end = path + n;
+        while (n > 0 && path[n - 1] != '/')
+            n--;
+        from = path + n;
+        n = (size_t)(end - from);
+        if (strncmp(path, "hf:", 3) == 0) { /* "hf:user/repo:quant" */
+            const char *colon = memchr(from, ':', n);
+            n = colon ? (size_t)(colon - from) : n;
+        }
+        if (n >= sizeof ending &&
+            strncmp(from + n - (sizeof ending - 1), ending, sizeof ending - 1) == 0)
             n -= sizeof ending - 1;
     }
     if (n == 0)
-        snprintf(out, cap, "model");
+        snprintf(out, STEM_CAP, "model");
     else
-        snprintf(out, cap, "%.*s", (int)(n < 200 ? n : 200), from);
+        snprintf(out, STEM_CAP, "%.*s", (int)(n < 200 ? n : 200), from);
 }
 
 /* A name that no program takes for an option or a type: llama-quantize reads "8b.gguf" as the type
@@ -220,16 +238,36 @@ static double average_bits(const struct snug_plan *plan, const struct snug_model
     return n > 0 ? bits / n : 0;
 }
 
+/* Where llama-quantize finds the weights: a GGUF that is here, or is still to come. */
+static void fill_source(struct snug_command *c, const char *given)
+{
+    struct stat info;
+    char stem[STEM_CAP], path[STEM_CAP + 16];
+    if (given && !is_remote(given)) {
+        put_path(c->source_path, given);
+        c->source = stat(given, &info) == 0 && S_ISDIR(info.st_mode) ? SNUG__SOURCE_FOLDER
+                                                                     : SNUG__SOURCE_GGUF;
+        if (c->source == SNUG__SOURCE_GGUF) {
+            put_path(c->source_gguf, given);
+            return;
+        }
+    } else if (given) {
+        snprintf(c->source_path, sizeof c->source_path, "%s", given);
+        c->source = SNUG__SOURCE_REMOTE;
+    }
+    const bool is_preset = !given && c->model->is_preset;
+    stem_of(given ? given : c->model->path, is_preset, stem);
+    snprintf(path, sizeof path, "%s%s.gguf", stem, c->source == SNUG__SOURCE_REMOTE ? "" : "-f16");
+    put_path(c->source_gguf, path);
+}
+
 static void fill(struct snug_command *c, const struct snug_command_options *o)
 {
-    char stem[256], path[sizeof stem + 16];
-    stem_of(c->model, stem, sizeof stem);
+    char stem[STEM_CAP], path[STEM_CAP + 16];
+    stem_of(c->model->path, c->model->is_preset, stem);
     snprintf(path, sizeof path, "%s-plan.gguf", stem);
     put_path(c->gguf_path, o->gguf_path ? o->gguf_path : path);
-    snprintf(path, sizeof path, "%s-f16.gguf", stem);
-    put_path(c->source_path, o->source_path        ? o->source_path
-                             : c->model->is_preset ? path
-                                                   : c->model->path);
+    fill_source(c, o->source_path ? o->source_path : c->model->is_preset ? NULL : c->model->path);
     if (o->imatrix_path)
         put_path(c->imatrix_path, o->imatrix_path);
     c->name = c->plan->model_name[0] ? c->plan->model_name : c->model->name;

@@ -7,6 +7,14 @@
 
 #define SNUG__PATH_CAP (SNUG_COMMAND_PATH_MAX + 3) /* "./" and the end */
 
+/* Of which source_gguf is, or has to be made first. */
+enum snug__source {
+    SNUG__SOURCE_NONE, /* a preset: to be had somewhere */
+    SNUG__SOURCE_GGUF,
+    SNUG__SOURCE_FOLDER, /* Hugging Face's format */
+    SNUG__SOURCE_REMOTE  /* an address, or hf:user/repo */
+};
+
 /* Everything that a text is made of, defaults filled in and checked: paths have no line breaks, the
  * plan is one of this model, its numbers are positive. */
 struct snug_command {
@@ -14,8 +22,11 @@ struct snug_command {
     const struct snug_model *model;
     const char *name; /* of the model, for comments */
     /* Absolute, or led by "./" or "../". */
-    char gguf_path[SNUG__PATH_CAP], source_path[SNUG__PATH_CAP];
+    char gguf_path[SNUG__PATH_CAP];
+    char source_gguf[SNUG__PATH_CAP];  /* what llama-quantize reads */
     char imatrix_path[SNUG__PATH_CAP]; /* "" for none */
+    enum snug__source source;
+    char source_path[SNUG__PATH_CAP]; /* the folder, the address; "" when there is none yet */
     int port;
     int64_t n_ctx_seq; /* of one sequence */
     double bits;       /* per weight of the matrices, on average */

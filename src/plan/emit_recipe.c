@@ -262,6 +262,38 @@ static snug_status collect(const struct snug_command *c, struct recipe *r, struc
     return SNUG_OK;
 }
 
+/* What to do first, and the command up to its patterns. */
+static void put_head(const struct snug_command *c, const char *base, bool is_again,
+                     struct snug_buffer *out)
+{
+    snug_buffer_printf(out,
+                       "# %.2f bits per weight. The first pattern that matches gives a tensor its "
+                       "type; %s is the file's label.\n",
+                       c->bits, base);
+    if (c->source == SNUG__SOURCE_FOLDER) {
+        snug_buffer_puts(out, "# First, with llama.cpp's converter: convert_hf_to_gguf.py "
+                              "--outtype f16 --outfile");
+        snug__shell_put(out, c->source_gguf);
+        snug__shell_put(out, c->source_path);
+        snug_buffer_puts(out, "\n");
+    } else if (c->source == SNUG__SOURCE_REMOTE) {
+        snug_buffer_puts(out, "# First fetch this as the first file below: ");
+        snug__put_clean(out, c->source_path);
+        snug_buffer_puts(out, "\n");
+    }
+    if (is_again)
+        snug_buffer_puts(out, "# The source is quantised already: its loss comes on top of the "
+                              "plan's.\n");
+    snug__shell_put(out, "llama-quantize");
+    if (is_again)
+        snug__shell_put(out, "--allow-requantize");
+    if (c->imatrix_path[0]) {
+        snug__shell_put(out, "--imatrix");
+        snug__shell_put(out, c->imatrix_path);
+    }
+    snug_buffer_puts(out, " \\\n   ");
+}
+
 snug_status snug__emit_quantize(const struct snug_command *c, char **out_text,
                                 struct snug_error *err)
 {
@@ -273,25 +305,11 @@ snug_status snug__emit_quantize(const struct snug_command *c, char **out_text,
     if (status != SNUG_OK)
         goto done;
     const char *base = base_type(c);
-    snug_buffer_printf(&r.out,
-                       "# %.2f bits per weight. The first pattern that matches gives a tensor its "
-                       "type; %s is the file's label.\n",
-                       c->bits, base);
-    if (is_again)
-        snug_buffer_puts(&r.out, "# The source is quantised already: its loss comes on top of the "
-                                 "plan's.\n");
-    snug__shell_put(&r.out, "llama-quantize");
-    if (is_again)
-        snug__shell_put(&r.out, "--allow-requantize");
-    if (c->imatrix_path[0]) {
-        snug__shell_put(&r.out, "--imatrix");
-        snug__shell_put(&r.out, c->imatrix_path);
-    }
-    snug_buffer_puts(&r.out, " \\\n   ");
+    put_head(c, base, is_again, &r.out);
     status = put_patterns(&r, err);
     if (status != SNUG_OK)
         goto done;
-    snug__shell_put(&r.out, c->source_path);
+    snug__shell_put(&r.out, c->source_gguf);
     snug__shell_put(&r.out, c->gguf_path);
     snug__shell_put(&r.out, base);
     snug_buffer_puts(&r.out, "\n");

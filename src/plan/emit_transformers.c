@@ -2,7 +2,6 @@
  * plan as those come: one base of 4 or 8 bits, and modules that stay at 16. */
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/json.h"
 #include "plan/emit.h"
@@ -243,8 +242,7 @@ static void put_limits(const struct snug_command *c, int arch, int base, struct 
 /* The folder of the source where it is one; a GGUF would be unpacked to 16 bits. */
 static void put_model(const struct snug_command *c, struct snug_buffer *out)
 {
-    struct stat info;
-    const bool is_folder = stat(c->source_path, &info) == 0 && S_ISDIR(info.st_mode);
+    const bool is_folder = c->source == SNUG__SOURCE_FOLDER;
     snug_buffer_puts(out, "model_id = ");
     put_string(out, is_folder ? c->source_path : c->name[0] ? c->name : "model");
     snug_buffer_puts(out, is_folder ? "\n\n" : "  # put its Hugging Face name or folder here\n\n");

@@ -308,6 +308,43 @@ static void recipe_of_a_quantised_source_says_so(void **state)
     free(text);
 }
 
+/* Whatever the source is, the recipe reads a GGUF of this folder. */
+static void recipe_names_a_local_file_for_any_source(void **state)
+{
+    struct plan_test *t = *state;
+    const struct {
+        const char *source, *file, *hint;
+    } cases[] = {
+        {"https://h/a/b-f16.gguf?download=true", " ./b-f16.gguf ./", "# First fetch this"},
+        {"hf:user/repo:f16", " ./repo.gguf ./", "below: hf:user/repo:f16\n"},
+        {"hf:user/repo", " ./repo.gguf ./", "hf:user/repo\n"},
+        {"8b.gguf", " ./8b.gguf ./", "label.\nllama-quantize"},
+        {"../m.gguf", " ../m.gguf ./", "label.\nllama-quantize"},
+        {"http://h/", " ./h.gguf ./", "http://h/\n"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char *text = plan_test_text(t, "llama-quantize",
+                                    &(struct snug_command_options){.source_path = cases[i].source});
+        assert_contains(text, cases[i].file);
+        assert_contains(text, cases[i].hint);
+        free(text);
+    }
+    void *folder = NULL;
+    char path[600], want[1400];
+    assert_int_equal(test_folder_open(&folder), 0);
+    snprintf(path, sizeof path, "%s/", (char *)folder);
+    char *text =
+        plan_test_text(t, "llama-quantize", &(struct snug_command_options){.source_path = path});
+    const char *name = strrchr(folder, '/') + 1;
+    snprintf(want, sizeof want, "convert_hf_to_gguf.py --outtype f16 --outfile ./%s-f16.gguf %s\n",
+             name, path);
+    assert_contains(text, want);
+    snprintf(want, sizeof want, "\n    ./%s-f16.gguf ./smollm2-135m-plan.gguf ", name);
+    assert_contains(text, want);
+    free(text);
+    test_folder_close(&folder);
+}
+
 static void recipe_hides_what_a_pattern_cannot_hold(void **state)
 {
     struct plan_test *t = *state;
@@ -396,6 +433,7 @@ int main(void)
         TEST(recipe_labels_the_file_with_a_type_that_no_tensor_has),
         TEST(recipe_refuses_what_llama_quantize_would),
         TEST(recipe_of_a_quantised_source_says_so),
+        TEST(recipe_names_a_local_file_for_any_source),
         TEST(recipe_hides_what_a_pattern_cannot_hold),
         TEST(recipe_is_taken_up_to_its_cap),
     };
