@@ -273,8 +273,10 @@ static void add_word(struct words *w, const char *text, size_t n)
 {
     char **grown = realloc(w->list, (w->n + 2) * sizeof *grown);
     char *copy = grown ? strndup(text, n) : NULL;
-    if (grown)
+    if (grown) {
         w->list = grown;
+        w->list[w->n] = NULL;
+    }
     if (!copy) {
         w->is_failed = true;
         return;

@@ -6,6 +6,7 @@
 
 #include "base/buffer.h"
 #include "base/process.h"
+#include "engine/shell.h"
 #include "snug/engine.h"
 #include "snug_config.h"
 
@@ -96,9 +97,9 @@ static bool needs_quotes(const char *word)
     return word[0] == '\0' || word[strspn(word, plain)] != '\0';
 }
 
-static void put_word(struct snug_buffer *out, const char *word)
+void snug__shell_put(struct snug_buffer *out, const char *word)
 {
-    if (out->len > 0)
+    if (out->len > 0 && out->data[out->len - 1] != '\n')
         snug_buffer_puts(out, " ");
     if (!needs_quotes(word)) {
         snug_buffer_puts(out, word);
@@ -117,10 +118,10 @@ static void put_word(struct snug_buffer *out, const char *word)
 char *snug_engine_command_line(const char *tool, const char *model_path, char *const *words)
 {
     struct snug_buffer out = {0};
-    put_word(&out, tool);
-    put_word(&out, "--model");
-    put_word(&out, model_path);
+    snug__shell_put(&out, tool);
+    snug__shell_put(&out, "--model");
+    snug__shell_put(&out, model_path);
     for (char *const *w = words; w && *w; w++)
-        put_word(&out, *w);
+        snug__shell_put(&out, *w);
     return snug_buffer_take(&out);
 }

@@ -1,9 +1,8 @@
 /* What lies around the trials: configs into libllama's terms, sizes out of its log, flags that its
  * own programs take, and command lines. */
 #include "engine.h"
+#include "loopback.h"
 
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "base/json.h"
@@ -203,37 +202,6 @@ static void command_line_reads_back_the_same_in_a_shell(void **state)
     free(line);
 }
 
-static int free_port(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t n = sizeof address;
-    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(fd >= 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &n), 0);
-    close(fd);
-    return ntohs(address.sin_port);
-}
-
-/* Does GET /health on the loopback port answer 200? */
-static bool is_healthy(int port)
-{
-    static const char request[] = "GET /health HTTP/1.0\r\n\r\n";
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr = {htonl(INADDR_LOOPBACK)},
-                                  .sin_port = htons((uint16_t)port)};
-    char answer[64] = "";
-    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(fd >= 0);
-    const struct timeval patience = {.tv_sec = 5};
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    bool is_up = connect(fd, (struct sockaddr *)&address, sizeof address) == 0 &&
-                 send(fd, request, sizeof request - 1, MSG_NOSIGNAL) > 0 &&
-                 recv(fd, answer, sizeof answer - 1, 0) > 0 && strstr(answer, " 200 ");
-    close(fd);
-    return is_up;
-}
-
 /* Start the packaged llama-server with the flags of a config and wait until it serves. */
 static void serve(const char *tool, const struct engine_test *t, char **words)
 {
@@ -242,7 +210,7 @@ static void serve(const char *tool, const struct engine_test *t, char **words)
     const char *argv[80] = {tool, "--model", t->path, "--host", "127.0.0.1", "--port"};
     char port_text[16];
     size_t n = 6;
-    const int port = free_port();
+    const int port = loopback_port();
     snprintf(port_text, sizeof port_text, "%d", port);
     argv[n++] = port_text;
     argv[n++] = "--no-warmup";
@@ -255,7 +223,7 @@ static void serve(const char *tool, const struct engine_test *t, char **words)
     bool is_up = false;
     struct snug_process_exit end;
     while (!is_up && snug_clock_s() < until && snug_process_wait(&server, 0.05, &end) != SNUG_OK)
-        is_up = is_healthy(port);
+        is_up = loopback_is_healthy(port);
     char tail[2048];
     snprintf(tail, sizeof tail, "%s", snug_buffer_text(&server.tail));
     snug_process_clear(&server);

@@ -1,0 +1,244 @@
+/* Command lines of llama-server, llama-cli and llama-bench. Flags are those of the knob rows, which
+ * are the only table of them; here stands what a plan sets, and how llama-bench differs. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "plan/emit.h"
+
+#define BENCH_PROMPT 512          /* tokens, where the plan has none */
+#define BENCH_GEN 64              /* tokens that decode is timed on */
+#define PROMPT_CACHE_MIB_MAX 8192 /* llama-server's own default */
+
+/* ---- the plan as knob rows ---- */
+
+static int64_t value_of(const struct snug_knob *knob, const char *name)
+{
+    for (int i = 0; i < knob->n_values; i++) {
+        if (strcmp(knob->values[i], name) == 0)
+            return i;
+    }
+    return -1;
+}
+
+/* A row that is tuned is emitted even at its default: what llama.cpp does by itself may change with
+ * its version. */
+static void set_row(struct snug_space *space, struct snug_config *config, const char *name,
+                    int64_t value)
+{
+    const int row = snug_space_find(space, name);
+    space->knobs[row].is_tuned = true;
+    config->value[row] = value;
+}
+
+static snug_status set_type(struct snug_space *space, struct snug_config *config, const char *name,
+                            int type, struct snug_error *err)
+{
+    const struct snug_knob *knob = &space->knobs[snug_space_find(space, name)];
+    const int64_t value = value_of(knob, snug_model_type_name(type));
+    if (value < 0)
+        return snug_fail(err, SNUG_BAD_INPUT, "%s is %s in the plan: llama.cpp has no such cache",
+                         name, snug_model_type_name(type));
+    set_row(space, config, name, value);
+    return SNUG_OK;
+}
+
+/* Words for n_parallel sequences of n_ctx_seq tokens. */
+static snug_status plan_words(const struct snug_command *c, int64_t n_parallel, char ***out_words,
+                              struct snug_error *err)
+{
+    const struct snug_plan *plan = c->plan;
+    const struct snug_workload workload = {.n_ctx = c->n_ctx_seq, .n_parallel = n_parallel};
+    struct snug_space space = *snug_engine_rows();
+    struct snug_config config;
+    for (int i = 0; i < space.n; i++)
+        space.knobs[i].is_tuned = false;
+    snug_space_default(&space, &config);
+    const struct snug_knob *load = &space.knobs[snug_space_find(&space, "load_mode")];
+    set_row(&space, &config, "load_mode", value_of(load, plan->use_mmap ? "mmap" : "none"));
+    set_row(&space, &config, "n_gpu_layers", plan->n_gpu_layers);
+    if (plan->n_threads > 0) {
+        set_row(&space, &config, "n_threads", plan->n_threads);
+        set_row(&space, &config, "n_threads_batch", plan->n_threads);
+    }
+    set_row(&space, &config, "n_batch", plan->n_batch);
+    set_row(&space, &config, "n_ubatch", plan->n_ubatch);
+    set_row(&space, &config, "flash_attn", plan->flash_attn);
+    snug_status status = set_type(&space, &config, "type_k", plan->type_k, err);
+    if (status == SNUG_OK)
+        status = set_type(&space, &config, "type_v", plan->type_v, err);
+    if (status == SNUG_OK)
+        status = snug_engine_flags(&space, &config, &workload, out_words, err);
+    return status;
+}
+
+/* ---- words ---- */
+
+/* Append "flag value"; on failure the list is as it was. */
+static bool add_pair(char ***words, const char *flag, const char *value)
+{
+    size_t n = 0;
+    while ((*words)[n])
+        n++;
+    char *a = strdup(flag), *b = strdup(value);
+    char **grown = a && b ? realloc(*words, (n + 3) * sizeof *grown) : NULL;
+    if (!grown) {
+        free(a);
+        free(b);
+        return false;
+    }
+    grown[n] = a;
+    grown[n + 1] = b;
+    grown[n + 2] = NULL;
+    *words = grown;
+    return true;
+}
+
+static bool add_number(char ***words, const char *flag, int64_t value)
+{
+    char number[32];
+    snprintf(number, sizeof number, "%lld", (long long)value);
+    return add_pair(words, flag, number);
+}
+
+static snug_status put_line(struct snug_buffer *out, const char *tool, const char *path,
+                            char *const *words, struct snug_error *err)
+{
+    char *line = snug_engine_command_line(tool, path, words);
+    if (!line)
+        return snug_fail(err, SNUG_NO_MEMORY, "no memory for a line of %s", tool);
+    snug_buffer_puts(out, line);
+    snug_buffer_puts(out, "\n");
+    free(line);
+    return SNUG_OK;
+}
+
+/* ---- llama-server, llama-cli ---- */
+
+int64_t snug__prompt_cache_mib(const struct snug_plan *plan)
+{
+    for (int i = 0; i < plan->n_tiers; i++) {
+        const struct snug_plan_tier *t = &plan->tiers[i];
+        const uint64_t planned = t->weights + t->cache + t->compute + t->reserve;
+        if (!snug__tier_is_host(t) || planned >= t->bytes_usable)
+            continue;
+        const uint64_t mib = (t->bytes_usable - planned) >> 20;
+        return mib < PROMPT_CACHE_MIB_MAX ? (int64_t)mib : PROMPT_CACHE_MIB_MAX;
+    }
+    return 0;
+}
+
+snug_status snug__server_words(const struct snug_command *c, char ***out_words,
+                               struct snug_error *err)
+{
+    char **words = NULL;
+    snug_status status = plan_words(c, c->plan->n_parallel, &words, err);
+    if (status != SNUG_OK)
+        return status;
+    /* Prompts of closed chats would take up to 8 GiB that no plan counts. */
+    if (!add_number(&words, "--cache-ram", snug__prompt_cache_mib(c->plan)) ||
+        (c->port > 0 && !add_number(&words, "--port", c->port))) {
+        snug_engine_flags_free(words);
+        return snug_fail(err, SNUG_NO_MEMORY, "no memory for the words of llama-server");
+    }
+    *out_words = words;
+    return SNUG_OK;
+}
+
+snug_status snug__emit_server(const struct snug_command *c, char **out_text, struct snug_error *err)
+{
+    struct snug_buffer out = {0};
+    char **words = NULL;
+    snug_status status = snug__server_words(c, &words, err);
+    if (status == SNUG_OK)
+        status = put_line(&out, "llama-server", c->gguf_path, words, err);
+    if (status == SNUG_OK)
+        status = snug__emit_end(&out, out_text, err);
+    snug_engine_flags_free(words);
+    snug_buffer_clear(&out);
+    return status;
+}
+
+/* One conversation, so one sequence with its share of the context. */
+snug_status snug__emit_cli(const struct snug_command *c, char **out_text, struct snug_error *err)
+{
+    struct snug_buffer out = {0};
+    char **words = NULL;
+    snug_status status = plan_words(c, 1, &words, err);
+    if (status == SNUG_OK)
+        status = put_line(&out, "llama-cli", c->gguf_path, words, err);
+    if (status == SNUG_OK)
+        status = snug__emit_end(&out, out_text, err);
+    snug_engine_flags_free(words);
+    snug_buffer_clear(&out);
+    return status;
+}
+
+/* ---- llama-bench ---- */
+
+/* Its flag for one of the others' tools, NULL for what it does not have. */
+static const char *bench_flag(const char *flag)
+{
+    static const char *const none[] = {"--ctx-size", "--parallel", "--threads-batch", "--fit"};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        if (strcmp(flag, none[i]) == 0)
+            return NULL;
+    }
+    return strcmp(flag, "--gpu-layers") == 0 ? "--n-gpu-layers" : flag;
+}
+
+/* "0,2048,4032": the plan's depths, so that what is generated at each still fits the context. */
+static void depths_text(const struct snug_command *c, char *out, size_t cap)
+{
+    const int64_t top = c->n_ctx_seq > BENCH_GEN ? c->n_ctx_seq - BENCH_GEN : 0;
+    int64_t last = -1;
+    size_t n = 0;
+    snprintf(out, cap, "0");
+    for (int i = 0; i < c->plan->n_depths && i < SNUG_PLAN_DEPTHS_MAX; i++) {
+        int64_t depth = c->plan->depths[i] < top ? c->plan->depths[i] : top;
+        depth = depth > 0 ? depth : 0;
+        if (depth == last)
+            continue;
+        n += (size_t)snprintf(out + n, cap - n, "%s%lld", n ? "," : "", (long long)depth);
+        last = depth;
+    }
+}
+
+/* The plan's flags in llama-bench's terms, behind what is measured. */
+static snug_status bench_line(const struct snug_command *c, char *const *flags, bool is_prefill,
+                              struct snug_buffer *out, struct snug_error *err)
+{
+    char depths[SNUG_PLAN_DEPTHS_MAX * 24];
+    const int64_t n_prompt = c->plan->n_prompt > 0 ? c->plan->n_prompt : BENCH_PROMPT;
+    char **words = calloc(1, sizeof *words);
+    bool is_ok = words && add_number(&words, "--n-prompt", is_prefill ? n_prompt : 0) &&
+                 add_number(&words, "--n-gen", is_prefill ? 0 : BENCH_GEN);
+    depths_text(c, depths, sizeof depths);
+    is_ok = is_ok && (is_prefill || add_pair(&words, "--n-depth", depths));
+    for (size_t i = 0; is_ok && flags[i] && flags[i + 1]; i += 2) {
+        const char *flag = bench_flag(flags[i]);
+        is_ok = !flag || add_pair(&words, flag, flags[i + 1]);
+    }
+    const snug_status status =
+        is_ok ? put_line(out, "llama-bench", c->gguf_path, words, err)
+              : snug_fail(err, SNUG_NO_MEMORY, "no memory for the words of llama-bench");
+    snug_engine_flags_free(words);
+    return status;
+}
+
+/* Two lines, since prefill is predicted at depth 0 alone. */
+snug_status snug__emit_bench(const struct snug_command *c, char **out_text, struct snug_error *err)
+{
+    struct snug_buffer out = {0};
+    char **flags = NULL;
+    snug_status status = plan_words(c, 1, &flags, err);
+    if (status == SNUG_OK)
+        status = bench_line(c, flags, true, &out, err);
+    if (status == SNUG_OK)
+        status = bench_line(c, flags, false, &out, err);
+    if (status == SNUG_OK)
+        status = snug__emit_end(&out, out_text, err);
+    snug_engine_flags_free(flags);
+    snug_buffer_clear(&out);
+    return status;
+}
