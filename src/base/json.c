@@ -159,6 +159,11 @@ bool snug_json_is_string(const struct snug_json_node *node)
     return yyjson_is_str(value_of(node));
 }
 
+bool snug_json_is_null(const struct snug_json_node *node)
+{
+    return yyjson_is_null(value_of(node));
+}
+
 bool snug_json_is_array(const struct snug_json_node *node)
 {
     return yyjson_is_arr(value_of(node));

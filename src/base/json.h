@@ -35,6 +35,7 @@ bool snug_json_member(const struct snug_json_node *object, size_t i, const char 
 bool snug_json_is_number(const struct snug_json_node *node);
 bool snug_json_is_string(const struct snug_json_node *node);
 bool snug_json_is_array(const struct snug_json_node *node);
+bool snug_json_is_null(const struct snug_json_node *node); /* a null that is there */
 bool snug_json_is_object(const struct snug_json_node *node);
 double snug_json_number(const struct snug_json_node *node, double fallback);
 int64_t snug_json_int(const struct snug_json_node *node, int64_t fallback);

@@ -206,6 +206,9 @@ static snug_status score(struct snug__lab_run *run, const struct snug_task_file 
         status = snug_task_run(scorer, snug_engine_space(run->engine), &config, file, &options, out,
                                &why);
     snug_scorer_close(scorer);
+    /* An accuracy of some of the items is not comparable with the other rounds'. */
+    if (status == SNUG_OK && out->is_interrupted)
+        status = snug_fail(&why, SNUG_INTERRUPTED, "stopped by the user");
     if (status != SNUG_OK)
         *out = (struct snug_task_result){.n_scored = 0};
     return status == SNUG_INTERRUPTED ? snug_fail(err, status, "%s", why.text) : SNUG_OK;

@@ -151,7 +151,7 @@ static snug_status parse_piece(const struct reader *r, const struct piece *piece
 }
 
 /* One label per line; -1 (as in hidden test sets) and an empty line are "none". */
-static snug_status take_label(struct reader *r, int *out, struct snug_error *err)
+static snug_status take_label(struct reader *r, struct snug_task_item *item, struct snug_error *err)
 {
     char *end = NULL;
     if (!*r->labels)
@@ -165,7 +165,13 @@ static snug_status take_label(struct reader *r, int *out, struct snug_error *err
     if (!is_empty && (size_t)(end - r->labels) + strspn(end, " \t\r") < n)
         return snug_fail(err, SNUG_BAD_INPUT, "%s: line %lld of the labels is no number: '%.*s'",
                          r->name, (long long)r->labels_line, n < 40 ? (int)n : 40, r->labels);
-    *out = is_empty || value < 0 || value >= SNUG_TASK_CHOICES_MAX ? -1 : (int)value;
+    if (!is_empty && (value < -1 || value >= item->n_choices))
+        return snug_fail(
+            err, SNUG_BAD_INPUT,
+            "%s: line %lld of the labels: %ld names none of the %d choices (they count "
+            "from 0)",
+            r->name, (long long)r->labels_line, value, item->n_choices);
+    item->i_answer = is_empty ? -1 : (int)value;
     r->labels += n + (r->labels[n] == '\n');
     return SNUG_OK;
 }
@@ -224,12 +230,10 @@ static snug_status add_item(struct reader *r, const struct piece *piece, struct 
     if (status == SNUG_OK)
         status = snug__task_item_read(&f->arena, f->shape, snug_json_root(doc), place, &item, err);
     if (status == SNUG_OK && r->labels)
-        status = take_label(r, &item.i_answer, err);
+        status = take_label(r, &item, err);
     snug_json_free(doc);
     if (status != SNUG_OK)
         return status;
-    if (item.i_answer >= item.n_choices)
-        item.i_answer = -1;
     item.line = piece->line;
     if (item.i_answer < 0) {
         if (f->n_unanswerable < SNUG_TASK_LINES_KEPT)

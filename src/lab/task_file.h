@@ -18,13 +18,15 @@
  * piqa         goal, sol1, sol2; label here or in a file of labels    "Question: G\nAnswer:", " S"
  * arc          question, choices {text: [], label: []}, answerKey;    "Question: Q\nAnswer:", " T"
  *              question {stem, choices [{text, label}]}, answerKey
- * openbookqa   question_stem, choices as above, answerKey             "Q", " T"
+ * openbookqa   question_stem, choices as above, answerKey;            "Q", " T"
+ *              question {stem, choices}, fact1, answerKey
  * winogrande   sentence with one "_", option1, option2, answer        partial, see below
  * hellaswag    ctx, or ctx_a and ctx_b; endings[], label;             "L: CTX", " E"
  *              activity_label L where there is one; "[title]" marks become a full stop
  * llm_adapters instruction, answer: "...: Q Answer1: T Answer2: T"    as arc; with Option1, Option2
  *              and a "_" in Q as winogrande
- * OpenBookQA's original files have the keys of ARC's (question.stem) and are worded as those. */
+ * OpenBookQA's original files without fact1 ("Main") have the keys of ARC's and are worded as
+ * those: take those with it ("Additional"). */
 enum snug_task_shape {
     SNUG_TASK_PIQA,
     SNUG_TASK_ARC,
@@ -42,7 +44,7 @@ struct snug_task_item {
     const char *context;
     const char *const *choices; /* with the space that comes before them, unless is_partial */
     int n_choices;              /* 2 .. SNUG_TASK_CHOICES_MAX */
-    int i_answer;               /* -1: the file tells none, or one that is no choice */
+    int i_answer;               /* -1: the file tells none */
     bool is_partial;
     const char *continuation; /* NULL unless is_partial */
     int64_t line;             /* where the item begins, from 1 */
@@ -62,8 +64,8 @@ struct snug_task_file {
 /* name begins the error text, with the line. labels: text of a file with one number per line, from
  * 0, or NULL.
  * Out     *out on success only; release with snug_task_file_clear
- * Errors  SNUG_BAD_INPUT: not JSON, not UTF-8, no known shape, past a cap, empty, or no item that
- *         has an answer */
+ * Errors  SNUG_BAD_INPUT: not JSON, not UTF-8, no known shape, past a cap, empty, an answer that
+ *         names none of its item's choices, or no item that has an answer */
 snug_status snug_task_file_parse(const char *name, const char *text, size_t n, const char *labels,
                                  struct snug_task_file *out, struct snug_error *err) SNUG_CHECKED;
 /* labels_path NULL: for PIQA, "NAME-labels.lst" or "NAME.lst" beside "NAME.jsonl", if there is

@@ -159,6 +159,7 @@ snug_status snug_task_run(struct snug_scorer *scorer, const struct snug_space *s
     const int n =
         options->n_max > 0 && options->n_max < file->n_items ? options->n_max : file->n_items;
     const double start = snug_clock_s();
+    result.n_asked = n;
     snprintf(result.name, sizeof result.name, "%s", file->name);
     snprintf(result.hash, sizeof result.hash, "%s", file->hash);
     result.accuracy = result.accuracy_norm = snug_task_accuracy(0, 0);
@@ -179,6 +180,10 @@ snug_status snug_task_run(struct snug_scorer *scorer, const struct snug_space *s
         }
     }
     result.wall_s = snug_clock_s() - start;
+    /* What was scored before the user had enough is a result too. */
+    result.is_interrupted = status == SNUG_INTERRUPTED;
+    if (result.is_interrupted)
+        status = SNUG_OK;
     if (status == SNUG_OK)
         *out = result;
     snug_arena_clear(&r.arena);
@@ -204,6 +209,8 @@ void snug_task_result_to_json(struct snug_json_writer *w, const char *key,
     snug_json_put_string(w, "hash", result->hash);
     snug_json_put_string(w, "shape", snug_task_shape_name(result->shape));
     snug_json_put_int(w, "n_items", result->n_items);
+    snug_json_put_int(w, "n_asked", result->n_asked);
+    snug_json_put_bool(w, "is_interrupted", result->is_interrupted);
     snug_json_put_int(w, "n_scored", result->n_scored);
     snug_json_put_int(w, "n_unanswerable", result->n_unanswerable);
     snug_json_begin_array(w, "unanswerable_lines");

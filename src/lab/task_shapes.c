@@ -15,6 +15,7 @@ struct maker {
     const char *place;
     struct snug_error *err;
     struct snug_task_item item;
+    const struct snug_json_node *label; /* what tells the answer, for the words of a refusal */
     const char *choices[SNUG_TASK_CHOICES_MAX];
 };
 
@@ -90,18 +91,50 @@ static snug_status add_choice(struct maker *m, const char *head, struct span tex
     return SNUG_OK;
 }
 
-/* A label as number or as text of one, counted from `base`; -1 for anything else. */
-static int index_of(const struct snug_json_node *node, int base)
+/* No label, null, an empty text and -1 (as in hidden test sets) tell no answer; what is there but
+ * names no choice is refused once the choices are counted. */
+enum { NO_ANSWER = -1, BAD_ANSWER = -2 };
+
+static bool is_no_label(const struct snug_json_node *node)
 {
-    int64_t value = snug_json_int(node, -1);
+    return !node || (snug_json_is_string(node) ? string_of(node).n == 0 : snug_json_is_null(node));
+}
+
+static int index_from(int64_t value, int base)
+{
+    return value < base || value - base >= SNUG_TASK_CHOICES_MAX ? BAD_ANSWER : (int)(value - base);
+}
+
+/* A label as number or as text of one, counted from `base`. */
+static void take_index(struct maker *m, const struct snug_json_node *node, int base)
+{
     const struct span text = string_of(node);
+    m->label = node;
+    m->item.i_answer = NO_ANSWER;
+    if (is_no_label(node))
+        return;
+    int64_t value = INT64_MIN;
+    if (snug_json_is_number(node) && snug_json_number(node, 0.5) == (double)snug_json_int(node, 0))
+        value = snug_json_int(node, INT64_MIN);
     if (snug_json_is_string(node)) {
         char *end = NULL;
-        value = text.n > 0 ? strtol(text.text, &end, 10) : -1;
-        if (text.n == 0 || end != text.text + text.n)
-            value = -1;
+        value = strtol(text.text, &end, 10);
+        if (end != text.text + text.n)
+            value = INT64_MIN;
     }
-    return value < base || value - base >= SNUG_TASK_CHOICES_MAX ? -1 : (int)(value - base);
+    m->item.i_answer = value == -1 ? NO_ANSWER : index_from(value, base);
+}
+
+static snug_status refuse_label(const struct maker *m)
+{
+    char number[32] = "of another kind";
+    const struct span text = string_of(m->label);
+    if (snug_json_is_number(m->label))
+        snprintf(number, sizeof number, "%.12g", snug_json_number(m->label, 0.0));
+    const bool is_text = snug_json_is_string(m->label);
+    return snug_fail(m->err, SNUG_BAD_INPUT, "%s: the answer '%.*s' names none of the %d choices",
+                     m->place, is_text ? (int)(text.n < 40 ? text.n : 40) : 32,
+                     is_text ? text.text : number, m->item.n_choices);
 }
 
 /* ---- shapes ---- */
@@ -114,21 +147,33 @@ static snug_status read_piqa(struct maker *m, const struct snug_json_node *node)
         status = add_choice(m, " ", string_of(snug_json_get(node, "sol1")));
     if (status == SNUG_OK)
         status = add_choice(m, " ", string_of(snug_json_get(node, "sol2")));
-    m->item.i_answer = index_of(snug_json_get(node, "label"), 0);
+    take_index(m, snug_json_get(node, "label"), 0);
     return status;
+}
+
+/* Labels are texts or whole numbers; n = 0 for anything else. */
+static struct span label_text(const struct snug_json_node *node, char number[32])
+{
+    if (!snug_json_is_number(node))
+        return string_of(node);
+    snprintf(number, 32, "%lld", (long long)snug_json_int(node, -1));
+    return (struct span){number, strlen(number)};
 }
 
 static bool is_label(const struct snug_json_node *label, struct span key)
 {
-    const struct span text = string_of(label);
+    char number[32];
+    const struct span text = label_text(label, number);
     return key.n > 0 && text.n == key.n && memcmp(text.text, key.text, key.n) == 0;
 }
 
-/* Either {"text": [..], "label": [..]} or [{"text": .., "label": ..}, ..]. Without labels the key
- * is a letter from A or a number from 1. */
 static snug_status read_choices(struct maker *m, const struct snug_json_node *choices,
-                                struct span key)
+                                const struct snug_json_node *answer)
 {
+    char number[32];
+    const struct span key = label_text(answer, number);
+    m->label = answer;
+    m->item.i_answer = is_no_label(answer) ? NO_ANSWER : BAD_ANSWER;
     const struct snug_json_node *texts = snug_json_get(choices, "text");
     const struct snug_json_node *labels = snug_json_get(choices, "label");
     const struct snug_json_node *list = snug_json_is_array(choices) ? choices : texts;
@@ -152,7 +197,7 @@ static snug_status read_choices(struct maker *m, const struct snug_json_node *ch
     }
     if (!has_labels && key.n == 1 && isalnum((unsigned char)key.text[0])) {
         const int c = toupper((unsigned char)key.text[0]);
-        m->item.i_answer = isdigit(c) ? c - '1' : c - 'A';
+        m->item.i_answer = isdigit(c) ? index_from(c - '0', 1) : index_from(c, 'A');
     }
     return SNUG_OK;
 }
@@ -164,17 +209,19 @@ static snug_status read_arc(struct maker *m, const struct snug_json_node *node)
     const struct snug_json_node *text = is_nested ? snug_json_get(question, "stem") : question;
     const struct snug_json_node *choices = snug_json_get(is_nested ? question : node, "choices");
     const snug_status status = set_context(m, "Question: ", string_of(text), "\nAnswer:");
-    return status == SNUG_OK ? read_choices(m, choices, string_of(snug_json_get(node, "answerKey")))
-                             : status;
+    return status == SNUG_OK ? read_choices(m, choices, snug_json_get(node, "answerKey")) : status;
 }
 
+/* As tables (question_stem) and as published (question.stem, told from ARC by fact1). */
 static snug_status read_openbookqa(struct maker *m, const struct snug_json_node *node)
 {
-    const snug_status status =
-        set_context(m, "", string_of(snug_json_get(node, "question_stem")), "");
-    return status == SNUG_OK ? read_choices(m, snug_json_get(node, "choices"),
-                                            string_of(snug_json_get(node, "answerKey")))
-                             : status;
+    const struct snug_json_node *question = snug_json_get(node, "question");
+    const bool is_nested = snug_json_is_object(question);
+    const struct snug_json_node *stem =
+        is_nested ? snug_json_get(question, "stem") : snug_json_get(node, "question_stem");
+    const struct snug_json_node *choices = snug_json_get(is_nested ? question : node, "choices");
+    const snug_status status = set_context(m, "", string_of(stem), "");
+    return status == SNUG_OK ? read_choices(m, choices, snug_json_get(node, "answerKey")) : status;
 }
 
 /* The context ends before the gap, and what follows the gap is scored behind each option. */
@@ -208,7 +255,7 @@ static snug_status read_winogrande(struct maker *m, const struct snug_json_node 
         status = add_choice(m, "", string_of(snug_json_get(node, "option1")));
     if (status == SNUG_OK)
         status = add_choice(m, "", string_of(snug_json_get(node, "option2")));
-    m->item.i_answer = index_of(snug_json_get(node, "answer"), 1);
+    take_index(m, snug_json_get(node, "answer"), 1);
     return status;
 }
 
@@ -295,7 +342,7 @@ static snug_status read_hellaswag(struct maker *m, const struct snug_json_node *
     const struct snug_json_node *endings = snug_json_get(node, "endings");
     for (size_t i = 0; status == SNUG_OK && i < snug_json_count(endings); i++)
         status = add_marked(m, string_of(snug_json_at(endings, i)), false);
-    m->item.i_answer = index_of(snug_json_get(node, "label"), 0);
+    take_index(m, snug_json_get(node, "label"), 0);
     return status;
 }
 
@@ -336,24 +383,41 @@ static snug_status read_llm_adapters(struct maker *m, const struct snug_json_nod
         mark = next;
     }
     const size_t n_word = strlen(word);
-    if (answer.n == n_word + 1 && strncasecmp(answer.text, word, n_word) == 0 &&
-        isdigit((unsigned char)answer.text[n_word]))
-        m->item.i_answer = answer.text[n_word] - '1';
+    char *rest = NULL;
+    m->label = snug_json_get(node, "answer");
+    m->item.i_answer = is_no_label(m->label) ? NO_ANSWER : BAD_ANSWER;
+    if (answer.n > n_word && strncasecmp(answer.text, word, n_word) == 0 &&
+        isdigit((unsigned char)answer.text[n_word])) {
+        const long number = strtol(answer.text + n_word, &rest, 10);
+        m->item.i_answer = rest == answer.text + answer.n ? index_from(number, 1) : BAD_ANSWER;
+    }
     return status;
 }
 
-/* Keys that tell a shape, all of them; the first row that fits is taken. */
 static const struct {
     const char *name;
-    const char *keys[3];
     snug_status (*read)(struct maker *m, const struct snug_json_node *node);
 } SHAPES[SNUG_N_TASK_SHAPES] = {
-    [SNUG_TASK_PIQA] = {"piqa", {"goal", "sol1", "sol2"}, read_piqa},
-    [SNUG_TASK_ARC] = {"arc", {"question"}, read_arc},
-    [SNUG_TASK_OPENBOOKQA] = {"openbookqa", {"question_stem", "choices"}, read_openbookqa},
-    [SNUG_TASK_WINOGRANDE] = {"winogrande", {"sentence", "option1", "option2"}, read_winogrande},
-    [SNUG_TASK_HELLASWAG] = {"hellaswag", {"endings"}, read_hellaswag},
-    [SNUG_TASK_LLM_ADAPTERS] = {"llm_adapters", {"instruction", "answer"}, read_llm_adapters},
+    [SNUG_TASK_PIQA] = {"piqa", read_piqa},
+    [SNUG_TASK_ARC] = {"arc", read_arc},
+    [SNUG_TASK_OPENBOOKQA] = {"openbookqa", read_openbookqa},
+    [SNUG_TASK_WINOGRANDE] = {"winogrande", read_winogrande},
+    [SNUG_TASK_HELLASWAG] = {"hellaswag", read_hellaswag},
+    [SNUG_TASK_LLM_ADAPTERS] = {"llm_adapters", read_llm_adapters},
+};
+
+/* Keys that tell a shape, all of them; the first row that fits is taken. */
+static const struct {
+    enum snug_task_shape shape;
+    const char *keys[3];
+} SIGNS[] = {
+    {SNUG_TASK_PIQA, {"goal", "sol1", "sol2"}},
+    {SNUG_TASK_OPENBOOKQA, {"question", "fact1"}},
+    {SNUG_TASK_ARC, {"question"}},
+    {SNUG_TASK_OPENBOOKQA, {"question_stem", "choices"}},
+    {SNUG_TASK_WINOGRANDE, {"sentence", "option1", "option2"}},
+    {SNUG_TASK_HELLASWAG, {"endings"}},
+    {SNUG_TASK_LLM_ADAPTERS, {"instruction", "answer"}},
 };
 
 const char *snug_task_shape_name(enum snug_task_shape shape)
@@ -363,12 +427,12 @@ const char *snug_task_shape_name(enum snug_task_shape shape)
 
 enum snug_task_shape snug__task_shape_find(const struct snug_json_node *item)
 {
-    for (int s = 0; s < SNUG_N_TASK_SHAPES; s++) {
+    for (size_t s = 0; s < sizeof SIGNS / sizeof *SIGNS; s++) {
         bool has_all = true;
-        for (size_t k = 0; k < 3 && SHAPES[s].keys[k]; k++)
-            has_all = has_all && snug_json_get(item, SHAPES[s].keys[k]);
+        for (size_t k = 0; k < 3 && SIGNS[s].keys[k]; k++)
+            has_all = has_all && snug_json_get(item, SIGNS[s].keys[k]);
         if (has_all)
-            return (enum snug_task_shape)s;
+            return SIGNS[s].shape;
     }
     return SNUG_N_TASK_SHAPES;
 }
@@ -382,6 +446,8 @@ snug_status snug__task_item_read(struct snug_arena *arena, enum snug_task_shape 
     snug_status status = SHAPES[shape].read(&m, node);
     if (status == SNUG_OK && m.item.n_choices < 2)
         status = fail(&m, "fewer than two choices");
+    if (status == SNUG_OK && (m.item.i_answer == BAD_ANSWER || m.item.i_answer >= m.item.n_choices))
+        status = refuse_label(&m);
     const size_t n = (size_t)m.item.n_choices;
     const char **choices = status == SNUG_OK ? snug_arena_alloc(arena, n, sizeof *choices) : NULL;
     if (status == SNUG_OK && !choices)

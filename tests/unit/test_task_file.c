@@ -32,6 +32,14 @@ static void parse_each_shape_gives_its_texts(void **state)
         {"{\"question_stem\":\"Bees make\",\"choices\":{\"text\":[\"honey\",\"milk\"],\"label\":["
          "\"A\",\"B\"]},\"answerKey\":\"A\"}",
          SNUG_TASK_OPENBOOKQA, "Bees make", " honey", NULL, 0, 2},
+        {"{\"id\":\"7-980\",\"question\":{\"stem\":\"Bees make\",\"choices\":[{\"text\":\"honey\","
+         "\"label\":\"A\"},{\"text\":\"milk\",\"label\":\"B\"}]},\"fact1\":\"bees make honey\","
+         "\"answerKey\":\"A\"}",
+         SNUG_TASK_OPENBOOKQA, "Bees make", " honey", NULL, 0, 2},
+        {"{\"question\":\"Q?\",\"choices\":[{\"text\":\"a\",\"label\":1},{\"text\":\"b\",\"label\":"
+         "2}"
+         "],\"answerKey\":2}",
+         SNUG_TASK_ARC, "Question: Q?\nAnswer:", " a", NULL, 1, 2},
         {"{\"sentence\":\"Ann saw Bea as _ sang.\",\"option1\":\"Ann\",\"option2\":\"Bea\","
          "\"answer\":\"2\"}",
          SNUG_TASK_WINOGRANDE, "Ann saw Bea as ", "Ann", " sang.", 1, 2},
@@ -48,7 +56,10 @@ static void parse_each_shape_gives_its_texts(void **state)
         assert_int_equal(item->n_choices, rows[i].n_choices);
         if (!rows[i].continuation)
             assert_string_equal(item->choices[0], rows[i].choice);
-        assert_contains(item->context, rows[i].continuation ? "Ann saw Bea as" : rows[i].context);
+        if (rows[i].continuation)
+            assert_contains(item->context, "Ann saw Bea as");
+        else
+            assert_string_equal(item->context, rows[i].context);
         assert_int_equal(item->is_partial, rows[i].continuation != NULL);
         if (rows[i].continuation)
             assert_contains(item->continuation, "sang.");
@@ -81,14 +92,58 @@ static void missing_answers_are_counted_with_their_lines(void **state)
     struct snug_task_file file;
     assert_ok(parse("{\"ctx\":\"A\",\"endings\":[\"x\",\"y\"]}\n"
                     "{\"ctx\":\"B\",\"endings\":[\"x\",\"y\"],\"label\":1}\n"
-                    "{\"ctx\":\"C\",\"endings\":[\"x\",\"y\"],\"label\":7}\n",
+                    "{\"ctx\":\"C\",\"endings\":[\"x\",\"y\"],\"label\":\"\"}\n"
+                    "{\"ctx\":\"D\",\"endings\":[\"x\",\"y\"],\"label\":null}\n"
+                    "{\"ctx\":\"E\",\"endings\":[\"x\",\"y\"],\"label\":-1}\n",
                     NULL, &file, &err));
-    assert_int_equal(file.n_items, 3);
-    assert_int_equal(file.n_unanswerable, 2);
+    assert_int_equal(file.n_items, 5);
+    assert_int_equal(file.n_unanswerable, 4);
     assert_int_equal(file.unanswerable_lines[0], 1);
     assert_int_equal(file.unanswerable_lines[1], 3);
     assert_int_equal(file.items[2].i_answer, -1);
     snug_task_file_clear(&file);
+}
+
+/* A label that is there and names no choice: never counted as if there were none. */
+static void labels_that_name_no_choice_are_refused_with_their_line(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *labels, *part;
+    } rows[] = {
+        {"{\"ctx\":\"A\",\"endings\":[\"x\",\"y\"],\"label\":0}\n"
+         "{\"ctx\":\"C\",\"endings\":[\"x\",\"y\"],\"label\":2}",
+         NULL, "t.jsonl:2: the answer '2' names none of the 2 choices"},
+        {"{\"ctx\":\"C\",\"endings\":[\"x\",\"y\"],\"label\":\"b\"}", NULL,
+         "t.jsonl:1: the answer 'b'"},
+        {"{\"ctx\":\"C\",\"endings\":[\"x\",\"y\"],\"label\":0.5}", NULL, "'0.5'"},
+        {"{\"ctx\":\"C\",\"endings\":[\"x\",\"y\"],\"label\":[1]}", NULL, "t.jsonl:1: the answer"},
+        {"{\"goal\":\"G\",\"sol1\":\"a\",\"sol2\":\"b\",\"label\":-2}", NULL, "'-2'"},
+        {"{\"sentence\":\"A _ b\",\"option1\":\"a\",\"option2\":\"b\",\"answer\":\"3\"}", NULL,
+         "'3'"},
+        {"{\"sentence\":\"A _ b\",\"option1\":\"a\",\"option2\":\"b\",\"answer\":\"0\"}", NULL,
+         "'0'"},
+        {"{\"question\":\"Q?\",\"choices\":{\"text\":[\"a\",\"b\"],\"label\":[\"A\",\"B\"]},"
+         "\"answerKey\":\"E\"}",
+         NULL, "t.jsonl:1: the answer 'E' names none of the 2 choices"},
+        {"{\"question\":\"Q?\",\"choices\":{\"text\":[\"a\",\"b\"]},\"answerKey\":\"E\"}", NULL,
+         "'E'"},
+        {"{\"question\":\"Q?\",\"choices\":{\"text\":[\"a\",\"b\"]},\"answerKey\":\"yes\"}", NULL,
+         "'yes'"},
+        {"{\"instruction\":\"Q: x? Answer1: a Answer2: b\",\"answer\":\"answer3\"}", NULL,
+         "'answer3'"},
+        {"{\"instruction\":\"Q: x? Answer1: a Answer2: b\",\"answer\":\"true\"}", NULL, "'true'"},
+        {"{\"goal\":\"G\",\"sol1\":\"a\",\"sol2\":\"b\"}", "2\n",
+         "line 1 of the labels: 2 names none"},
+        {"{\"goal\":\"G\",\"sol1\":\"a\",\"sol2\":\"b\"}", "-2\n",
+         "line 1 of the labels: -2 names"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct snug_error err;
+        struct snug_task_file file;
+        assert_fails(SNUG_BAD_INPUT, parse(rows[i].text, rows[i].labels, &file, &err));
+        assert_contains(err.text, rows[i].part);
+    }
 }
 
 static void bad_files_are_one_line_with_the_place(void **state)
@@ -204,6 +259,7 @@ int main(void)
         cmocka_unit_test(parse_each_shape_gives_its_texts),
         cmocka_unit_test(parse_lines_and_array_are_the_same),
         cmocka_unit_test(missing_answers_are_counted_with_their_lines),
+        cmocka_unit_test(labels_that_name_no_choice_are_refused_with_their_line),
         cmocka_unit_test(bad_files_are_one_line_with_the_place),
         cmocka_unit_test(caps_hold_at_the_cap_and_not_beyond),
         cmocka_unit_test_setup_teardown(labels_come_from_the_file_beside, test_folder_open,
