@@ -104,6 +104,10 @@ uint64_t snug_model_cache_bytes(const struct snug_model *model, uint64_t n_cells
 
 /* ggml's name of a tensor type: "q4_0"; "?" for one that it does not know. */
 const char *snug_model_type_name(int type);
+/* The type of a name in any case, or -1. */
+int snug_model_type_from_name(const char *name);
+/* Bits per weight with block overhead: 4.5 for q4_0; 0 for a type that ggml does not know. */
+double snug_model_type_bits(int type);
 
 /* Names of presets, NULL at the end. */
 const char *const *snug_model_presets(void);

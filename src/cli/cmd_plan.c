@@ -81,6 +81,7 @@ static snug_status open_oracle(struct cli_planning *p, struct snug_error *err)
     if (status == SNUG_OK)
         status = snug_model_shape_file(&p->model, folder, p->shape_path, sizeof p->shape_path, err);
     p->shape_model = p->model;
+    p->shape_model.is_preset = false;
     snprintf(p->shape_model.path, sizeof p->shape_model.path, "%s", p->shape_path);
     if (status == SNUG_OK)
         status = snug_plan_oracle_open(&p->model, p->shape_path, &p->machine, &cli_stop, &p->oracle,
@@ -102,13 +103,9 @@ static snug_status read_quality(const char *text, struct snug_plan_request *r,
         r->loss_max = -log(share);
         return SNUG_OK;
     }
-    for (int type = 0; type < SNUG_MODEL_TYPES_MAX; type++) {
-        const char *name = snug_model_type_name(type);
-        if (name[0] != '?' && strcasecmp(name, text) == 0) {
-            r->type_floor = type;
-            return SNUG_OK;
-        }
-    }
+    r->type_floor = snug_model_type_from_name(text);
+    if (r->type_floor >= 0)
+        return SNUG_OK;
     return snug_fail(err, SNUG_BAD_INPUT,
                      "--min-quality %s: neither a type such as q4_k nor a share such as 0.98",
                      text);

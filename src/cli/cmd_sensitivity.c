@@ -38,7 +38,7 @@ static snug_status parse_types(struct asking *a, struct snug_error *err)
         char name[32];
         const size_t n = strcspn(text, ",");
         snprintf(name, sizeof name, "%.*s", n < sizeof name ? (int)n : (int)sizeof name - 1, text);
-        const int type = snug__type_from_name(name);
+        const int type = snug_model_type_from_name(name);
         if (type < 0)
             return snug_fail(err, SNUG_BAD_INPUT,
                              "--types: '%s' is no tensor type; for example q4_k,q6_k (q4_k_m is a "
@@ -167,7 +167,7 @@ static int about_four_bits(const struct snug_sensitivity *s, int i_tensor)
         }
     }
     for (int k = 0; k < s->n_types; k++) {
-        const double away = fabs(snug__type_bits(s->types[k]) - 4.5);
+        const double away = fabs(snug_model_type_bits(s->types[k]) - 4.5);
         if (isfinite(s->loss[i_tensor * s->n_types + k].value) && away < nearest) {
             nearest = away;
             best = k;

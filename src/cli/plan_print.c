@@ -196,10 +196,12 @@ void cli_plan_put(struct snug_buffer *out, const struct cli_planning *p)
     put_memory(out, plan);
     snug_buffer_puts(out, "\n");
     put_speed(out, plan);
-    snug_buffer_printf(out, "%-11s KLD %.4f nats per token (%.4f to %.4f), by %s%s\n", "loss",
-                       plan->loss.value, plan->loss.lo, plan->loss.hi,
-                       snug_sensitivity_method_name(plan->method),
-                       plan->gap_frac > 0.0 ? "" : "; no other choice loses less");
+    snug_buffer_printf(
+        out, "%-11s KLD %.4f nats per token (%.4f to %.4f), by %s%s\n", "loss", plan->loss.value,
+        plan->loss.lo, plan->loss.hi, snug_sensitivity_method_name(plan->method),
+        plan->gap_frac > 0.0                      ? ""
+        : plan->loss.value <= SNUG_PLAN_LOSS_NONE ? "; less than shows, so the fastest such choice"
+                                                  : "; no other choice loses less");
     for (int i = 0; i < plan->n_notes; i++)
         snug_buffer_printf(out, "%-11s %s\n", i == 0 ? "notes" : "", plan->notes[i]);
 }

@@ -81,18 +81,12 @@ bool snug__type_needs_imatrix(int type)
     }
 }
 
-double snug__type_bits(int type)
-{
-    const enum ggml_type t = (enum ggml_type)type;
-    return 8.0 * (double)ggml_type_size(t) / (double)ggml_blck_size(t);
-}
-
 bool snug__tensor_can_have(const struct snug_tensor *tensor, int type, bool has_imatrix_row)
 {
     if (type == tensor->type)
         return true;
     return snug__type_is_source(tensor->type) && snug__tensor_is_quantisable(tensor) &&
            tensor->ne[0] % ggml_blck_size((enum ggml_type)type) == 0 &&
-           snug__type_bits(type) <= snug__type_bits(tensor->type) &&
+           snug_model_type_bits(type) <= snug_model_type_bits(tensor->type) &&
            (has_imatrix_row || !snug__type_needs_imatrix(type));
 }

@@ -118,15 +118,6 @@ bool snug__needs_imatrix(const char *tensor, int type)
            type == GGML_TYPE_IQ2_S || type == GGML_TYPE_IQ1_M || type == GGML_TYPE_IQ1_S;
 }
 
-int snug__type_from_name(const char *name)
-{
-    for (int type = 0; type < GGML_TYPE_COUNT; type++) {
-        if (strcmp(snug_model_type_name(type), name) == 0)
-            return type;
-    }
-    return -1;
-}
-
 const char *const *snug_engine_weight_types(void)
 {
     static const char *names[N_TYPES + 1]; /* written alike by every thread */

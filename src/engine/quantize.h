@@ -19,8 +19,6 @@ enum llama_ftype snug__file_type_of(int type);
 bool snug__needs_imatrix(const char *tensor, int type);
 /* Fails, with the name that was meant where one is near. */
 snug_status snug__unknown_recipe(const char *name, struct snug_error *err) SNUG_CHECKED;
-/* ggml's type of ggml's name, -1 for none. */
-int snug__type_from_name(const char *name);
 
 /* One call of llama_model_quantize in the worker. */
 struct snug__quantize_ask {

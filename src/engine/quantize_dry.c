@@ -94,7 +94,7 @@ static snug_status take_types(const struct snug_model *model, const struct snug_
     snug_json_elements(list, rows, n);
     for (size_t i = 0; i < n && status == SNUG_OK; i++) {
         const char *name = snug_json_get_string(rows[i], "name", "");
-        const int type = snug__type_from_name(snug_json_get_string(rows[i], "type", ""));
+        const int type = snug_model_type_from_name(snug_json_get_string(rows[i], "type", ""));
         const struct snug_tensor **found = bsearch(name, sorted, n, sizeof *sorted, compare_name);
         if (!found || type < 0 || out_types[*found - model->tensors] >= 0)
             status = snug_fail(err, SNUG_UNSUPPORTED,

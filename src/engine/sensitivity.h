@@ -18,7 +18,6 @@ bool snug__type_needs_imatrix(int type);
 /* Can libllama make this tensor of that type, from the one it has? Rows must be whole blocks, and a
  * type of more bits than the source's has nothing to give. Its own type it can always keep. */
 bool snug__tensor_can_have(const struct snug_tensor *tensor, int type, bool has_imatrix_row);
-double snug__type_bits(int type); /* per weight */
 
 struct snug__errors_request {
     const struct snug_model *model; /* of a file */

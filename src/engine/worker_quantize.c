@@ -122,7 +122,7 @@ static bool take_overrides(const struct snug_json_node *list, struct parts *p)
         snug_json_elements(list, rows, n);
     for (size_t i = 0; is_ok && i < n; i++) {
         char *pattern = p->patterns + i * PATTERN_MAX;
-        const int type = snug__type_from_name(snug_json_get_string(rows[i], "type", ""));
+        const int type = snug_model_type_from_name(snug_json_get_string(rows[i], "type", ""));
         put_pattern(pattern, PATTERN_MAX, snug_json_get_string(rows[i], "name", ""));
         p->overrides[i] = (struct llama_model_tensor_override){
             .pattern = pattern, .type = type >= 0 ? (enum ggml_type)type : GGML_TYPE_COUNT};

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #include <ggml.h>
@@ -398,4 +399,20 @@ uint64_t snug_model_cache_bytes(const struct snug_model *model, uint64_t n_cells
 const char *snug_model_type_name(int type)
 {
     return is_known_type(type) ? ggml_type_name((enum ggml_type)type) : "?";
+}
+
+int snug_model_type_from_name(const char *name)
+{
+    for (int type = 0; type < GGML_TYPE_COUNT; type++) {
+        if (is_known_type(type) && strcasecmp(ggml_type_name((enum ggml_type)type), name) == 0)
+            return type;
+    }
+    return -1;
+}
+
+double snug_model_type_bits(int type)
+{
+    return is_known_type(type) ? 8.0 * (double)ggml_type_size((enum ggml_type)type) /
+                                     (double)ggml_blck_size((enum ggml_type)type)
+                               : 0.0;
 }

@@ -54,12 +54,6 @@ void snug__put_clean(struct snug_buffer *out, const char *text)
     }
 }
 
-double snug__type_bits(int type)
-{
-    const enum ggml_type t = (enum ggml_type)type;
-    return 8.0 * (double)ggml_type_size(t) / (double)ggml_blck_size(t);
-}
-
 bool snug__is_matrix(const struct snug_tensor *tensor)
 {
     return tensor->n_dims >= 2 && !strstr(tensor->name, "_norm.weight");
@@ -232,7 +226,7 @@ static double average_bits(const struct snug_plan *plan, const struct snug_model
     for (int i = 0; i < plan->n_tensors; i++) {
         if (!snug__is_matrix(&model->tensors[i]))
             continue;
-        bits += snug__type_bits(plan->types[i]) * (double)model->tensors[i].n_elements;
+        bits += snug_model_type_bits(plan->types[i]) * (double)model->tensors[i].n_elements;
         n += (double)model->tensors[i].n_elements;
     }
     return n > 0 ? bits / n : 0;

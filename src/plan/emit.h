@@ -62,7 +62,6 @@ snug_status snug__emit_end(struct snug_buffer *out, char **out_text,
  * over to the next becomes '?'. */
 void snug__put_clean(struct snug_buffer *out, const char *text);
 /* Bits per weight of a ggml_type. */
-double snug__type_bits(int type);
 /* Is it a matrix, which a quantiser works on, or a vector, which it leaves alone? */
 bool snug__is_matrix(const struct snug_tensor *tensor);
 

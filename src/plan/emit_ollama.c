@@ -34,11 +34,11 @@ static const char *nearest(double bits)
 /* One type for K and V, of the three that it has: the smallest that is no worse than both. */
 static const char *cache_type(const struct snug_plan *plan)
 {
-    const double k = snug__type_bits(plan->type_k), v = snug__type_bits(plan->type_v);
+    const double k = snug_model_type_bits(plan->type_k), v = snug_model_type_bits(plan->type_v);
     const double bits = k > v ? k : v;
-    if (bits <= snug__type_bits(GGML_TYPE_Q4_0))
+    if (bits <= snug_model_type_bits(GGML_TYPE_Q4_0))
         return "q4_0";
-    return bits <= snug__type_bits(GGML_TYPE_Q8_0) ? "q8_0" : "f16";
+    return bits <= snug_model_type_bits(GGML_TYPE_Q8_0) ? "q8_0" : "f16";
 }
 
 static void put_cache(const struct snug_command *c, struct snug_buffer *out)

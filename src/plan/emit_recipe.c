@@ -84,7 +84,7 @@ static const char *base_type(const struct snug_command *c)
     for (int allow_used = 0; allow_used <= 1 && !best; allow_used++) {
         double best_miss = INFINITY;
         for (size_t b = 0; b < sizeof BASES / sizeof *BASES; b++) {
-            const double miss = fabs(snug__type_bits((int)BASES[b].type) - c->bits);
+            const double miss = fabs(snug_model_type_bits((int)BASES[b].type) - c->bits);
             bool is_used = false;
             for (int i = 0; i < c->plan->n_tensors; i++)
                 is_used = is_used || c->plan->types[i] == (int)BASES[b].type;

@@ -102,7 +102,7 @@ static void put_comment(struct snug_buffer *out, const char *text)
 /* Is this tensor kept at 16 bits beside a base of so many? */
 static bool is_skipped(const struct snug_command *c, int i, int base)
 {
-    return snug__type_bits(c->plan->types[i]) >= (base == 4 ? 8.0 : 16.0);
+    return snug_model_type_bits(c->plan->types[i]) >= (base == 4 ? 8.0 : 16.0);
 }
 
 /* One line per module: all its layers as a range, or the layers one by one. */

@@ -34,21 +34,10 @@ static void fill_load(const struct snug__problem *p, const struct snug__candidat
                       const struct snug_plan *plan, struct snug_law_load *load)
 {
     const struct snug_model *m = p->model;
-    *load = (struct snug_law_load){.type_k = c->shape.type_k,
-                                   .type_v = c->shape.type_v,
-                                   .n_head = m->n_head,
-                                   .n_embd_head = m->n_embd_head_k,
-                                   .n_swa = m->n_swa,
-                                   .n_ubatch = c->shape.n_ubatch};
-    for (int t = 0; t < p->n_tensors; t++) {
-        const struct snug_tensor *tensor = &m->tensors[t];
-        const int type = plan->types[t], tier = tier_of(p, c, t);
-        const double bytes = (double)ggml_row_size((enum ggml_type)type, tensor->ne[0]) *
-                             (double)(tensor->n_elements / (uint64_t)tensor->ne[0]);
-        load->weight_bytes[tier][type] += (uint64_t)(p->read_frac[t] * bytes);
-        load->weight_elements[tier][type] +=
-            (uint64_t)(p->prompt_frac[t] * (double)tensor->n_elements);
-    }
+    snug_law_load_init(m, plan->types, -1, c->shape.type_k, c->shape.type_v, c->shape.n_ubatch,
+                       load);
+    for (int t = 0; t < p->n_tensors; t++)
+        snug_law_load_add(load, m, t, plan->types[t], tier_of(p, c, t));
     const uint64_t cache = snug_model_cache_bytes(m, 1, c->shape.type_k, c->shape.type_v);
     for (int i = 0; i < plan->n_tiers; i++) {
         load->n_layer[i] = plan->tiers[i].n_layer;

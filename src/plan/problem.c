@@ -43,14 +43,8 @@ static void set_shares(struct snug__problem *p, int t)
     } else if (strstr(name, "_exps.") && m->n_expert > 0 && m->n_expert_used > 0) {
         p->read_frac[t] = p->prompt_frac[t] = (double)m->n_expert_used / (double)m->n_expert;
     }
-    if (m->tensors[t].n_dims < 2)
-        p->prompt_frac[t] = 0.0;
-}
-
-static double bits_of(int type)
-{
-    return 8.0 * (double)ggml_type_size((enum ggml_type)type) /
-           (double)ggml_blck_size((enum ggml_type)type);
+    if (m->tensors[t].n_dims < 2) /* part of what a layer costs */
+        p->read_frac[t] = p->prompt_frac[t] = 0.0;
 }
 
 static uint64_t bytes_as(const struct snug_tensor *t, int type)
@@ -72,7 +66,8 @@ static void add_options(struct snug__problem *p, int t)
         if (!isfinite(loss->value) || tensor->n_dims < 2 ||
             tensor->ne[0] % ggml_blck_size((enum ggml_type)s->types[k]) != 0)
             continue;
-        if (floor >= 0 && bits_of(s->types[k]) < bits_of(floor) && s->types[k] != tensor->type)
+        if (floor >= 0 && snug_model_type_bits(s->types[k]) < snug_model_type_bits(floor) &&
+            s->types[k] != tensor->type)
             continue;
         has_source = has_source || s->types[k] == tensor->type;
         out[n++] = (struct snug__plan_option){s->types[k], bytes_as(tensor, s->types[k]),

@@ -30,16 +30,6 @@ const int *snug__sensitivity_types(int *out_n)
     return TYPES;
 }
 
-int snug__type_from_name(const char *name)
-{
-    for (int type = 0; type < GGML_TYPE_COUNT; type++) {
-        const char *known = ggml_type_name((enum ggml_type)type);
-        if (known && ggml_blck_size((enum ggml_type)type) > 0 && strcasecmp(known, name) == 0)
-            return type;
-    }
-    return -1;
-}
-
 const char *snug_sensitivity_method_name(enum snug_sensitivity_method method)
 {
     static const char *const NAMES[] = {
@@ -86,7 +76,7 @@ static snug_status add_type(struct snug_sensitivity *s, int type, struct snug_er
     if (s->n_types == SNUG_PLAN_TYPES_MAX)
         return snug_fail(err, SNUG_BAD_INPUT, "more than %d types of weights", SNUG_PLAN_TYPES_MAX);
     int at = s->n_types++;
-    for (; at > 0 && snug__type_bits(s->types[at - 1]) > snug__type_bits(type); at--)
+    for (; at > 0 && snug_model_type_bits(s->types[at - 1]) > snug_model_type_bits(type); at--)
         s->types[at] = s->types[at - 1];
     s->types[at] = type;
     return SNUG_OK;

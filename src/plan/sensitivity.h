@@ -19,8 +19,6 @@ void snug__loss_interval(enum snug_sensitivity_method method, double *out_lo, do
 
 /* All types that snug considers, fewest bits first. */
 const int *snug__sensitivity_types(int *out_n);
-/* The number of a type by ggml's name in any case, or -1. */
-int snug__type_from_name(const char *name);
 
 /* An empty table for a model: types that some tensor can have, every loss NAN but 0 for a tensor's
  * own type. types NULL: all. */

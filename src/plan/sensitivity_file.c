@@ -125,7 +125,7 @@ static snug_status read_types(const struct reading *r, struct snug_sensitivity *
                          SNUG_PLAN_TYPES_MAX);
     for (size_t i = 0; i < n; i++) {
         const char *name = snug_json_string(snug_json_at(types, i), "");
-        const int type = snug__type_from_name(name);
+        const int type = snug_model_type_from_name(name);
         if (type < 0)
             return snug_fail(err, SNUG_BAD_INPUT, "%s: types[%zu]: '%.40s' is no tensor type",
                              r->path, i, name);

@@ -16,6 +16,7 @@
 #include "snug/units.h"
 
 #define BISECTIONS 24
+static const double WORTH = 1.02; /* times as fast */
 
 /* ---- one candidate ---- */
 
@@ -45,6 +46,7 @@ struct attempt {
     const struct snug__candidate *c;
     const struct snug__targets *targets;
     struct allowance allowance;
+    double fixed_decode_s, fixed_prompt_s; /* of a step, of a prompt: what types do not change */
     int *types, *best_types;
     double best_loss; /* of best_types: weights alone; HUGE_VAL: none meets the targets */
     double bound;     /* of weights alone */
@@ -106,17 +108,13 @@ static snug_status bisect(struct attempt *a, struct snug_error *err)
     return status;
 }
 
-static void set_allowance(struct attempt *a, const struct snug_plan *plan)
+static void set_allowance(struct attempt *a)
 {
-    const double decode = snug__types_decode_s(a->p, a->c, plan->types);
-    const double prompt = snug__types_prompt_s(a->p, a->c, plan->types);
-    const double fixed = 1.0 / mid_tps(a->p, plan) - decode;
-    const double fixed_prompt = plan->ttft_s.value - prompt;
     a->allowance = (struct allowance){HUGE_VAL, HUGE_VAL};
     if (a->targets->tps > 0.0)
-        a->allowance.decode_s = fmax(1.0 / a->targets->tps - fixed, 1e-12);
+        a->allowance.decode_s = fmax(1.0 / a->targets->tps - a->fixed_decode_s, 1e-12);
     if (a->targets->ttft_s > 0.0)
-        a->allowance.prompt_s = fmax(a->targets->ttft_s - fixed_prompt, 1e-12);
+        a->allowance.prompt_s = fmax(a->targets->ttft_s - a->fixed_prompt_s, 1e-12);
 }
 
 /* When nothing is lost that anybody sees, take speed for it: the largest price of seconds at which
@@ -166,7 +164,7 @@ static snug_status solve_free(struct attempt *a, struct snug_plan *out, struct s
         status = snug__plan_fill(a->p, a->c, a->types, out, err);
     if (status != SNUG_OK)
         return status;
-    a->bound = answer.bound;
+    a->bound = fmax(a->bound, answer.bound);
     a->best_loss = answer.loss;
     return SNUG_OK;
 }
@@ -174,13 +172,22 @@ static snug_status solve_free(struct attempt *a, struct snug_plan *out, struct s
 static snug_status solve_candidate(struct attempt *a, struct snug_plan *out, bool *out_is_met,
                                    struct snug_error *err)
 {
-    snug_status status = solve_free(a, out, err);
+    snug_status status = SNUG_OK;
+    bool met = false;
+    *out_is_met = false;
+    set_allowance(a);
+    /* The price that met the targets elsewhere mostly shows at once that this cannot be better. */
+    if (*a->price > 0.0 && a->beaten_at < HUGE_VAL)
+        status = attempt_price(a, *a->price, false, &met, err);
+    if (status != SNUG_OK || a->bound > a->beaten_at)
+        return status;
+    a->best_loss = HUGE_VAL;
+    status = solve_free(a, out, err);
     if (status != SNUG_OK)
         return status;
     *out_is_met = out->grade != SNUG_PLAN_INFEASIBLE && is_met(a->targets, a->p, out);
     if (out->grade != SNUG_PLAN_INFEASIBLE && !*out_is_met) {
         a->best_loss = HUGE_VAL;
-        set_allowance(a, out);
         status = bisect(a, err);
         if (status == SNUG_OK && a->best_loss < HUGE_VAL) {
             snug_plan_clear(out);
@@ -208,6 +215,7 @@ struct ranked {
     struct snug__candidate c;
     double floor;   /* max(bound, what counts as none) */
     double tps_max; /* at half the context with the smallest seconds of every tensor */
+    double fixed_decode_s, fixed_prompt_s; /* what types do not change */
     int index;
 };
 
@@ -216,8 +224,6 @@ static int compare_ranked(const void *a, const void *b)
     const struct ranked *x = a, *y = b;
     if (x->floor < y->floor || x->floor > y->floor)
         return x->floor < y->floor ? -1 : 1;
-    if (x->tps_max < y->tps_max || x->tps_max > y->tps_max)
-        return x->tps_max > y->tps_max ? -1 : 1;
     return x->index - y->index;
 }
 
@@ -235,9 +241,10 @@ static bool is_possible(const struct snug__problem *p, const struct snug__candid
 }
 
 /* The speed with the fastest type of every tensor, wherever its bytes would go. */
-static snug_status most_speed(const struct snug__problem *p, const struct snug__candidate *c,
-                              int *types, double *out_tps, struct snug_error *err)
+static snug_status most_speed(const struct snug__problem *p, struct ranked *r, int *types,
+                              struct snug_error *err)
 {
+    const struct snug__candidate *c = &r->c;
     struct snug__candidate roomy = *c;
     struct snug_plan plan;
     roomy.budget[0] = roomy.budget[1] = UINT64_MAX / 4;
@@ -256,7 +263,9 @@ static snug_status most_speed(const struct snug__problem *p, const struct snug__
     const snug_status status = snug__plan_fill(p, &roomy, types, &plan, err);
     if (status != SNUG_OK)
         return status;
-    *out_tps = mid_tps(p, &plan);
+    r->tps_max = mid_tps(p, &plan);
+    r->fixed_decode_s = 1.0 / r->tps_max - snug__types_decode_s(p, c, types);
+    r->fixed_prompt_s = plan.ttft_s.value - snug__types_prompt_s(p, c, types);
     snug_plan_clear(&plan);
     return SNUG_OK;
 }
@@ -273,7 +282,7 @@ static snug_status rank_one(const struct snug__search *s, const struct snug__kna
     budget = budget < whole->bytes_min ? whole->bytes_min : budget; /* the rest stays on disk */
     r->c.bound = snug__knapsack_bound(whole, budget, s->types, NULL) + r->c.cache_loss;
     r->floor = fmax(r->c.bound, SNUG_PLAN_LOSS_NONE);
-    return most_speed(&s->p, &r->c, s->types, &r->tps_max, err);
+    return most_speed(&s->p, r, s->types, err);
 }
 
 /* All tensors as items, by loss alone. */
@@ -347,13 +356,14 @@ void snug__search_close(struct snug__search *s)
     *s = (struct snug__search){.n = 0};
 }
 
-/* Better: less loss, both above what counts as none; then more speed. */
+/* Better: less loss, both above what counts as none; then more speed, if it is worth another cache
+ * type or placement than the milder one that came first. */
 static bool is_better(const struct snug__problem *p, const struct snug_plan *a,
                       const struct snug_plan *b)
 {
     const double x = fmax(a->loss.value, SNUG_PLAN_LOSS_NONE);
     const double y = fmax(b->loss.value, SNUG_PLAN_LOSS_NONE);
-    return x < y || (x <= y && mid_tps(p, a) > mid_tps(p, b));
+    return x < y || (x <= y && mid_tps(p, a) > WORTH * mid_tps(p, b));
 }
 
 snug_status snug__search_run(struct snug__search *s, const struct snug__targets *targets,
@@ -369,7 +379,7 @@ snug_status snug__search_run(struct snug__search *s, const struct snug__targets 
             continue;
         if (*out_is_found && r->floor > known)
             break; /* sorted: nor can any later one be better */
-        if (*out_is_found && r->floor >= known && r->tps_max <= mid_tps(&s->p, &best))
+        if (*out_is_found && r->floor >= known && r->tps_max <= WORTH * mid_tps(&s->p, &best))
             continue;
         if (targets->tps > 0.0 && r->tps_max < targets->tps)
             continue;
@@ -377,7 +387,8 @@ snug_status snug__search_run(struct snug__search *s, const struct snug__targets 
         struct attempt a = {.p = &s->p,
                             .c = &r->c,
                             .targets = targets,
-                            .allowance = {HUGE_VAL, HUGE_VAL},
+                            .fixed_decode_s = r->fixed_decode_s,
+                            .fixed_prompt_s = r->fixed_prompt_s,
                             .types = s->types,
                             .best_types = s->best_types,
                             .best_loss = HUGE_VAL,

@@ -79,7 +79,7 @@ struct mix {
 
 static int type_of(const char *name)
 {
-    const int type = snug__type_from_name(name);
+    const int type = snug_model_type_from_name(name);
     if (type < 0)
         fail_msg("no type '%s'", name);
     return type;
