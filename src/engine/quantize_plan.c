@@ -211,7 +211,9 @@ static snug_status size_up(struct making *m, struct snug_error *err)
 {
     m->bytes = snug_engine_file_bytes(&m->model, m->types);
     if (m->bytes == 0)
-        return snug_fail(err, SNUG_UNSUPPORTED, "%s: the size of its copy cannot be told",
+        return snug_fail(err, SNUG_UNSUPPORTED,
+                         "%s: its data is not aligned to 32 bytes, and libllama would write the "
+                         "copy wrong: convert the model again",
                          m->model.path);
     if (m->o->file_bytes && m->o->file_bytes != m->bytes)
         return snug_fail(err, SNUG_BAD_INPUT,

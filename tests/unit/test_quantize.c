@@ -9,6 +9,7 @@
 
 #include "base/process.h"
 #include "engine/quantize.h"
+#include "snug/plan.h"
 
 struct room {
     char *folder;
@@ -466,6 +467,49 @@ static void place_that_cannot_be_written_is_refused(void **state)
     ask_close(&a);
 }
 
+static void data_of_another_alignment_has_no_size_and_is_refused(void **state)
+{
+    (void)state;
+    struct snug_error err;
+    struct snug_model model = {0};
+    char path[4096];
+    const char *root = getenv("SNUG_SOURCE_ROOT");
+    snprintf(path, sizeof path, "%s/fuzz/corpus/gguf/valid-align-64.gguf", root ? root : ".");
+    assert_ok(snug_model_open(path, &model, &err));
+    assert_int_equal(snug_engine_file_bytes(&model, NULL), 0);
+    snug_model_clear(&model);
+}
+
+static void plan_file_is_made_by_the_program(void **state)
+{
+    (void)state;
+    const char *bin = getenv("SNUG_BIN");
+    struct snug_error err;
+    struct asked a;
+    struct snug_plan plan = {.n_batch = 512};
+    struct snug_buffer talk = {0};
+    if (!bin) {
+        print_message("# SNUG_BIN names no program\n");
+        skip();
+    }
+    ask_open(&a, room.llama);
+    snprintf(plan.model_hash, sizeof plan.model_hash, "%s", a.model.hash);
+    plan.n_tensors = a.model.n_tensors;
+    plan.names = a.names;
+    plan.types = a.types;
+    plan.file_bytes = snug_engine_file_bytes(&a.model, a.types);
+    assert_ok(snug_plan_write(&plan, in_room("plan.json"), &err));
+    char command[4096];
+    snprintf(command, sizeof command, "exec '%s' quantize '%s' --plan '%s' -o '%s' 2>&1", bin,
+             room.llama, in_room("plan.json"), in_room("planned.gguf"));
+    const char *const argv[] = {"/bin/sh", "-c", command, NULL};
+    run_tool(argv, &talk);
+    assert_contains(snug_buffer_text(&talk), "tensors changed");
+    snug_buffer_clear(&talk);
+    check_made(&a.model, in_room("planned.gguf"), a.types, plan.file_bytes);
+    ask_close(&a);
+}
+
 static void disk_without_room_is_told_before(void **state)
 {
     (void)state;
@@ -581,6 +625,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(recipe_of_a_preset_needs_no_file),
         cmocka_unit_test(what_does_not_fit_is_refused_before_anything_is_written),
         cmocka_unit_test(place_that_cannot_be_written_is_refused),
+        cmocka_unit_test(data_of_another_alignment_has_no_size_and_is_refused),
+        cmocka_unit_test(plan_file_is_made_by_the_program),
         cmocka_unit_test(disk_without_room_is_told_before),
         cmocka_unit_test(quantised_source_is_refused_unless_it_is_allowed),
         cmocka_unit_test(interrupted_quantise_leaves_nothing),
