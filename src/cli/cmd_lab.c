@@ -217,8 +217,10 @@ static int finish(const struct cli_args *args, struct lab *lab)
             n_ok += lab->results.analysis.summaries[i].n_ok;
     }
     if (lab->run.is_stopped) {
-        cli_say("stopped after %d of %d rows; go on with: snug lab %s --resume", lab->run.n_done,
-                lab->plan.n_rows, args->operand);
+        const bool has_rows = lab->run.n_done == lab->plan.n_rows;
+        cli_say("interrupted after %d of %d rows%s; go on with: snug lab %s --resume",
+                lab->run.n_done, lab->plan.n_rows,
+                has_rows ? ", while their quality was measured" : "", args->operand);
         return CLI_FAILED;
     }
     int code = show_results(args, lab, &err);
