@@ -221,8 +221,8 @@ static void sums_agree_with_the_packaged_llama_imatrix(void **state)
             difference += fabs((double)a->values[k] - (double)b->values[k]);
             size += fabs((double)b->values[k]);
         }
-        /* Other batch shapes, other order of sums: rounding in f16 caches and products. */
-        if (!(difference <= 2e-3 * size))
+        /* Measured: 6e-7, from sums in double here and in float there. */
+        if (!(difference <= 1e-4 * size))
             fail_msg("%s differs by %.2g of its size", a->name, difference / size);
     }
     snug_imatrix_clear(&ours);
