@@ -1,16 +1,22 @@
 #!/usr/bin/env python3
 """How well does the error of weights foretell divergence? Fits the rule of src/plan/sensitivity_loss.c.
 
-    perf/plan_sensitivity.py --text FILE MODEL... [--types q4_0,q5_0] [--chunks 16] [--store FILE] [--imatrix-of FOLDER]
+    perf/plan_sensitivity.py --text FILE MODEL... [--types q4_0,q5_0] [--chunks 16] [--store FILE] [--untie]
+                             [--imatrix-of FOLDER]
 
 For every model each group of tensors (role by third of the layers) is measured at each type with `snug
-sensitivity --method kld`, and the relative error of its weights is taken with --method weights (or, with
---imatrix-of, by FOLDER/MODEL.imatrix.gguf). The rule is  loss = factor(role) * depth(third) / n_layer * error;
-factors and depths are fitted in logarithms. Printed: the fit over all models, and its error on each model that
-it was not fitted to: of single groups, and of the sum over all groups, which is what a plan's loss is. At last
-the sum of the groups is held against the divergence of the whole model in one type (are losses additive?).
-Groups whose divergence is under two standard errors are left out. Measured groups are kept in --store."""
+sensitivity --method kld`, and the relative error of its weights is taken with --method weights; with
+--imatrix-of, both with FOLDER/MODEL.imatrix.gguf. With --untie a tied output is made a tensor of its own first.
+
+The rule is  loss = factor(role) * depth(third) / n_layer * error. Models differ in how much any error costs them
+(their level), which their weights do not tell: factors and depths are fitted in logarithms with a free level for
+each model, and the levels' geometric mean goes into the factors. Printed: the fit over all models, and its error
+on each model that it was not fitted to: the scatter of single groups around the model's own level, for simpler
+rules too, and measured over foretold for the sum of all groups, which is what a plan's loss is. At last that sum
+is held against the divergence of the whole model in one type (are losses additive?). Groups whose divergence is
+under two standard errors are left out. Measured groups are kept in --store."""
 import argparse
+import hashlib
 import json
 import math
 import os
@@ -19,11 +25,18 @@ import sqlite3
 import statistics
 import sys
 import tempfile
+from collections import namedtuple
 
 import common
+from gguf_untie import untie
+
+# error: relative squared error, summed over the group's tensors and divided by n_layer
+Row = namedtuple("Row", "model role third type error kld")
+RULES = {"role and depth": (True, True), "role": (True, False), "depth": (False, True), "error alone": (False, False)}
 
 
 def log_mean(values):
+    values = list(values)
     return math.exp(statistics.fmean(math.log(v) for v in values)) if values else 1.0
 
 
@@ -42,22 +55,26 @@ def group_range(name):
 
 
 def measure(model, args, store):
-    """[(role, third, type, error, kld, se)] of a model; error is summed over tensors and divided by n_layer."""
-    extra = []
+    extra, hashed = [], ""
     if args.imatrix_of:
-        extra = ["--imatrix", os.path.join(args.imatrix_of, os.path.basename(model).removesuffix(".gguf") + ".imatrix.gguf")]
+        name = os.path.basename(model).removesuffix(".gguf").removesuffix("-untied")
+        path = os.path.join(args.imatrix_of, name + ".imatrix.gguf")
+        extra = ["--imatrix", path]
+        with open(path, "rb") as file:
+            hashed = hashlib.sha256(file.read()).hexdigest()
     by_weights = json.loads(common.run([common.SNUG, "sensitivity", model, "--json", *extra]))
     for kind in args.types.split(","):
-        common.run([common.SNUG, "sensitivity", model, "--method", "kld", "--text", args.text, "--chunks", str(args.chunks),
-                    "--types", kind, "--store", store])
+        common.run([common.SNUG, "sensitivity", model, "--method", "kld", "--text", args.text, "--chunks",
+                    str(args.chunks), "--types", kind, "--store", store, *extra])
         print(f"{os.path.basename(model)} {kind}: measured", file=sys.stderr)
     types = [t.lower() for t in by_weights["types"]]
     tensors = [(*role_of(t["name"]), [None if v is None else v / t["factor"] for v in t["loss"]])
                for t in by_weights["tensors"]]
     n_layer = max(layer for _, layer, _ in tensors) + 1
+    is_tied = not any(role == "output" for role, _, _ in tensors)
     with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as db:
         found = db.execute("SELECT tensors, type, kld, se FROM sensitivity WHERE model_hash = ? AND n_chunks = ? AND "
-                           "imatrix_hash = ''", (by_weights["model_hash"], args.chunks)).fetchall()
+                           "imatrix_hash = ?", (by_weights["model_hash"], args.chunks, hashed)).fetchall()
     rows = []
     for name, kind, kld, se in found:
         role, first, last = group_range(name)
@@ -66,39 +83,49 @@ def measure(model, args, store):
         column = types.index(kind.lower())
         errors = [e[column] for r, layer, e in tensors if r == role and first <= layer <= last and e[column] is not None]
         third = -1 if first < 0 else min(2, 3 * (first + last + 1) // (2 * n_layer))
-        is_tied = role == "token_embd" and not any(r == "output" for r, _, _ in tensors)
-        rows.append(("token_embd+output" if is_tied else role, third, kind.lower(),
-                     sum(errors) / (1 if first < 0 else n_layer), kld, se))
+        role = "token_embd+output" if is_tied and role == "token_embd" else role
+        rows.append(Row(os.path.basename(model), role, third, kind.lower(), sum(errors) / (1 if first < 0 else n_layer), kld))
     return rows
 
 
-def fit(rows):
-    """Factors by role and depths by third, least squares of the logarithm by turns."""
-    factors, depths = {}, {0: 1.0, 1: 1.0, 2: 1.0, -1: 1.0}
-    for _ in range(50):
-        for role in {r[0] for r in rows}:
-            factors[role] = log_mean([k / (e * depths[third]) for r, third, _, e, k, _ in rows if r == role])
-        for third in (0, 1, 2):
-            depths[third] = log_mean([k / (e * factors[r]) for r, t, _, e, k, _ in rows if t == third])
-        mean = statistics.fmean(depths[t] for t in (0, 1, 2))
-        for third in (0, 1, 2):
-            depths[third] /= mean
-    return factors, depths
+class Fit:
+    """Least squares of the logarithm, one set of coefficients after the other until they stand."""
+
+    def __init__(self, rows, with_role=True, with_depth=True):
+        self.factors = {r.role: 1.0 for r in rows}
+        self.depths = {third: 1.0 for third in (-1, 0, 1, 2)}
+        self.levels = {r.model: 1.0 for r in rows}
+        for _ in range(100):
+            for model in self.levels:
+                self.levels[model] = log_mean(r.kld / (r.error * self.shape(r)) for r in rows if r.model == model)
+            middle = log_mean(self.levels.values())
+            self.levels = {model: level / middle for model, level in self.levels.items()}
+            for role in self.factors:
+                mine = [r for r in rows if not with_role or r.role == role]
+                self.factors[role] = log_mean(r.kld / (r.error * self.levels[r.model] * self.depths[r.third]) for r in mine)
+            for third in (0, 1, 2) if with_depth else ():
+                self.depths[third] = log_mean(r.kld / (r.error * self.levels[r.model] * self.factors[r.role])
+                                              for r in rows if r.third == third)
+            mean = statistics.fmean(self.depths[t] for t in (0, 1, 2))
+            for third in (0, 1, 2):
+                self.depths[third] /= mean
+
+    def shape(self, row):
+        return self.factors.get(row.role, log_mean(self.factors.values())) * self.depths[row.third]
+
+    def scatter(self, rows):
+        """Standard deviation of log(measured / foretold) around the model's own level."""
+        return statistics.pstdev(math.log(r.kld / (r.error * self.shape(r))) for r in rows)
+
+    def ratio(self, rows, kind):
+        mine = [r for r in rows if r.type == kind]
+        return sum(r.kld for r in mine) / sum(r.error * self.shape(r) for r in mine) if mine else None
 
 
-def foretell(row, factors, depths):
-    return factors.get(row[0], log_mean(list(factors.values()))) * depths[row[1]] * row[3]
-
-
-def judge(rows, factors, depths):
-    """Of one model: RMS log error of groups after and before its own level is taken out, and total ratios by type."""
-    logs = [math.log(r[4] / foretell(r, factors, depths)) for r in rows]
-    totals = {}
-    for kind in sorted({r[2] for r in rows}):
-        mine = [r for r in rows if r[2] == kind]
-        totals[kind] = sum(r[4] for r in mine) / sum(foretell(r, factors, depths) for r in mine)
-    return {"rms_log_error": math.sqrt(statistics.fmean(x * x for x in logs)), "rms_log_error_level_removed": statistics.pstdev(logs),
-            "measured_over_foretold": totals}
+def judge(rows, others, kinds):
+    out = {"scatter_of_log": {name: Fit(others, *rule).scatter(rows) for name, rule in RULES.items()}}
+    out["measured_over_foretold"] = {kind: Fit(others).ratio(rows, kind) for kind in kinds}
+    return out
 
 
 def additive(model, kind, rows, args, folder):
@@ -109,7 +136,7 @@ def additive(model, kind, rows, args, folder):
     out = json.loads(common.run([common.SNUG, "eval", whole, "--reference", model, "--text", args.text, "--chunks",
                                  str(args.chunks), "--json", "--store", os.path.join(folder, "eval.db")]))
     os.remove(whole)
-    return out["quality"]["kld_mean"]["value"] / sum(r[4] for r in rows if r[2] == kind)
+    return out["quality"]["kld_mean"]["value"] / sum(r.kld for r in rows if r.type == kind)
 
 
 def main():
@@ -120,24 +147,27 @@ def main():
     parser.add_argument("--chunks", type=int, default=16)
     parser.add_argument("--store")
     parser.add_argument("--imatrix-of")
+    parser.add_argument("--untie", action="store_true")
     parser.add_argument("--no-additive", action="store_true")
     args = parser.parse_args()
-    folder = tempfile.mkdtemp(prefix="snug-sensitivity-")
-    store = os.path.abspath(args.store or os.path.join(folder, "store.db"))
-    all_rows = {m: measure(m, args, store) for m in args.models}
-    factors, depths = fit([r for rows in all_rows.values() for r in rows])
-    result = {"factors": factors, "depths": depths, "fitted": {}, "left_out": {}, "additive": {}, "own_factors": {}}
-    for model, rows in all_rows.items():
-        name = os.path.basename(model)
-        others = [r for m, rs in all_rows.items() if m != model for r in rs]
-        result["fitted"][name] = judge(rows, factors, depths)
-        result["own_factors"][name] = fit(rows)
-        if others:
-            result["left_out"][name] = judge(rows, *fit(others))
-        if not args.no_additive:
-            result["additive"][name] = {k: additive(model, k, rows, args, folder) for k in args.types.split(",")
-                                        if any(r[2] == k for r in rows)}
-    common.finish("plan_sensitivity", result)
+    with tempfile.TemporaryDirectory(prefix="snug-sensitivity-") as folder:
+        store = os.path.abspath(args.store or os.path.join(folder, "store.db"))
+        all_rows, kinds = {}, args.types.split(",")
+        for model in args.models:
+            own = os.path.join(folder, os.path.basename(model).removesuffix(".gguf") + "-untied.gguf")
+            path = own if args.untie and untie(model, own) else model
+            all_rows[path] = measure(path, args, store)
+        every = Fit([r for rows in all_rows.values() for r in rows])
+        result = {"factors": every.factors, "depths": every.depths, "levels": every.levels, "left_out": {}, "additive": {}}
+        for path, rows in all_rows.items():
+            name = os.path.basename(path)
+            others = [r for p, rs in all_rows.items() if p != path for r in rs]
+            if others:
+                result["left_out"][name] = judge(rows, others, kinds)
+            if not args.no_additive:
+                result["additive"][name] = {kind: additive(path, kind, rows, args, folder) for kind in kinds
+                                            if any(r.type == kind for r in rows)}
+        common.finish("plan_sensitivity", result)
 
 
 if __name__ == "__main__":
