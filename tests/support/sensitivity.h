@@ -11,7 +11,7 @@
 static inline int sensitivity_column(const struct snug_sensitivity *s, const char *type)
 {
     for (int k = 0; k < s->n_types; k++) {
-        if (s->types[k] == snug__type_from_name(type))
+        if (s->types[k] == snug_model_type_from_name(type))
             return k;
     }
     fail_msg("no %s", type);

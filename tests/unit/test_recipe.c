@@ -67,7 +67,7 @@ static int tool_type(const char *talk, const struct snug_tensor *t)
         return t->type;
     char name[32];
     snprintf(name, sizeof name, "%.*s", (int)strcspn(open + 1, ")"), open + 1);
-    return snug__type_from_name(name);
+    return snug_model_type_from_name(name);
 }
 
 static void compare_recipe(const char *tool, const struct snug_model *model, const char *path,
