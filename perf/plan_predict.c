@@ -14,6 +14,13 @@
 #include "engine/worker.h"
 #include "snug/law.h"
 
+static void say(enum snug_log_level level, const char *line, void *data)
+{
+    (void)data;
+    if (level <= SNUG_LOG_INFO)
+        fprintf(stderr, "%s\n", line);
+}
+
 static void put_prediction(struct snug_json_writer *w, const char *key,
                            const struct snug_prediction *p)
 {
@@ -79,6 +86,7 @@ int main(int argc, char **argv)
         fputs("usage: plan_predict CACHE_FOLDER < REQUESTS\n", stderr);
         return 2;
     }
+    snug_log_set(say, NULL);
     while (status == 0 && fgets(line, sizeof line, stdin))
         status = answer(argv[1], line);
     return status;

@@ -52,8 +52,9 @@ struct snug_model {
     bool is_tied;                        /* output shares the token embedding */
     char tokenizer[SNUG_MODEL_TEXT_MAX]; /* tokenizer.ggml.model */
     uint64_t n_params, bytes_tensors, bytes_file;
-    uint64_t
-        bytes_keys_kept; /* of the header's metadata, what a quantised copy keeps; 0: no GGUF */
+    /* Of the header's metadata, what a quantised copy keeps; 0 where libllama makes no right copy:
+     * there is no GGUF, or its data is aligned to other than 32 bytes. */
+    uint64_t bytes_keys_kept;
     int n_splits;
     struct snug_tensor *tensors;
     int n_tensors;

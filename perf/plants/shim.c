@@ -3,9 +3,9 @@
  *   config      contexts are made with one thread and a small ubatch, whatever was asked
  *   short       steps beyond the eighth generated token are skipped, as a stop token would
  *   slow-first  the first decode call takes a second more
- *   cost        contexts with n_ubatch 448 are busy SNUG_PLANT_COST (0.05) of the time of each decode
- *               call longer, the others nothing; threads that wait meanwhile go to sleep, and waking
- *               them costs as much again on some machines */
+ *   cost        contexts with n_ubatch 448 are busy SNUG_PLANT_COST (0.05) of the time of each
+ * decode call longer, the others nothing; threads that wait meanwhile go to sleep, and waking them
+ * costs as much again on some machines */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdbool.h>

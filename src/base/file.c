@@ -191,6 +191,34 @@ snug_status snug_file_write(const char *path, const void *data, size_t n, struct
     return status;
 }
 
+snug_status snug_file_try_write(const char *path, struct snug_error *err)
+{
+    struct stat info;
+    const bool is_there = stat(path, &info) == 0;
+    if (is_there && S_ISDIR(info.st_mode))
+        return snug_fail(err, SNUG_IO, "%s: is a folder", path);
+    if (is_there && !S_ISREG(info.st_mode))
+        return access(path, W_OK) == 0 ? SNUG_OK : fail_errno(err, "cannot write", path, errno);
+    snug_status status = SNUG_OK;
+    char *temp = NULL, *real = is_there ? realpath(path, NULL) : NULL;
+    if (is_there && !real)
+        return fail_errno(err, "cannot resolve", path, errno);
+    if (asprintf(&temp, "%s.tmp%ld", real ? real : path, (long)gettid()) < 0) {
+        free(real);
+        return snug_fail(err, SNUG_NO_MEMORY, "%s: temporary name", path);
+    }
+    const int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        status = fail_errno(err, "cannot create", temp, errno);
+    } else {
+        close(fd);
+        unlink(temp);
+    }
+    free(temp);
+    free(real);
+    return status;
+}
+
 /* mkdir that is content with an existing folder. */
 static snug_status make_one(const char *path, struct snug_error *err)
 {

@@ -37,8 +37,8 @@ struct cli_args {
     const char *reference, *task, *answers, *labels; /* of eval */
     const char *text;                                /* a file of text */
     const char *prompt_text;
-    const char *plan, *imatrix;  /* of quantize; of sensitivity too */
-    const char *method, *types;  /* of sensitivity */
+    const char *plan, *imatrix; /* of quantize; of sensitivity too */
+    const char *method, *types; /* of sensitivity */
     bool per_tensor;
     bool floor;
     int64_t n_chunks, n_items;

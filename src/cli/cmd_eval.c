@@ -25,7 +25,8 @@ struct evaluating {
     struct cli_gate gate;
     char reference[4096]; /* file; "" for none */
     int64_t n_ctx;
-    const char *what; /* for the live line */
+    const char *what;    /* for the live line */
+    bool is_interrupted; /* the user stopped it with something to show */
 };
 
 static void on_progress(const char *phase, void *data)
@@ -253,9 +254,9 @@ static snug_status evaluate(struct evaluating *e, struct snug_json_writer *w,
     if (e->args->text)
         status = evaluate_text(e, w, out, err);
     if (status == SNUG_OK && e->args->task)
-        status = cli_eval_task(e->args, &e->task, &e->config, w, out, err);
-    if (status == SNUG_OK && e->args->answers)
-        status = cli_eval_answers(e->args, &e->task, &e->config, w, out, err);
+        status = cli_eval_task(e->args, &e->task, &e->config, w, out, &e->is_interrupted, err);
+    if (status == SNUG_OK && e->args->answers && !e->is_interrupted)
+        status = cli_eval_answers(e->args, &e->task, &e->config, w, out, &e->is_interrupted, err);
     if (status == SNUG_OK) {
         cli_gate_figure(&e->gate, SNUG_METRIC_KLD, e->quality.kld_mean.value);
         cli_gate_json(&e->gate, w, "thresholds");
@@ -273,11 +274,15 @@ static int answer(struct evaluating *e, struct snug_json_writer *w, struct snug_
         snug_buffer_printf(out, "%s\n", json ? json : "");
         out->is_failed = out->is_failed || !json;
         free(json);
-    } else if (e->args->text && !e->args->reference) {
+    } else if (e->args->text && !e->args->reference && !e->is_interrupted) {
         cli_say("next: snug eval %s --reference THE-F16-FILE --text %s", e->args->operand,
                 e->args->text);
     }
     const int code = cli_put_buffer(out);
+    if (e->is_interrupted) {
+        cli_say("stopped; what was done until then is shown above, and is not kept as a result");
+        return CLI_FAILED;
+    }
     return code == CLI_OK ? gate : code;
 }
 

@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "cli/gate.h"
 #include "cli/task.h"
+#include "lab/noise.h"
 #include "lab/results.h"
 #include "snug/report.h"
 #include "snug/units.h"
@@ -206,6 +207,17 @@ static snug_status write_results(const struct cli_args *args, struct lab *lab,
     return status == SNUG_OK ? write_page(lab, err) : status;
 }
 
+/* The baseline is one config repeated: when that suffices, its spread is what later verdicts go by.
+ */
+static snug_status keep_noise(struct lab *lab, struct snug_error *err)
+{
+    double frac = 0.0;
+    int n = 0;
+    if (!snug_lab_noise(&lab->plan, lab->results.rows, &lab->results.analysis, &frac, &n))
+        return SNUG_OK;
+    return snug_store_noise_set(lab->store, lab->machine.fingerprint, lab->run.build, frac, n, err);
+}
+
 static int finish(const struct cli_args *args, struct lab *lab)
 {
     struct snug_error err = {0};
@@ -217,10 +229,14 @@ static int finish(const struct cli_args *args, struct lab *lab)
             n_ok += lab->results.analysis.summaries[i].n_ok;
     }
     if (lab->run.is_stopped) {
-        cli_say("stopped after %d of %d rows; go on with: snug lab %s --resume", lab->run.n_done,
-                lab->plan.n_rows, args->operand);
+        const bool has_rows = lab->run.n_done == lab->plan.n_rows;
+        cli_say("interrupted after %d of %d rows%s; go on with: snug lab %s --resume",
+                lab->run.n_done, lab->plan.n_rows,
+                has_rows ? ", while their quality was measured" : "", args->operand);
         return CLI_FAILED;
     }
+    if (keep_noise(lab, &err) != SNUG_OK)
+        return cli_fail(&err);
     int code = show_results(args, lab, &err);
     if (code == CLI_OK && n_ok == 0)
         code = cli_fail_text(CLI_FAILED, "no row ran: %s",

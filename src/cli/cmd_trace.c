@@ -159,6 +159,9 @@ int cmd_trace(const struct cli_args *args)
     char *owned = NULL;
     if (!args->output)
         return cli_fail_text(CLI_MISUSE, "snug trace needs -o FILE, such as -o trace.json");
+    /* A request may take minutes: what it has to say must have a place to go. */
+    if (strcmp(args->output, "-") != 0 && snug_file_try_write(args->output, &err) != SNUG_OK)
+        return cli_fail_text(CLI_FAILED, "%s", err.text);
     cli_catch_signals();
     snug_status status = take_prompt(args, &text, &owned, &err);
     if (status == SNUG_OK)

@@ -1,7 +1,5 @@
 /* Making an importance matrix, parent side: one worker for one text. */
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "engine/imatrix.h"
 #include "engine/llama_engine.h"
@@ -69,7 +67,7 @@ static snug_status collect(const struct snug_imatrix_options *o, const struct sn
 snug_status snug_engine_imatrix(const struct snug_imatrix_options *o, int64_t *out_n_chunks,
                                 struct snug_error *err)
 {
-    char part[SNUG__PART_PATH_MAX];
+    struct snug__part part;
     struct snug_model model = {.n_tensors = 0};
     struct snug_imatrix made = {.n_rows = 0};
     int64_t n_chunks = 0;
@@ -81,18 +79,18 @@ snug_status snug_engine_imatrix(const struct snug_imatrix_options *o, int64_t *o
         status = snug_fail(err, SNUG_BAD_INPUT, "%s is a preset, not a file with weights",
                            o->model_path);
     if (status == SNUG_OK)
-        status = snug__part_begin(o->out_path, 0, part, err);
+        status = snug__part_begin(o->out_path, 0, &part, err);
     if (status == SNUG_OK) {
-        status = collect(o, &model, part, &n_chunks, err);
+        status = collect(o, &model, part.path, &n_chunks, err);
         if (status == SNUG_OK)
-            status = snug_imatrix_read(part, &made, err); /* what is kept can be read */
+            status = snug_imatrix_read(part.path, &made, err); /* what is kept can be read */
         if (status == SNUG_OK)
-            status = snug__part_finish(part, o->out_path, err);
-        if (status != SNUG_OK)
-            unlink(part);
-        else if (out_n_chunks)
-            *out_n_chunks = n_chunks;
+            status = snug__part_finish(&part, o->out_path, err);
+        else
+            snug__part_drop(&part);
     }
+    if (status == SNUG_OK && out_n_chunks)
+        *out_n_chunks = n_chunks;
     snug_imatrix_clear(&made);
     snug_model_clear(&model);
     return status;

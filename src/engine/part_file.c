@@ -4,10 +4,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -26,7 +25,19 @@ static void split_path(const char *path, char folder[SNUG__PART_PATH_MAX], const
                  path);
 }
 
-/* Files NAME.partPID whose process is gone. One that lives may be writing its own copy. */
+/* Is nobody writing it? Locks tell better than the process number in its name, which may be a
+ * zombie's, another's by now, or of another container. */
+static bool is_left(int folder, const char *name)
+{
+    const int fd = openat(folder, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    const bool is_locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
+    close(fd);
+    return is_locked;
+}
+
+/* Files NAME.partDIGITS that a killed process left. */
 static void remove_stale(const char *folder, const char *name)
 {
     const size_t n = strlen(name);
@@ -34,14 +45,12 @@ static void remove_stale(const char *folder, const char *name)
     if (!dir)
         return;
     for (struct dirent *entry; (entry = readdir(dir));) {
-        char *end = NULL;
-        if (strncmp(entry->d_name, name, n) != 0 || strncmp(entry->d_name + n, ".part", 5) != 0)
+        const char *after = entry->d_name + n;
+        if (strncmp(entry->d_name, name, n) != 0 || strncmp(after, ".part", 5) != 0)
             continue;
-        const char *digits = entry->d_name + n + 5;
-        const long pid = strtol(digits, &end, 10);
-        if (end == digits || *end || pid <= 0 || kill((pid_t)pid, 0) == 0 || errno != ESRCH)
-            continue;
-        unlinkat(dirfd(dir), entry->d_name, 0);
+        const size_t n_digits = strspn(after + 5, "0123456789");
+        if (n_digits > 0 && after[5 + n_digits] == '\0' && is_left(dirfd(dir), entry->d_name))
+            unlinkat(dirfd(dir), entry->d_name, 0);
     }
     closedir(dir);
 }
@@ -61,14 +70,15 @@ static snug_status check_room(const char *out_path, const char *folder, uint64_t
     return SNUG_OK;
 }
 
-snug_status snug__part_begin(const char *out_path, uint64_t bytes_needed,
-                             char out_part[SNUG__PART_PATH_MAX], struct snug_error *err)
+snug_status snug__part_begin(const char *out_path, uint64_t bytes_needed, struct snug__part *out,
+                             struct snug_error *err)
 {
     char folder[SNUG__PART_PATH_MAX];
     const char *name = NULL;
     struct stat info;
-    const int n = snprintf(out_part, SNUG__PART_PATH_MAX, "%s.part%ld", out_path, (long)getpid());
-    if (n < 0 || n >= SNUG__PART_PATH_MAX)
+    struct snug__part part;
+    const int n = snprintf(part.path, sizeof part.path, "%s.part%ld", out_path, (long)getpid());
+    if (n < 0 || (size_t)n >= sizeof part.path)
         return snug_fail(err, SNUG_BAD_INPUT, "%.80s...: the path is too long", out_path);
     split_path(out_path, folder, &name);
     if (!name[0])
@@ -78,35 +88,39 @@ snug_status snug__part_begin(const char *out_path, uint64_t bytes_needed,
                          "%s: is a folder or a device; a file's name is expected", out_path);
     if (stat(folder, &info) != 0 || !S_ISDIR(info.st_mode))
         return snug_fail(err, SNUG_IO, "%s: there is no folder %s", out_path, folder);
-    if (access(folder, W_OK | X_OK) != 0)
-        return snug_fail(err, SNUG_IO, "%s: cannot write in %s: %s", out_path, folder,
-                         strerror(errno));
     remove_stale(folder, name);
-    return check_room(out_path, folder, bytes_needed, err);
+    snug_status status = check_room(out_path, folder, bytes_needed, err);
+    if (status != SNUG_OK)
+        return status;
+    part.fd = open(part.path, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
+    if (part.fd < 0)
+        return snug_fail(err, SNUG_IO, "%s: cannot be written: %s", out_path, strerror(errno));
+    (void)flock(part.fd, LOCK_EX | LOCK_NB); /* where there are no locks, leftovers stay */
+    *out = part;
+    return SNUG_OK;
 }
 
-/* 0, or the errno. */
-static int sync_path(const char *path, int flags)
+void snug__part_drop(struct snug__part *part)
 {
-    const int fd = open(path, flags | O_CLOEXEC);
-    if (fd < 0)
-        return errno;
-    const int code = fsync(fd) == 0 ? 0 : errno;
-    close(fd);
-    return code;
+    unlink(part->path);
+    close(part->fd);
 }
 
-snug_status snug__part_finish(const char *part, const char *out_path, struct snug_error *err)
+snug_status snug__part_finish(struct snug__part *part, const char *out_path, struct snug_error *err)
 {
     char folder[SNUG__PART_PATH_MAX];
     const char *name = NULL;
-    int code = sync_path(part, O_RDWR);
-    if (code == 0 && rename(part, out_path) != 0)
-        code = errno;
-    if (code != 0)
+    if (fsync(part->fd) != 0 || rename(part->path, out_path) != 0) {
+        const int code = errno;
+        snug__part_drop(part);
         return snug_fail(err, SNUG_IO, "%s: cannot be written: %s", out_path, strerror(code));
+    }
+    close(part->fd);
     split_path(out_path, folder, &name);
-    (void)sync_path(folder,
-                    O_RDONLY | O_DIRECTORY); /* some file systems refuse; the file is whole */
+    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)fsync(fd); /* some file systems refuse that of a folder; the file itself is whole */
+        close(fd);
+    }
     return SNUG_OK;
 }

@@ -25,7 +25,7 @@ struct making {
     struct snug__link link;
     struct snug_engine_options options;
     uint64_t bytes;
-    char part[SNUG__PART_PATH_MAX];
+    struct snug__part part;
 };
 
 /* ---- what is asked, in the model's order ---- */
@@ -211,7 +211,9 @@ static snug_status size_up(struct making *m, struct snug_error *err)
 {
     m->bytes = snug_engine_file_bytes(&m->model, m->types);
     if (m->bytes == 0)
-        return snug_fail(err, SNUG_UNSUPPORTED, "%s: the size of its copy cannot be told",
+        return snug_fail(err, SNUG_UNSUPPORTED,
+                         "%s: its data is not aligned to 32 bytes, and libllama would write the "
+                         "copy wrong: convert the model again",
                          m->model.path);
     if (m->o->file_bytes && m->o->file_bytes != m->bytes)
         return snug_fail(err, SNUG_BAD_INPUT,
@@ -226,7 +228,7 @@ static snug_status read_back(struct making *m, struct snug_quantize_result *out,
                              struct snug_error *err)
 {
     struct snug_model made = {0};
-    snug_status status = snug_model_open(m->part, &made, err);
+    snug_status status = snug_model_open(m->part.path, &made, err);
     if (status != SNUG_OK)
         return snug_fail_prefix(err, status, "read back");
     struct named *names = malloc(((size_t)made.n_tensors + 1) * sizeof *names);
@@ -265,18 +267,17 @@ static snug_status write_file(struct making *m, struct snug_quantize_result *res
                               struct snug_error *err)
 {
     const struct snug_quantize_options *o = m->o;
-    snug_status status = snug__part_begin(o->out_path, m->bytes, m->part, err);
+    snug_status status = snug__part_begin(o->out_path, m->bytes, &m->part, err);
     if (status != SNUG_OK)
         return status;
-    m->ask.to = m->part;
+    m->ask.to = m->part.path;
     status = snug__quantize_call(&m->link, &m->options, &m->ask,
                                  o->deadline_s > 0 ? o->deadline_s : NO_DEADLINE_S, NULL, err);
     if (status == SNUG_OK)
         status = read_back(m, result, err);
     if (status == SNUG_OK)
-        status = snug__part_finish(m->part, o->out_path, err);
-    if (status != SNUG_OK)
-        unlink(m->part);
+        return snug__part_finish(&m->part, o->out_path, err);
+    snug__part_drop(&m->part);
     return status;
 }
 

@@ -177,16 +177,16 @@ snug_status snug_generate_run(struct snug_scorer *scorer, const struct snug_spac
     if (n_max < 1 || n_max > SNUG_GENERATE_MAX)
         return snug_fail(err, SNUG_BAD_INPUT, "an answer of %lld tokens, 1 to %d are possible",
                          (long long)n_max, SNUG_GENERATE_MAX);
-    snug_status status = check_text(prompt, "a prompt", 0, err);
-    if (status != SNUG_OK)
-        return status;
+    if (strnlen(prompt, SNUG_SCORE_TEXT_MAX + 1) > SNUG_SCORE_TEXT_MAX)
+        return snug_fail(err, SNUG_BAD_INPUT, "a prompt of more than %u bytes",
+                         SNUG_SCORE_TEXT_MAX);
     struct snug_json_writer request = {0};
     struct snug_json *doc = NULL;
     begin_request(&request, "generate", scorer, space, config);
     snug_json_put_string(&request, "prompt", prompt);
     snug_json_put_int(&request, "n_max", n_max);
     snug_json_end(&request);
-    status = call(scorer, space, config, &request, "generated", &doc, err);
+    const snug_status status = call(scorer, space, config, &request, "generated", &doc, err);
     if (status != SNUG_OK)
         return status;
     const struct snug_json_node *root = snug_json_root(doc);

@@ -392,8 +392,11 @@ static snug_status run_rows(struct snug__lab_run *run, struct snug_error *err)
             status = run_row(run, &run->plan->rows[i], err);
     }
     run->row = NULL;
-    if (status == SNUG_OK && !is_stopped(run))
+    /* Asked to stop after the last row: quality says so itself, where there is any to measure. */
+    if (status == SNUG_OK && run->result.n_done == run->plan->n_rows) {
         status = snug__lab_quality(run, err);
+        run->is_whole = status == SNUG_OK;
+    }
     close_engine(run);
     return status;
 }
@@ -439,7 +442,7 @@ static snug_status run_all(struct snug__lab_run *run, struct snug_error *err)
     /* What is there when the user has had enough is a result too. */
     if (status == SNUG_INTERRUPTED && is_stopped(run))
         status = SNUG_OK;
-    run->result.is_stopped = run->result.n_done < run->plan->n_rows;
+    run->result.is_stopped = !run->is_whole;
     if (status == SNUG_OK && !run->result.is_stopped)
         status = finish(run, err);
     return status;

@@ -63,7 +63,7 @@ struct snug_lab_run_result {
     struct snug_quality *qualities;
     struct snug_task_result *tasks;
     int n_done, n_kept, n_failed; /* rows in the store; of earlier runs; not ok, of this run */
-    bool is_stopped;
+    bool is_stopped; /* by the user, with rows or their quality missing: can be resumed */
 };
 void snug_lab_run_result_clear(struct snug_lab_run_result *result);
 

@@ -23,6 +23,7 @@ struct snug__lab_run {
     int n_files;
     int64_t machine_id;
     bool *is_done; /* per row */
+    bool is_whole; /* all rows, and what they cost in quality */
     /* the open engine */
     struct snug_engine *engine;
     int i_file, i_workload; /* what it is open for */

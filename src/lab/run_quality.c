@@ -23,6 +23,14 @@ struct pricing {
     bool is_made;
 };
 
+/* Between two steps that may be short enough never to look themselves. */
+static snug_status check_stop(const struct snug__lab_run *run, struct snug_error *err)
+{
+    return run->options->stop && *run->options->stop
+               ? snug_fail(err, SNUG_INTERRUPTED, "stopped by the user")
+               : SNUG_OK;
+}
+
 static snug_status find_text(struct pricing *p, struct snug_error *err)
 {
     char *text = NULL;
@@ -108,7 +116,9 @@ static snug_status price(struct pricing *p, int i_round, int i_model, struct snu
     struct snug_config config;
     struct snug_error why = {0};
     int i_file = 0;
-    snug_status status = snug__lab_files_get(run, i_model, round->weights, &i_file, err);
+    snug_status status = check_stop(run, err);
+    if (status == SNUG_OK)
+        status = snug__lab_files_get(run, i_model, round->weights, &i_file, err);
     if (status != SNUG_OK || run->files[i_file].is_refused)
         return status;
     status = make_reference(p, err);
@@ -118,7 +128,7 @@ static snug_status price(struct pricing *p, int i_round, int i_model, struct snu
     if (status == SNUG_OK)
         status = snug__lab_config_make(snug_engine_space(run->engine), round, &config, &why);
     if (status != SNUG_OK)
-        return status == SNUG_INTERRUPTED ? status : SNUG_OK;
+        return status == SNUG_INTERRUPTED ? snug_fail(err, status, "%s", why.text) : SNUG_OK;
     const struct snug_space *space = snug_engine_space(run->engine);
     const char *type_k = type_of(space, &config, "type_k");
     const char *type_v = type_of(space, &config, "type_v");
@@ -182,14 +192,16 @@ static snug_status score(struct snug__lab_run *run, const struct snug_task_file 
     struct snug_scorer *scorer = NULL;
     char what[200];
     int i_file = 0;
-    snug_status status = snug__lab_files_get(run, i_model, round->weights, &i_file, err);
+    snug_status status = check_stop(run, err);
+    if (status == SNUG_OK)
+        status = snug__lab_files_get(run, i_model, round->weights, &i_file, err);
     if (status != SNUG_OK || run->files[i_file].is_refused)
         return status;
     status = snug__lab_engine_open(run, i_file, 0, &why);
     if (status == SNUG_OK)
         status = snug__lab_config_make(snug_engine_space(run->engine), round, &config, &why);
     if (status != SNUG_OK)
-        return status == SNUG_INTERRUPTED ? status : SNUG_OK;
+        return status == SNUG_INTERRUPTED ? snug_fail(err, status, "%s", why.text) : SNUG_OK;
     snprintf(what, sizeof what, "%.60s of %.60s, %.60s", file->name,
              run->plan->models[i_model].name, round->name);
     snug__lab_tell(run, SNUG_LAB_MAKE, what);

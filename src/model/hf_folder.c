@@ -210,7 +210,7 @@ static snug_status scan(const char *folder, struct shards *shards, struct snug_e
         return add_shard(folder, shards, "model.safetensors", err);
     DIR *dir = opendir(folder);
     if (!dir)
-        return snug_fail(err, SNUG_IO, "%s: cannot read: %s", folder, strerror(errno));
+        return snug_fail(err, SNUG_IO, "%.200s: cannot read: %s", folder, strerror(errno));
     snug_status status = SNUG_OK;
     for (const struct dirent *entry; status == SNUG_OK && (entry = readdir(dir));) {
         size_t n = strlen(entry->d_name);
@@ -222,10 +222,11 @@ static snug_status scan(const char *folder, struct shards *shards, struct snug_e
     if (status != SNUG_OK)
         return status;
     if (shards->n == 0)
-        return snug_fail(err, SNUG_NOT_FOUND,
-                         "%s: no *.safetensors in this folder; other weights (pytorch_model.bin) "
-                         "are not read",
-                         folder);
+        return snug_fail(
+            err, SNUG_NOT_FOUND,
+            "%.200s: no *.safetensors in this folder; other weights (pytorch_model.bin) "
+            "are not read",
+            folder);
     qsort(shards->names, (size_t)shards->n, sizeof *shards->names, compare_texts);
     return name_all(folder, shards, err);
 }
@@ -257,7 +258,7 @@ snug_status snug__hf_shards_read(const char *folder, struct snug__st_set *set,
     const char **sorted = NULL;
     snug_status status = SNUG_OK;
     if (!shards.names) {
-        status = snug_fail(err, SNUG_NO_MEMORY, "%s: file names", folder);
+        status = snug_fail(err, SNUG_NO_MEMORY, "%.200s: file names", folder);
         goto done;
     }
     bool has_index = is_there(folder, INDEX_NAME);
@@ -267,7 +268,7 @@ snug_status snug__hf_shards_read(const char *folder, struct snug__st_set *set,
         status = read_index(folder, &index, err);
         sorted = status == SNUG_OK ? calloc(index.n, sizeof *sorted) : NULL;
         if (status == SNUG_OK && !sorted)
-            status = snug_fail(err, SNUG_NO_MEMORY, "%s: index", folder);
+            status = snug_fail(err, SNUG_NO_MEMORY, "%.200s: index", folder);
         if (status != SNUG_OK)
             goto done;
         memcpy(sorted, index.files, index.n * sizeof *sorted);
@@ -300,7 +301,7 @@ static snug_status read_config(const char *folder, struct snug__hf_config *out,
             err, SNUG_BAD_INPUT,
             "%s: is a folder without config.json; a GGUF file, or a Hugging Face folder "
             "with config.json and *.safetensors, is accepted",
-            folder);
+            label);
     snug_status status = snug_file_read(path, SNUG__HF_CONFIG_MAX, &text, &n, err);
     snug__label_set(path, label);
     if (status == SNUG_OK)

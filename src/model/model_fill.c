@@ -195,7 +195,8 @@ static uint64_t key_bytes(const struct snug__gguf_value *v)
     return 8 + strlen(v->key) + 4 + bytes;
 }
 
-/* libllama copies the keys of the first part, drops those of the split, and puts two of its own. */
+/* libllama copies the keys of the first part, drops those of the split, and puts two of its own.
+ * It pads data to 32 bytes whatever general.alignment says, and so writes such files wrong. */
 static void fill_keys_kept(const struct snug__gguf *gguf, struct snug_model *model)
 {
     static const char *const REPLACED[] = {"general.file_type", "general.quantization_version",
@@ -208,7 +209,8 @@ static void fill_keys_kept(const struct snug__gguf *gguf, struct snug_model *mod
         const struct snug__gguf_value *v = snug__gguf_find(gguf, REPLACED[i]);
         taken += v ? key_bytes(v) : 0;
     }
-    model->bytes_keys_kept = gguf->n_header > taken ? gguf->n_header - taken : 0;
+    const bool is_kept = gguf->alignment == SNUG__GGUF_ALIGNMENT && gguf->n_header > taken;
+    model->bytes_keys_kept = is_kept ? gguf->n_header - taken : 0;
 }
 
 snug_status snug__model_fill(const struct snug__gguf *gguf, const char *label,

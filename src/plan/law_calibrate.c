@@ -34,7 +34,7 @@ static const struct shape SHAPES[] = {
     {"tinyllama-1.1b", "q8_0", 2, 128, 12, 0, "f16"},
     {"tinyllama-1.1b", "q6_k", 2, 128, 12, 0, "f16"},
     {"tinyllama-1.1b", "q4_k", 2, 128, 12, 0, "f16"},
-    {"smollm2-135m", "q4_0", 6, 128, 12, 2048, "f16"},
+    {"smollm2-135m", "q4_0", 6, 128, 12, 1024, "f16"},
     {"tinyllama-1.1b", "q4_0", 2, 128, 12, 1024, "f16"},
     {"tinyllama-1.1b", "f16", 2, 48, 8, 0, "f16"},
     {"tinyllama-1.1b", "iq4_nl", 2, 128, 12, 0, "f16"},
@@ -197,6 +197,12 @@ static snug_status run_trial(struct calibration *c, const struct shape *shape,
         snug_law_load_init(&c->model, NULL, 0, type, type, 512, &trial->load);
         trial->prefill_tps = best(m.prefill_block_tps, m.n_prefill_blocks);
         trial->decode_tps = best(m.decode_block_tps, m.n_decode_blocks);
+        snug_log(SNUG_LOG_INFO,
+                 "event=calibrate preset=%s type=%s n_layer=%lld depth=%lld cache=%s n_threads=%d "
+                 "prefill_tps=%.2f decode_tps=%.2f load_s=%.2f wall_s=%.2f",
+                 shape->preset, shape->type, (long long)shape->n_layer, (long long)shape->depth,
+                 shape->cache, c->n_threads[count], trial->prefill_tps, trial->decode_tps, m.load_s,
+                 m.wall_s);
         c->n_disturbed += (m.warnings & (SNUG_WARN(OTHER_LOAD) | SNUG_WARN(THROTTLED))) != 0;
     } else {
         c->n_left_out++;

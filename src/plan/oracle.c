@@ -5,6 +5,7 @@
 #include "snug/plan.h"
 
 #define ENGINES_MAX 8
+static const uint64_t BASE_GRAIN = 4u << 20;
 
 struct snug_plan_oracle {
     struct snug_model model; /* a copy: the engine wants the path of a file that is here */
@@ -121,8 +122,11 @@ snug_status snug_plan_oracle_bytes(const struct snug_plan_shape *shape, struct s
     status = snug_engine_estimate(engine, &config, &bytes, err);
     if (status != SNUG_OK)
         return status;
-    *out = (struct snug_plan_bytes){
-        .cache = bytes.cache, .compute = bytes.compute, .base = bytes.rss_base};
+    /* The process's own bytes differ by some pages from start to start; a plan should not. */
+    *out = (struct snug_plan_bytes){.cache = bytes.cache,
+                                    .compute = bytes.compute,
+                                    .base = (bytes.rss_base + BASE_GRAIN - 1) / BASE_GRAIN *
+                                            BASE_GRAIN};
     return SNUG_OK;
 }
 

@@ -84,7 +84,9 @@ static uint64_t fill_weights(const struct snug__problem *p, const struct snug__c
             ggml_row_size((enum ggml_type)plan->types[t], tensor->ne[0]) *
             (tensor->n_elements / (uint64_t)tensor->ne[0]);
     }
-    plan->file_bytes = sum[0] + sum[1] + p->header_bytes;
+    plan->file_bytes = snug_engine_file_bytes(p->model, plan->types);
+    if (plan->file_bytes == 0) /* no GGUF behind the model: without its header's padding */
+        plan->file_bytes = sum[0] + sum[1] + p->header_bytes;
     if (p->device >= 0) {
         plan->tiers[p->device].weights = sum[0];
         missing += sum[0] > c->budget[0] ? sum[0] - c->budget[0] : 0;

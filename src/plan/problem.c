@@ -12,6 +12,7 @@
 static const int64_t N_CTX_DEFAULT = 8192;
 static const int64_t N_PROMPT_DEFAULT = 512;
 static const int64_t N_PARALLEL_BATCH = 8;
+static const uint64_t ALIGNMENT = 32;
 
 void snug_plan_request_init(struct snug_plan_request *out)
 {
@@ -163,7 +164,12 @@ snug_status snug__problem_init(struct snug__problem *p, const struct snug_plan_r
         snug__problem_clear(p);
         return snug_fail(err, SNUG_BAD_INPUT, "a machine without memory of its own");
     }
-    if (request->model->bytes_file > request->model->bytes_tensors)
+    /* Header, and what alignment may add to each tensor, whatever its type. */
+    const uint64_t file_bytes = snug_engine_file_bytes(request->model, NULL);
+    if (file_bytes > request->model->bytes_tensors)
+        p->header_bytes =
+            file_bytes - request->model->bytes_tensors + (uint64_t)p->n_tensors * ALIGNMENT;
+    else if (request->model->bytes_file > request->model->bytes_tensors)
         p->header_bytes = request->model->bytes_file - request->model->bytes_tensors;
     return SNUG_OK;
 }
@@ -242,16 +248,21 @@ double snug__types_prompt_s(const struct snug__problem *p, const struct snug__ca
 }
 
 struct side_work {
+    const struct snug__problem *p;
+    const struct snug__candidate *c;
+    const struct snug__prices *prices;
+    bool is_exact;
     struct snug__knapsack_item *items;
     struct snug__knapsack_option *options;
     int *tensor, *choice;
 };
 
-static snug_status solve_side(const struct snug__problem *p, const struct snug__candidate *c,
-                              const struct snug__prices *prices, int side, bool is_exact,
-                              struct side_work *w, int *out_types, struct snug__types_answer *out,
-                              struct snug_error *err)
+static snug_status solve_side(struct side_work *w, int side, int *out_types,
+                              struct snug__types_answer *out, struct snug_error *err)
 {
+    const struct snug__problem *p = w->p;
+    const struct snug__candidate *c = w->c;
+    const struct snug__prices *prices = w->prices;
     int n = 0;
     size_t at = 0;
     for (int t = 0; t < p->n_tensors; t++) {
@@ -275,7 +286,7 @@ static snug_status solve_side(const struct snug__problem *p, const struct snug__
     uint64_t budget = c->budget[side];
     if (side == 1 && c->is_over_disk && k.bytes_min > budget)
         budget = k.bytes_min; /* what does not fit is read from disk again and again: the least */
-    if (is_exact || k.bytes_min > budget)
+    if (w->is_exact || k.bytes_min > budget)
         status = snug__knapsack_solve(&k, budget, w->choice, &answer, err);
     else
         snug__knapsack_bound(&k, budget, w->choice, &answer);
@@ -298,7 +309,11 @@ snug_status snug__types_solve(const struct snug__problem *p, const struct snug__
                               struct snug__types_answer *out, struct snug_error *err)
 {
     const size_t n = (size_t)p->n_tensors, n_options = (size_t)p->begin[n];
-    struct side_work w = {.items = malloc(n * sizeof *w.items),
+    struct side_work w = {.p = p,
+                          .c = c,
+                          .prices = prices,
+                          .is_exact = is_exact,
+                          .items = malloc(n * sizeof *w.items),
                           .options = malloc(n_options * sizeof *w.options),
                           .tensor = malloc(n * sizeof *w.tensor),
                           .choice = malloc(n * sizeof *w.choice)};
@@ -307,7 +322,7 @@ snug_status snug__types_solve(const struct snug__problem *p, const struct snug__
     if (!w.items || !w.options || !w.tensor || !w.choice)
         status = snug_fail(err, SNUG_NO_MEMORY, "a plan of %zu tensors", n);
     for (int side = 0; side < 2 && status == SNUG_OK; side++)
-        status = solve_side(p, c, prices, side, is_exact, &w, out_types, out, err);
+        status = solve_side(&w, side, out_types, out, err);
     free(w.items);
     free(w.options);
     free(w.tensor);

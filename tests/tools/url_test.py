@@ -172,9 +172,25 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.is_over.wait(30)
         self.close_connection = True
 
+    def get_drip(self, _):
+        """Some bytes a second, so that the connection is never idle."""
+        self.close_connection = True
+        first, last = self.asked(len(LARGE))
+        self.reply(206, b"", length=last + 1 - first,
+                   Content_Range=f"bytes {first}-{last}/{len(LARGE)}")
+        for byte in LARGE[first:last + 1]:
+            try:
+                self.wfile.write(bytes([byte]))
+            except ConnectionError:
+                return
+            if self.server.is_over.wait(0.05):
+                return
+
     def get_api(self, path):
         if path == "/api/models/a/b":
             self.reply(200, json.dumps(API).encode(), type="application/json")
+        elif path == "/api/models/a/long":
+            self.reply(200, b'{"siblings": [' + bytes(8 << 20))
         elif path == "/api/models/a/safe":
             self.reply(200, b'{"siblings": [{"rfilename": "model.safetensors"}]}')
         else:
@@ -302,6 +318,7 @@ class Url(unittest.TestCase):
         self.refuses("hf:a/b:Q2_K", "no GGUF file of Q2_K", "m-Q8_0.gguf")
         self.refuses("hf:a/safe", "has no GGUF file")
         self.refuses("hf:no/such", "HF_TOKEN")
+        self.refuses("hf:a/long", "more than the 8388608 bytes asked for")
         self.refuses("hf:a", "hf:USER/REPO")
 
     def test_token_goes_to_the_hub_alone(self):
@@ -347,6 +364,7 @@ class Url(unittest.TestCase):
 
     def test_silent_and_gone(self):
         self.refuses("/silent.gguf", "too slow")
+        self.refuses("/drip.gguf", "too slow")
         self.refuses("http://127.0.0.1:1/m.gguf", "no connection")
         self.refuses("http://", "URL")
 

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "lab/analyse.h"
+#include "lab/noise.h"
 
 static const char FILE_TEXT[] =
     "title: t\nrepetitions: 8\nmodels: [{name: m, path: m}]\nworkloads: [{name: w, prompt: 100, "
@@ -184,11 +185,51 @@ static void drift_of_the_baseline_is_its_slope(void **state)
     clear(&fake);
 }
 
+/* Baseline speeds v (1 + 0.01 k): MAD / median follows from the definition. */
+static void noise_is_the_spread_of_the_baseline(void **state)
+{
+    (void)state;
+    struct fake fake;
+    double frac = -1.0, speeds[8];
+    int n = 0, k = 0;
+    make(&fake, 1.2);
+    for (int i = 0; i < fake.plan.n_rows; i++) {
+        fake.m[i].decode_tps = 10.0;
+        if (fake.plan.rows[i].i_round == 0) {
+            speeds[k] = 100.0 * (1.0 + 0.01 * ((k * 5) % 8)); /* no drift: not in order */
+            fake.m[i].prefill_tps = speeds[k++];
+        }
+    }
+    assert_int_equal(k, 8);
+    analyse(&fake);
+    assert_int_equal(snug_verdict_of(fake.analysis.summaries[0].warnings), SNUG_VALID);
+    assert_true(snug_lab_noise(&fake.plan, fake.rows, &fake.analysis, &frac, &n));
+    assert_int_equal(n, 8);
+    const double want = snug_stats_mad(speeds, 8) / snug_stats_median(speeds, 8);
+    assert_true(want > 0.01 && fabs(frac - want) < 1e-12);
+    /* Five rows are too few, and a baseline that is not VALID counts for nothing. */
+    struct snug_lab_summary *baseline = &fake.analysis.summaries[0];
+    baseline->warnings = SNUG_WARN(DRIFT);
+    frac = -1.0;
+    assert_false(snug_lab_noise(&fake.plan, fake.rows, &fake.analysis, &frac, &n));
+    baseline->warnings = 0;
+    for (int i = 0; i < fake.plan.n_rows && k > 5; i++) {
+        if (fake.plan.rows[i].i_round == 0) {
+            fake.m[i].outcome = SNUG_TRIAL_CRASH;
+            k--;
+        }
+    }
+    assert_false(snug_lab_noise(&fake.plan, fake.rows, &fake.analysis, &frac, &n));
+    assert_true(frac < 0.0);
+    clear(&fake);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(faster_round_is_found_and_improved),
         cmocka_unit_test(round_that_is_worse_in_one_metric_is_not_improved),
+        cmocka_unit_test(noise_is_the_spread_of_the_baseline),
         cmocka_unit_test(failed_rows_are_counted_and_in_no_figure),
         cmocka_unit_test(few_pairs_say_nothing),
         cmocka_unit_test(rules_of_the_moment_need_more_than_a_fifth_of_the_rows),

@@ -184,6 +184,83 @@ static void shape_file_is_written_once_and_is_the_model(void **state)
     snug_model_clear(&model);
 }
 
+/* ---- caps ---- */
+
+static void config_numbers_at_cap_pass_and_beyond_fail(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key;
+        int64_t cap;
+    } rows[] = {
+        {"num_hidden_layers", SNUG__HF_LAYERS_MAX},  {"hidden_size", SNUG__HF_WIDTH_MAX},
+        {"intermediate_size", SNUG__HF_WIDTH_MAX},   {"vocab_size", SNUG__HF_VOCAB_MAX},
+        {"num_local_experts", SNUG__HF_EXPERTS_MAX}, {"max_position_embeddings", INT32_MAX}};
+    struct snug_error err;
+    struct snug__hf_config config;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        for (int64_t beyond = 0; beyond <= 1; beyond++) {
+            char text[1024];
+            /* the first of two equal keys counts */
+            int n = snprintf(text, sizeof text,
+                             "{\"%s\": %" PRId64 ", \"architectures\": [\"MixtralForCausalLM\"], "
+                             "\"num_hidden_layers\": 1, \"hidden_size\": 64, "
+                             "\"intermediate_size\": 64, \"num_attention_heads\": 4, "
+                             "\"head_dim\": 16, \"vocab_size\": 9, \"max_position_embeddings\": 9, "
+                             "\"num_local_experts\": 4, \"num_experts_per_tok\": 2}",
+                             rows[i].key, rows[i].cap + beyond);
+            snug_status status = snug__hf_config_read("c", text, (size_t)n, &config, &err);
+            if ((status == SNUG_OK) != (beyond == 0))
+                fail_msg("%s of %" PRId64 " is %s", rows[i].key, rows[i].cap + beyond,
+                         snug_status_name(status));
+        }
+    }
+}
+
+static void config_file_at_cap_passes_and_beyond_fails(void **state)
+{
+    const struct hf_model *m = model_of("gpt2");
+    struct snug_error err;
+    struct snug_model model;
+    const char *folder = put_model(state, m);
+    char *text = malloc(SNUG__HF_CONFIG_MAX + 2);
+    assert_non_null(text);
+    memset(text, ' ', SNUG__HF_CONFIG_MAX + 1);
+    memcpy(text, m->config, strlen(m->config));
+    text[SNUG__HF_CONFIG_MAX] = '\0';
+    hf_put(folder, "config.json", text);
+    assert_ok(snug_model_open(folder, &model, &err));
+    snug_model_clear(&model);
+    text[SNUG__HF_CONFIG_MAX] = ' ';
+    text[SNUG__HF_CONFIG_MAX + 1] = '\0';
+    hf_put(folder, "config.json", text);
+    assert_fails(SNUG_BAD_INPUT, snug_model_open(folder, &model, &err));
+    assert_contains(err.text, "longer than 4194304 bytes");
+    free(text);
+}
+
+static void index_files_at_cap_pass_and_beyond_fail(void **state)
+{
+    struct snug_error err;
+    struct snug_model model;
+    const char *folder = put_model(state, model_of("gpt2"));
+    for (int n = SNUG_GGUF_SPLITS_MAX; n <= SNUG_GGUF_SPLITS_MAX + 1; n++) {
+        struct snug_buffer index = {0};
+        for (int i = 0; i < n; i++)
+            snug_buffer_printf(&index, "%s\"t%d\": \"f%d.safetensors\"",
+                               i ? ", " : "{\"weight_map\": {", i, i);
+        snug_buffer_puts(&index, "}}");
+        hf_put(folder, "model.safetensors.index.json", snug_buffer_text(&index));
+        snug_buffer_clear(&index);
+        if (n == SNUG_GGUF_SPLITS_MAX)
+            assert_fails(SNUG_NOT_FOUND, snug_model_open(folder, &model, &err));
+        else
+            assert_fails(SNUG_BAD_INPUT, snug_model_open(folder, &model, &err));
+        assert_contains(err.text, n == SNUG_GGUF_SPLITS_MAX ? "1024 files, 1024 of them missing"
+                                                            : "more than 1024");
+    }
+}
+
 /* ---- what is refused ---- */
 
 static void open_folder_without_its_files_is_refused(void **state)
@@ -364,6 +441,9 @@ int main(int argc, char **argv)
         IN_FOLDER(open_folder_equals_the_preset_of_the_model),
         IN_FOLDER(estimate_libllama_takes_every_header),
         IN_FOLDER(shape_file_is_written_once_and_is_the_model),
+        cmocka_unit_test(config_numbers_at_cap_pass_and_beyond_fail),
+        IN_FOLDER(config_file_at_cap_passes_and_beyond_fails),
+        IN_FOLDER(index_files_at_cap_pass_and_beyond_fail),
         IN_FOLDER(open_folder_without_its_files_is_refused),
         IN_FOLDER(open_shards_with_and_without_index),
         IN_FOLDER(open_index_that_lies_is_refused),

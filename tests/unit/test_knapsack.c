@@ -79,8 +79,8 @@ static void test_brute_force(void **state)
     }
 }
 
-/* More items than brute force can do: never over the budget, proved, monotone in the budget, and the
- * same again. */
+/* More items than brute force can do: never over the budget, proved, monotone in the budget, and
+ * the same again. */
 static void test_large(void **state)
 {
     (void)state;

@@ -3,6 +3,9 @@
 #include "engine.h"
 #include "store.h"
 
+#include <math.h>
+
+#include "base/file.h"
 #include "base/json.h"
 #include "child.h"
 #include "lab/results.h"
@@ -23,11 +26,15 @@ struct lab {
     volatile int stop;
     int n_rows_to_stop; /* 0: never */
     int n_rows_seen;
+    bool is_stopped_in_quality;
 };
 
 static void on_event(const struct snug_lab_event *event, void *data)
 {
     struct lab *lab = data;
+    if (event->kind == SNUG_LAB_MAKE && lab->is_stopped_in_quality &&
+        strstr(event->what, "quality of "))
+        lab->stop = 1;
     if (event->kind != SNUG_LAB_END)
         return;
     lab->n_rows_seen++;
@@ -207,6 +214,43 @@ static void stopped_run_goes_on_where_it_stopped(void **state)
     free(text);
 }
 
+/* All rows are there, but not what they cost: not finished, and another process goes on. */
+static void run_stopped_in_its_quality_is_not_finished(void **state)
+{
+    struct lab lab, again;
+    const char *folder = *state;
+    char path[512], head[1024], words[2048] = "";
+    struct snug_error err;
+    snprintf(path, sizeof path, "%s/t.txt", folder);
+    for (int i = 0; i < 120; i++)
+        snprintf(words + strlen(words), sizeof words - strlen(words), "the cat sat ");
+    assert_ok(snug_file_write(path, words, strlen(words), &err));
+    snprintf(head, sizeof head,
+             "title: t\nrepetitions: 1\nmodels: [{name: m, synth: smollm2-135m, type: q4_0, "
+             "layers: 1}]\nworkloads: [{name: w, prompt: 16, gen: 4}]\nquality: {texts: [%s]}\n",
+             path);
+    char *text = text_of(head, "rounds: [{name: kv, knobs: {type_k: q8_0}}]\n");
+    for (int stop_first = 0; stop_first < 2; stop_first++) {
+        open_lab(&lab, folder, text);
+        lab.is_stopped_in_quality = !stop_first;
+        lab.n_rows_to_stop = stop_first ? 2 : 0; /* behind the last row, before any quality */
+        run_lab(&lab);
+        assert_int_equal(lab.result.n_done, 2);
+        assert_true(lab.result.is_stopped);
+        assert_int_equal(store_ask(lab.path, "SELECT count(*) FROM labs WHERE finished_unix_s > 0"),
+                         stop_first);
+        close_lab(&lab);
+        open_lab(&again, folder, text);
+        again.options.is_resumed = true;
+        run_lab(&again);
+        assert_false(again.result.is_stopped);
+        assert_int_equal(again.n_rows_seen, 0);
+        assert_true(isfinite(again.result.qualities[1].kld_mean.value));
+        close_lab(&again);
+    }
+    free(text);
+}
+
 static void run_of_another_machine_is_not_gone_on_with(void **state)
 {
     struct snug_error err = {0};
@@ -317,6 +361,7 @@ int main(int argc, char **argv)
         LAB_TEST(weights_are_quantised_on_the_way_and_removed),
         LAB_TEST(model_that_cannot_be_quantised_is_a_failed_round),
         LAB_TEST(stopped_run_goes_on_where_it_stopped),
+        LAB_TEST(run_stopped_in_its_quality_is_not_finished),
         LAB_TEST(run_of_another_machine_is_not_gone_on_with),
         LAB_TEST(missing_model_is_named_before_anything_runs),
         LAB_TEST(run_killed_after_any_row_ends_with_each_row_once),

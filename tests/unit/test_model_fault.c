@@ -3,6 +3,7 @@
 
 #include "fault.h"
 #include "gguf_build.h"
+#include "hf_build.h"
 #include "model/synth.h"
 
 /* Small enough to fail at each allocation in turn; ends the loop when nothing was refused. */
@@ -70,6 +71,44 @@ static void open_preset_out_of_memory_fails_cleanly(void **state)
     assert_true(n_failed >= 6);
 }
 
+static void open_folder_out_of_memory_fails_cleanly(void **state)
+{
+    struct snug_error err;
+    const char *folder = test_path(state, "hf");
+    hf_folder(folder,
+              "{\"architectures\": [\"GPT2LMHeadModel\"], \"n_layer\": 1, \"n_embd\": 8, "
+              "\"n_head\": 2, \"n_positions\": 4, \"vocab_size\": 3}",
+              "1 wte.weight 3 8\n1 wpe.weight 4 8\n1 ln_f.weight 8\n1 ln_f.bias 8\n"
+              "1 h.#.ln_1.weight 8\n1 h.#.ln_1.bias 8\n1 h.#.ln_2.weight 8\n1 h.#.ln_2.bias 8\n"
+              "1 h.#.attn.c_attn.weight 8 24\n1 h.#.attn.c_attn.bias 24\n"
+              "1 h.#.attn.c_proj.weight 8 8\n1 h.#.attn.c_proj.bias 8\n"
+              "1 h.#.mlp.c_fc.weight 8 32\n1 h.#.mlp.c_fc.bias 32\n"
+              "1 h.#.mlp.c_proj.weight 32 8\n1 h.#.mlp.c_proj.bias 8\n",
+              "F32");
+    hf_put(folder, "model.safetensors.index.json",
+           "{\"weight_map\": {\"wte.weight\": \"model.safetensors\"}}");
+    long n = 0, n_failed = 0;
+    for (;; n++) {
+        struct snug_model model = {.n_layer = -7};
+        memset(&err, 0, sizeof err);
+        fault_begin(n);
+        snug_status status = snug_model_open(folder, &model, &err);
+        bool is_hit = fault_end();
+        n_failed += status == SNUG_NO_MEMORY;
+        assert_true(n < ALLOCATIONS_MAX);
+        if (status == SNUG_OK)
+            snug_model_clear(&model); /* where hit: qsort or the name, which are done without */
+        else
+            assert_true(model.n_layer == -7 && err.text[0]);
+        if (!is_hit) {
+            assert_ok(status);
+            break;
+        }
+        assert_true(status == SNUG_OK || status == SNUG_NO_MEMORY);
+    }
+    assert_true(n_failed >= 12);
+}
+
 static void synth_out_of_memory_leaves_no_file(void **state)
 {
     struct snug_error err;
@@ -124,6 +163,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(open_out_of_memory_fails_cleanly),
         cmocka_unit_test(open_preset_out_of_memory_fails_cleanly),
+        cmocka_unit_test_setup_teardown(open_folder_out_of_memory_fails_cleanly, test_folder_open,
+                                        test_folder_close),
         cmocka_unit_test_setup_teardown(synth_out_of_memory_leaves_no_file, test_folder_open,
                                         test_folder_close),
         cmocka_unit_test(pool_out_of_memory_keeps_the_old_one),

@@ -1,19 +1,20 @@
-/* Making files: sizes told before, types as planned, the same bytes as the packaged llama-quantize
- * makes, and nothing left behind when it does not work out. */
+/* Making files: sizes told before, types as planned, and nothing left behind when it does not work
+ * out. */
 #include "engine.h"
+#include "peer.h"
 
 #include <fcntl.h>
 #include <ggml.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-#include "base/process.h"
 #include "engine/quantize.h"
+#include "snug/plan.h"
 
 struct room {
     char *folder;
     char llama[512]; /* smollm2-135m, f16, two layers */
-    const char *data;
 };
 static struct room room;
 
@@ -25,7 +26,6 @@ static int room_open(void **state)
     if (test_folder_open(&folder) != 0)
         return -1;
     room.folder = folder;
-    room.data = getenv("SNUG_TEST_DATA");
     snprintf(room.llama, sizeof room.llama, "%s/llama.gguf", room.folder);
     *state = &room;
     if (snug_model_synth("smollm2-135m", &synth, room.llama, NULL, NULL, &err) == SNUG_OK)
@@ -47,17 +47,6 @@ static const char *in_room(const char *name)
     char *path = paths[n++ % 4];
     snprintf(path, sizeof paths[0], "%s/%s", room.folder, name);
     return path;
-}
-
-/* The trained model, or NULL with a word about it. */
-static const char *tales(void)
-{
-    static char path[4096];
-    snprintf(path, sizeof path, "%s/gguf/tales7m-f16.gguf", room.data ? room.data : "");
-    if (room.data && access(path, R_OK) == 0)
-        return path;
-    print_message("# SNUG_TEST_DATA names no folder with gguf/tales7m-f16.gguf\n");
-    return NULL;
 }
 
 static int n_left(const char *part)
@@ -180,8 +169,25 @@ static void plan_is_made_with_its_types_and_its_size_to_the_byte(void **state)
     };
     for (size_t i = 0; i < COUNT(MIXES); i++)
         make_mix(room.llama, &MIXES[i]);
-    for (size_t i = 0; i < COUNT(TALES) && tales(); i++)
-        make_mix(tales(), &TALES[i]);
+    const char *tales = peer_data(PEER_TALES);
+    for (size_t i = 0; i < COUNT(TALES) && tales; i++)
+        make_mix(tales, &TALES[i]);
+}
+
+static void size_holds_for_other_architectures(void **state)
+{
+    (void)state;
+    static const struct mix MIX = {"q4_0", "q4_0", "q8_0", "q5_0"};
+    static const char *const PRESETS[] = {"qwen3-0.6b", "phi3-mini"}; /* the small ones */
+    for (size_t i = 0; i < COUNT(PRESETS); i++) {
+        struct snug_error err;
+        /* Weights of zeros: a hole is read fast. */
+        const struct snug_synth_options synth = {
+            .type = "f16", .is_shape_only = true, .n_layer = 2};
+        assert_ok(snug_model_synth(PRESETS[i], &synth, in_room("hole.gguf"), NULL, NULL, &err));
+        make_mix(in_room("hole.gguf"), &MIX);
+        assert_int_equal(unlink(in_room("hole.gguf")), 0);
+    }
 }
 
 static void file_type_is_that_of_most_weights(void **state)
@@ -193,177 +199,6 @@ static void file_type_is_that_of_most_weights(void **state)
     assert_ok(snug_model_open(in_room("mix.gguf"), &made, &err));
     assert_contains(made.file_type, "Q5_1"); /* of the quantised ones, most of the blocks */
     snug_model_clear(&made);
-}
-
-/* ---- recipes ---- */
-
-static void run_tool(const char *const *argv, struct snug_buffer *out)
-{
-    struct snug_error err;
-    const char *const env[] = {"GGML_NO_BACKTRACE=1", NULL};
-    assert_ok(snug_process_run(argv, env, PATIENCE_S, 4u << 20, out, &err));
-}
-
-/* False, with a word about it, where there is no such program. */
-static bool has_tool(char path[4096])
-{
-    struct snug_error err;
-    if (snug_engine_tool("llama-quantize", path, 4096, &err) == SNUG_OK)
-        return true;
-    print_message("# %s\n", err.text);
-    return false;
-}
-
-static void upper(const char *name, char *out, size_t cap)
-{
-    snprintf(out, cap, "%s", name);
-    for (char *p = out; *p; p++)
-        *p = *p >= 'a' && *p <= 'z' ? (char)(*p - 'a' + 'A') : *p;
-}
-
-static char *whole_file(const char *path, size_t *out_n)
-{
-    struct snug_error err;
-    char *text = NULL;
-    assert_ok(snug_file_read(path, 256u << 20, &text, out_n, &err));
-    return text;
-}
-
-static void recipe_gives_the_file_of_llama_quantize_byte_for_byte(void **state)
-{
-    (void)state;
-    static const char *const NAMES[] = {"q4_k_m", "q8_0", "iq4_xs", "q3_k_l", "f16"};
-    char tool[4096], type[32];
-    if (!tales() || !has_tool(tool))
-        skip();
-    for (size_t i = 0; i < COUNT(NAMES); i++) {
-        struct snug_error err;
-        struct snug_buffer talk = {0};
-        size_t n_ours = 0, n_theirs = 0;
-        const struct snug_quantize_options options = {.model_path = tales(),
-                                                      .recipe = NAMES[i],
-                                                      .n_threads = 2,
-                                                      .deadline_s = PATIENCE_S,
-                                                      .out_path = in_room("ours.gguf")};
-        assert_ok(snug_engine_quantize_plan(&options, NULL, &err));
-        upper(NAMES[i], type, sizeof type);
-        const char *const argv[] = {tool, tales(), in_room("theirs.gguf"), type, "2", NULL};
-        run_tool(argv, &talk);
-        snug_buffer_clear(&talk);
-        char *ours = whole_file(options.out_path, &n_ours);
-        char *theirs = whole_file(in_room("theirs.gguf"), &n_theirs);
-        assert_int_equal(n_ours, n_theirs);
-        if (memcmp(ours, theirs, n_ours) != 0)
-            fail_msg("%s: the files differ", NAMES[i]);
-        free(ours);
-        free(theirs);
-    }
-}
-
-/* What the tool's dry run says of one tensor: "[ 1/ 20] NAME - [..], type = f16, size = .. (q4_K)".
- */
-static int tool_type(const char *talk, const struct snug_tensor *t)
-{
-    char key[128];
-    snprintf(key, sizeof key, "] %s ", t->name);
-    const char *at = strstr(talk, key);
-    const char *size = at ? strstr(at, "size = ") : NULL;
-    if (!size)
-        fail_msg("the tool says nothing of %s", t->name);
-    const char *end = strchr(size, '\n'), *open = strchr(size, '(');
-    if (!open || (end && open > end))
-        return t->type;
-    char name[32];
-    snprintf(name, sizeof name, "%.*s", (int)strcspn(open + 1, ")"), open + 1);
-    return type_of(name);
-}
-
-static void compare_recipe(const char *tool, const struct snug_model *model, const char *path,
-                           const char *recipe, const int *types)
-{
-    char type[32];
-    struct snug_buffer talk = {0};
-    upper(recipe, type, sizeof type);
-    /* The lines go to either stream. */
-    char command[9000];
-    snprintf(command, sizeof command, "exec '%s' --dry-run '%s' %s 2>&1", tool, path, type);
-    const char *const argv[] = {"/bin/sh", "-c", command, NULL};
-    run_tool(argv, &talk);
-    double mib = 0.0, sum = 0.0;
-    const char *total = strstr(snug_buffer_text(&talk), "quant size  = ");
-    assert_non_null(total);
-    assert_int_equal(sscanf(total, "quant size  = %lf MiB", &mib), 1);
-    for (int i = 0; i < model->n_tensors; i++) {
-        const struct snug_tensor *t = &model->tensors[i];
-        const int theirs = tool_type(snug_buffer_text(&talk), t);
-        if (types[i] != theirs)
-            fail_msg("%s as %s: %s is %s here, %s there", path, recipe, t->name,
-                     snug_model_type_name(types[i]), snug_model_type_name(theirs));
-        sum += (double)(t->n_elements / (uint64_t)ggml_blck_size((enum ggml_type)types[i]) *
-                        ggml_type_size((enum ggml_type)types[i]));
-    }
-    const double ours = sum / 1048576.0;
-    if (ours < mib - 0.0051 || ours > mib + 0.0051)
-        fail_msg("%s as %s: %.4f MiB here, %.2f there", path, recipe, ours, mib);
-    snug_buffer_clear(&talk);
-}
-
-static void recipes_are_libllamas_own_for_every_architecture_and_type(void **state)
-{
-    (void)state;
-    static const char *const PRESETS[] = {"llama3-8b", "qwen2-7b", "gemma2-9b", "phi3-mini",
-                                          "qwen3-0.6b"};
-    char tool[4096];
-    const char *const *names = snug_engine_recipe_names();
-    int n = 0;
-    while (names[n])
-        n++;
-    if (!has_tool(tool))
-        skip();
-    for (size_t p = 0; p < COUNT(PRESETS); p++) {
-        struct snug_error err;
-        struct snug_model model = {0};
-        const struct snug_synth_options synth = {.type = "f16", .is_shape_only = true};
-        const char *path = in_room("shape.gguf");
-        assert_ok(snug_model_synth(PRESETS[p], &synth, path, NULL, NULL, &err));
-        assert_ok(snug_model_open(path, &model, &err));
-        int *types = malloc((size_t)n * (size_t)model.n_tensors * sizeof *types);
-        assert_non_null(types);
-        uint64_t bytes[64];
-        assert_true(n <= 64);
-        assert_ok(snug_engine_recipes(&model, names, n, false, types, bytes, &err));
-        /* Every type of one architecture; of the others every third: a process each. */
-        for (int i = (int)p % 3; i < n; i += p == 0 ? 1 : 3) {
-            const int *mine = types + (size_t)i * (size_t)model.n_tensors;
-            assert_int_equal(bytes[i], snug_engine_file_bytes(&model, mine));
-            compare_recipe(tool, &model, path, names[i], mine);
-        }
-        free(types);
-        snug_model_clear(&model);
-    }
-}
-
-static void recipe_of_a_preset_needs_no_file(void **state)
-{
-    (void)state;
-    struct snug_error err;
-    struct snug_model model = {0};
-    uint64_t without = 0, with = 0;
-    assert_ok(snug_model_open("llama3-8b", &model, &err));
-    int *a = malloc((size_t)model.n_tensors * sizeof *a), *b = malloc((size_t)model.n_tensors * 4);
-    assert_true(a && b);
-    assert_ok(snug_engine_recipe("llama3-8b", "q4_0", false, a, &without, &err));
-    assert_ok(snug_engine_recipe("llama3-8b", "q4_0", true, b, &with, &err));
-    /* 8.03e9 weights of 4.5 bits, and the output with 6.5625. */
-    assert_true(without > 4600000000 && without < 4700000000);
-    assert_true(with > without); /* with an imatrix the first ffn_down get q4_1 */
-    assert_true(memcmp(a, b, (size_t)model.n_tensors * sizeof *a) != 0);
-    assert_fails(SNUG_BAD_INPUT, snug_engine_recipe("llama3-8b", "q4_k_x", false, a, NULL, &err));
-    assert_contains(err.text, "did you mean 'q4_k_");
-    free(a);
-    free(b);
-    snug_model_clear(&model);
-    engine_test_no_children();
 }
 
 /* ---- refusals ---- */
@@ -466,6 +301,49 @@ static void place_that_cannot_be_written_is_refused(void **state)
     ask_close(&a);
 }
 
+static void data_of_another_alignment_has_no_size_and_is_refused(void **state)
+{
+    (void)state;
+    struct snug_error err;
+    struct snug_model model = {0};
+    char path[4096];
+    const char *root = getenv("SNUG_SOURCE_ROOT");
+    snprintf(path, sizeof path, "%s/fuzz/corpus/gguf/valid-align-64.gguf", root ? root : ".");
+    assert_ok(snug_model_open(path, &model, &err));
+    assert_int_equal(snug_engine_file_bytes(&model, NULL), 0);
+    snug_model_clear(&model);
+}
+
+static void plan_file_is_made_by_the_program(void **state)
+{
+    (void)state;
+    const char *bin = getenv("SNUG_BIN");
+    struct snug_error err;
+    struct asked a;
+    struct snug_plan plan = {.n_batch = 512};
+    struct snug_buffer talk = {0};
+    if (!bin) {
+        print_message("# SNUG_BIN names no program\n");
+        skip();
+    }
+    ask_open(&a, room.llama);
+    snprintf(plan.model_hash, sizeof plan.model_hash, "%s", a.model.hash);
+    plan.n_tensors = a.model.n_tensors;
+    plan.names = a.names;
+    plan.types = a.types;
+    plan.file_bytes = snug_engine_file_bytes(&a.model, a.types);
+    assert_ok(snug_plan_write(&plan, in_room("plan.json"), &err));
+    char command[4096];
+    snprintf(command, sizeof command, "exec '%s' quantize '%s' --plan '%s' -o '%s' 2>&1", bin,
+             room.llama, in_room("plan.json"), in_room("planned.gguf"));
+    const char *const argv[] = {"/bin/sh", "-c", command, NULL};
+    peer_run(argv, &talk);
+    assert_contains(snug_buffer_text(&talk), "tensors changed");
+    snug_buffer_clear(&talk);
+    check_made(&a.model, in_room("planned.gguf"), a.types, plan.file_bytes);
+    ask_close(&a);
+}
+
 static void disk_without_room_is_told_before(void **state)
 {
     (void)state;
@@ -544,29 +422,28 @@ static void interrupted_quantise_leaves_nothing(void **state)
     ask_close(&a);
 }
 
-static void leftovers_of_dead_processes_go_and_those_of_living_ones_stay(void **state)
+static void leftovers_go_and_what_is_being_written_stays(void **state)
 {
     (void)state;
     struct asked a;
     struct snug_error err;
-    char dead[600], living[600];
-    const char *const argv[] = {"true", NULL};
-    struct snug_process gone = SNUG_PROCESS_INIT;
-    struct snug_process_exit how;
-    assert_ok(snug_process_start(&gone, argv, NULL, &err));
-    const pid_t pid = gone.pid;
-    assert_ok(snug_process_wait(&gone, PATIENCE_S, &how));
-    snug_process_clear(&gone);
+    char left[600], written[600], other[600];
     ask_open(&a, room.llama);
     a.options.out_path = in_room("left.gguf");
-    snprintf(dead, sizeof dead, "%s.part%ld", a.options.out_path, (long)pid);
-    snprintf(living, sizeof living, "%s.part%ld", a.options.out_path, (long)getppid());
-    assert_ok(snug_file_write(dead, "x", 1, &err));
-    assert_ok(snug_file_write(living, "x", 1, &err));
+    snprintf(left, sizeof left, "%s.part7", a.options.out_path);
+    snprintf(written, sizeof written, "%s.part8", a.options.out_path);
+    snprintf(other, sizeof other, "%s.part7x", a.options.out_path);
+    assert_ok(snug_file_write(left, "x", 1, &err));
+    assert_ok(snug_file_write(written, "x", 1, &err));
+    assert_ok(snug_file_write(other, "x", 1, &err));
+    const int fd = open(written, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
     assert_ok(snug_engine_quantize_plan(&a.options, NULL, &err));
-    assert_int_not_equal(access(dead, F_OK), 0);
-    assert_int_equal(access(living, F_OK), 0);
-    assert_int_equal(unlink(living), 0);
+    assert_int_not_equal(access(left, F_OK), 0);
+    assert_int_equal(unlink(written), 0);
+    assert_int_equal(unlink(other), 0);
+    close(fd);
     ask_close(&a);
 }
 
@@ -575,16 +452,16 @@ int main(int argc, char **argv)
     engine_test_worker(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plan_is_made_with_its_types_and_its_size_to_the_byte),
+        cmocka_unit_test(size_holds_for_other_architectures),
         cmocka_unit_test(file_type_is_that_of_most_weights),
-        cmocka_unit_test(recipe_gives_the_file_of_llama_quantize_byte_for_byte),
-        cmocka_unit_test(recipes_are_libllamas_own_for_every_architecture_and_type),
-        cmocka_unit_test(recipe_of_a_preset_needs_no_file),
         cmocka_unit_test(what_does_not_fit_is_refused_before_anything_is_written),
         cmocka_unit_test(place_that_cannot_be_written_is_refused),
+        cmocka_unit_test(data_of_another_alignment_has_no_size_and_is_refused),
+        cmocka_unit_test(plan_file_is_made_by_the_program),
         cmocka_unit_test(disk_without_room_is_told_before),
         cmocka_unit_test(quantised_source_is_refused_unless_it_is_allowed),
         cmocka_unit_test(interrupted_quantise_leaves_nothing),
-        cmocka_unit_test(leftovers_of_dead_processes_go_and_those_of_living_ones_stay),
+        cmocka_unit_test(leftovers_go_and_what_is_being_written_stays),
     };
     return cmocka_run_group_tests(tests, room_open, room_close);
 }

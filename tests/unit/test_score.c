@@ -39,12 +39,14 @@ static const char *data_path(const char *name, char out[600])
 }
 
 static struct rig rig; /* of the running test */
+static volatile int stop;
 
 /* False: no test data. */
 static bool open_rig(const char *name, int64_t n_ctx)
 {
     struct snug_error err = {0};
     rig = (struct rig){0};
+    stop = 0;
     if (!data_path(name, rig.path))
         return false;
     rig.machine.n_cores = rig.machine.n_threads = rig.machine.n_numa = 1;
@@ -54,6 +56,7 @@ static bool open_rig(const char *name, int64_t n_ctx)
         .model_path = rig.path,
         .machine = &rig.machine,
         .model = &rig.model,
+        .stop = &stop,
         .workload = {.n_prompt = 16, .n_gen = 4, .n_parallel = 1, .n_ctx = n_ctx}};
     assert_ok(snug_engine_open("llama", &options, &rig.engine, &err));
     assert_ok(snug_scorer_open(&options, &rig.scorer, &err));
@@ -431,6 +434,44 @@ static void real_tasks_score_as_their_items_do_alone(void **state)
     }
 }
 
+static void stop_at_once(int n_done, int n, double accuracy, void *data)
+{
+    (void)n;
+    (void)accuracy;
+    *(int *)data = n_done;
+    stop = 1;
+}
+
+static void stopped_task_keeps_what_it_has_scored(void **state)
+{
+    (void)state;
+    struct snug_error err;
+    struct snug_task_file file = {0};
+    struct snug_task_result result = {0};
+    int n_seen = 0;
+    const struct snug_task_options options = {100, stop_at_once, &n_seen};
+    char path[600];
+    if (!open_rig("gguf/stories260K-f32.gguf", 512) || !data_path("tasks/piqa_valid.jsonl", path))
+        skip();
+    assert_ok(snug_task_file_read(path, NULL, &file, &err));
+    assert_ok(snug_task_run(rig.scorer, snug_engine_space(rig.engine), &rig.config, &file, &options,
+                            &result, &err));
+    assert_true(result.is_interrupted);
+    assert_true(n_seen > 0 && n_seen < 100);
+    assert_int_equal(result.n_scored, n_seen);
+    assert_int_equal(result.n_asked, 100);
+    stop = 0;
+    check_against_single_calls(&file, n_seen, &result);
+    /* Stopped before the first batch is done: nothing to show, and no figure. */
+    stop = 1;
+    assert_ok(snug_task_run(rig.scorer, snug_engine_space(rig.engine), &rig.config, &file, &options,
+                            &result, &err));
+    assert_true(result.is_interrupted);
+    assert_int_equal(result.n_scored, 0);
+    assert_true(isnan(result.accuracy.value));
+    snug_task_file_clear(&file);
+}
+
 int main(int argc, char **argv)
 {
     engine_test_worker(argc, argv);
@@ -444,6 +485,7 @@ int main(int argc, char **argv)
         TEST(answer_is_greedy_and_ends_as_said),
         TEST(answer_in_a_short_context_says_that_it_is_full),
         TEST(real_tasks_score_as_their_items_do_alone),
+        TEST(stopped_task_keeps_what_it_has_scored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -114,6 +114,43 @@ static void open_older_store_keeps_what_it_holds(void **state)
     assert_store_whole(path);
 }
 
+static bool count_any(const struct snug_trial_view *view, void *data)
+{
+    assert_true(view->measurement->decode_tps == 102.5);
+    ++*(int *)data;
+    return true;
+}
+
+/* Version 2 had everything but what was measured of tensors. */
+static void open_store_of_version_2_gains_sensitivities(void **state)
+{
+    const char *path = test_path(state, "h.db");
+    struct snug_error err = {0};
+    struct snug_store *store = open_store(state);
+    struct snug_measurement m = store_measurement();
+    const struct snug_store_sensitivity_place place = {.model_hash = "m",
+                                                       .text_hash = "t",
+                                                       .imatrix_hash = "",
+                                                       .build = "b",
+                                                       .n_ctx = 64,
+                                                       .n_chunks = 1,
+                                                       .tensors = "output",
+                                                       .type = "q8_0"};
+    int64_t task = 0, id = 0;
+    int n = 0;
+    assert_ok(store_task(store, &task, &err));
+    assert_ok(store_add(store, task, 0, &m, &id, &err));
+    snug_store_close(store);
+    exec_sql(path, "DROP TABLE sensitivity; PRAGMA user_version = 2");
+    store = open_store(state);
+    assert_ok(snug_store_trials(store, NULL, count_any, &n, &err));
+    assert_int_equal(n, 1);
+    assert_ok(snug_store_sensitivity_add(store, &place, (struct snug_estimate){0.5, 0.1}, &err));
+    snug_store_close(store);
+    assert_int_equal(store_ask(path, "PRAGMA user_version"), STORE_VERSION);
+    assert_store_whole(path);
+}
+
 static void open_newer_store_with_a_log_keeps_the_log(void **state)
 {
     const char *path = test_path(state, "h.db"), *log = test_path(state, "h.db-wal");
@@ -272,6 +309,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_FOLDER(open_newer_store_is_refused_untouched),
         IN_FOLDER(open_older_store_keeps_what_it_holds),
+        IN_FOLDER(open_store_of_version_2_gains_sensitivities),
         IN_FOLDER(open_newer_store_with_a_log_keeps_the_log),
         IN_FOLDER(open_file_of_others_is_refused_untouched),
         IN_FOLDER(open_damaged_store_is_one_clear_line),

@@ -177,10 +177,15 @@ static void get_refuses_what_is_no_url(void **state)
         assert_fails(SNUG_BAD_INPUT, snug_http_get(&request, &reply, &err));
     }
     char url[SNUG_HTTP_URL_MAX + 2];
-    memset(url, 'a', sizeof url);
-    memcpy(url, "http://", 7);
-    url[SNUG_HTTP_URL_MAX + 1] = '\0';
     const struct snug_http_request request = {.url = url, .cap = 1};
+    memset(url, 'a', sizeof url);
+    memcpy(url, "http://127.0.0.1:1/", 19);
+    url[SNUG_HTTP_URL_MAX] = '\0';
+    setenv("no_proxy", "*", 1);
+    assert_fails(SNUG_IO, snug_http_get(&request, &reply, &err)); /* nobody listens */
+    assert_contains(err.text, "no connection");
+    url[SNUG_HTTP_URL_MAX] = 'a';
+    url[SNUG_HTTP_URL_MAX + 1] = '\0';
     assert_fails(SNUG_BAD_INPUT, snug_http_get(&request, &reply, &err));
     assert_contains(err.text, "4095");
     struct snug_model model;
