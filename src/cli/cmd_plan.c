@@ -152,20 +152,25 @@ static snug_status open_all(struct cli_planning *p, struct snug_error *err)
 
 /* ---- output ---- */
 
+/* Every emitter's text; one that cannot express this plan says why in its place. */
 static snug_status put_commands(struct snug_buffer *out, const struct cli_planning *p,
                                 struct snug_error *err)
 {
-    const struct snug_command_options options = {
-        .gguf_path = "planned.gguf", .source_path = p->args->operand, .port = 8080};
-    snug_status status = SNUG_OK;
-    for (const struct snug_emitter *e = snug_plan_emitters(); e->name && status == SNUG_OK; e++) {
+    const struct snug_command_options options = {.gguf_path = "planned.gguf", .port = 8080};
+    for (const struct snug_emitter *e = snug_plan_emitters(); e->name; e++) {
         char *text = NULL;
-        status = snug_plan_command(&p->plan, &p->model, e->name, &options, &text, err);
+        const snug_status status =
+            snug_plan_command(&p->plan, &p->model, e->name, &options, &text, err);
+        if (status == SNUG_NO_MEMORY)
+            return status;
+        snug_buffer_printf(out, "\n# %s: %s\n", e->name, e->summary);
         if (status == SNUG_OK)
-            snug_buffer_printf(out, "\n# %s: %s\n%s\n", e->name, e->summary, text);
+            snug_buffer_puts(out, text);
+        else
+            snug_buffer_printf(out, "# not for this plan: %s\n", err->text);
         free(text);
     }
-    return status;
+    return SNUG_OK;
 }
 
 static snug_status put_text(struct snug_buffer *out, const struct cli_planning *p,

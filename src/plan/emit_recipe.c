@@ -13,6 +13,8 @@
 
 #include <ggml.h>
 
+#include "engine/quantize.h"
+#include "engine/sensitivity.h"
 #include "engine/shell.h"
 #include "plan/emit.h"
 
@@ -44,15 +46,6 @@ static const struct {
 
 /* ---- what the plan asks ---- */
 
-/* llama-quantize refuses these without statistics, but for embedding and output. */
-static bool needs_imatrix(const char *name, int type)
-{
-    if (strcmp(name, "token_embd.weight") == 0 || strcmp(name, "output.weight") == 0)
-        return false;
-    return type == GGML_TYPE_IQ1_S || type == GGML_TYPE_IQ1_M || type == GGML_TYPE_IQ2_XXS ||
-           type == GGML_TYPE_IQ2_XS || type == GGML_TYPE_IQ2_S || type == GGML_TYPE_IQ3_XXS;
-}
-
 static snug_status check(const struct snug_command *c, bool *out_is_again, struct snug_error *err)
 {
     bool is_again = false;
@@ -61,12 +54,11 @@ static snug_status check(const struct snug_command *c, bool *out_is_again, struc
         const int type = c->plan->types[i];
         if (type == tensor->type)
             continue;
-        if (!snug__is_matrix(tensor))
+        if (!snug__tensor_is_quantisable(tensor))
             return snug_fail(err, SNUG_BAD_INPUT,
-                             "%s is %s in the plan: llama-quantize leaves what is no matrix at %s",
-                             tensor->name, snug_model_type_name(type),
-                             snug_model_type_name(tensor->type));
-        if (!c->imatrix_path[0] && needs_imatrix(tensor->name, type))
+                             "%s is %s in the plan: llama-quantize leaves it at %s", tensor->name,
+                             snug_model_type_name(type), snug_model_type_name(tensor->type));
+        if (!c->imatrix_path[0] && snug__needs_imatrix(tensor->name, type))
             return snug_fail(err, SNUG_BAD_INPUT,
                              "%s as %s needs activation statistics: give --imatrix F, which snug "
                              "imatrix makes",

@@ -196,13 +196,14 @@ static void put_memory(const struct snug_command *c, struct snug_buffer *out)
     snug_buffer_puts(out, n ? "}\n\n" : "None\n\n");
 }
 
+/* Layers on both sides; llama.cpp's embedding is on the host anyway. */
 static bool is_offloaded(const struct snug_plan *plan)
 {
     bool has_device = false, has_host = false;
     for (int i = 0; i < plan->n_tiers; i++) {
-        has_device =
-            has_device || (snug__tier_is_device(&plan->tiers[i]) && plan->tiers[i].weights > 0);
-        has_host = has_host || (snug__tier_is_host(&plan->tiers[i]) && plan->tiers[i].weights > 0);
+        const struct snug_plan_tier *t = &plan->tiers[i];
+        has_device = has_device || (snug__tier_is_device(t) && t->n_layer > 0);
+        has_host = has_host || (snug__tier_is_host(t) && t->n_layer > 0);
     }
     return has_device && has_host;
 }

@@ -83,7 +83,10 @@ example() {
     export PKG_CONFIG_PATH="$1/lib/pkgconfig"
     # shellcheck disable=SC2046
     ${CC:-cc} -o "$tmp/inspect" "$source/examples/inspect.c" $(pkg-config --cflags --libs snug) &&
-        says 'llama, F16: 32 layers' "$tmp/inspect" llama3-8b
+        says 'llama, F16: 32 layers' "$tmp/inspect" llama3-8b || return 1
+    # shellcheck disable=SC2046
+    ${CC:-cc} -o "$tmp/plan" "$source/examples/plan.c" $(pkg-config --cflags --libs snug) &&
+        says 'llama-server --model ./llama3-8b-plan.gguf' "$tmp/plan" llama3-8b rtx3060-12g
 }
 
 nothing_left() { "$source/tools/install" --uninstall '' "$1" && rmdir "$1" || { find "$1"; return 1; }; }
@@ -98,9 +101,9 @@ check installed_inspect says 'architecture llama' "$prefix/bin/snug" inspect mod
 check installed_probe_bench_run uses "$prefix/bin/snug"
 check installed_tool_finds_its_backend says 'loaded CPU backend from' "$prefix/lib/snug/bin/llama-bench" --list-devices
 if grep -q __asan_init "$build/libsnug.a"; then
-    skip pkg_config_builds_the_example 'built with a sanitizer'
+    skip pkg_config_builds_the_examples 'built with a sanitizer'
 else
-    check pkg_config_builds_the_example example "$prefix"
+    check pkg_config_builds_the_examples example "$prefix"
 fi
 check install_to_destdir_with_a_space says "$tmp/a dest/opt/a snug/bin/snug" "$source/tools/install" "$tmp/a dest" '/opt/a snug'
 check destdir_is_not_in_the_program names_final_loader "$tmp/a dest/opt/a snug/bin/snug" '/opt/a snug'

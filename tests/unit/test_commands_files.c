@@ -271,8 +271,13 @@ static void snippet_places_by_tiers(void **state)
     t->plan.tiers[1] = t->plan.tiers[0];
     snprintf(t->plan.tiers[0].name, sizeof t->plan.tiers[0].name, "CUDA0");
     t->plan.tiers[0].bytes_usable = UINT64_C(3) << 30;
+    t->plan.tiers[0].n_layer = 30;
     t->plan.n_tiers = 2;
     char *text = plan_test_text(t, "transformers", NULL);
+    assert_null(strstr(text, "cpu_offload")); /* the host has the embedding alone */
+    free(text);
+    t->plan.tiers[1].n_layer = 1;
+    text = plan_test_text(t, "transformers", NULL);
     assert_contains(text, "moved for each step");
     struct snug_buffer read = read_snippet(text);
     free(text);
