@@ -68,8 +68,8 @@ static snug_status check_there(const char *folder, const char *who, const struct
     }
     if (n == 0)
         return SNUG_OK;
-    return snug_fail(err, SNUG_NOT_FOUND, "%.150s: %s %d files, %d of them missing: %s", folder,
-                     who, shards->n, n, list);
+    return snug_fail(err, SNUG_NOT_FOUND, "%.150s: %s %d file%s, %d of them missing: %s", folder,
+                     who, shards->n, shards->n > 1 ? "s" : "", n, list);
 }
 
 /* ---- the index ---- */

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <ggml.h>
 
@@ -344,7 +345,9 @@ snug_status snug_model_open(const char *path_or_preset, struct snug_model *out,
     if (preset)
         return open_preset(preset, colon ? colon + 1 : NULL, out, err);
     snug_status status = is_preset ? SNUG_NOT_FOUND : open_path(path_or_preset, out, err);
-    return status == SNUG_NOT_FOUND ? unknown_name(name, err) : status;
+    /* where it is there, what is missing is a part of it, and the error says which */
+    bool is_unknown = status == SNUG_NOT_FOUND && (is_preset || access(path_or_preset, F_OK) != 0);
+    return is_unknown ? unknown_name(name, err) : status;
 }
 
 void snug_model_clear(struct snug_model *model)

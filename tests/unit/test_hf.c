@@ -7,7 +7,9 @@
 #include "engine.h"
 #include "hf_build.h"
 #include "hf_models.h"
+#include "model/gguf_read.h"
 #include "model/hf.h"
+#include "model/shape_file.h"
 
 static const struct hf_model *model_of(const char *name)
 {
@@ -106,42 +108,73 @@ static void open_folder_equals_the_preset_of_the_model(void **state)
 
 /* ---- libllama ---- */
 
-static void check_estimate(void **state, const struct hf_model *m,
-                           const struct snug_machine *machine)
+/* libllama states the weights of the model's shape file, as many as its header has. */
+static void check_estimate(void **state, const char *name, const struct snug_model *model)
 {
+    const struct snug_machine machine = {
+        .n_cores = 1, .n_threads = 1, .n_numa = 1, .n_cores_usable = 1, .n_threads_usable = 1};
     struct snug_error err;
-    struct snug_model model;
     char path[1024];
     struct snug_engine *engine = NULL;
     struct snug_config config = {0};
     struct snug_bytes bytes = {0};
-    assert_ok(snug_model_open(put_model(state, m), &model, &err));
-    assert_ok(snug_model_shape_file(&model, test_path(state, "shapes"), path, sizeof path, &err));
+    assert_ok(snug_model_shape_file(model, test_path(state, "shapes"), path, sizeof path, &err));
     const struct snug_engine_options options = {
         .model_path = path,
-        .machine = machine,
-        .model = &model,
+        .machine = &machine,
+        .model = model,
         .workload = {.n_prompt = 64, .n_gen = 16, .n_parallel = 1, .n_ctx = 512}};
     assert_ok(snug_engine_open("llama", &options, &engine, &err));
     snug_space_default(snug_engine_space(engine), &config);
-    snug_status status = snug_engine_estimate(engine, &config, &bytes, &err);
-    if (status != SNUG_OK)
-        fail_msg("%s: %s", m->name, err.text);
+    if (snug_engine_estimate(engine, &config, &bytes, &err) != SNUG_OK)
+        fail_msg("%s: %s", name, err.text);
     /* exact, but for a tied output, which may be counted a second time */
-    uint64_t tied = model.is_tied ? model.tensors[0].bytes : 0;
-    if (bytes.weights != model.bytes_tensors && bytes.weights != model.bytes_tensors + tied)
-        fail_msg("%s: libllama says %" PRIu64 " bytes of weights, the header %" PRIu64, m->name,
-                 bytes.weights, model.bytes_tensors);
+    uint64_t tied = model->is_tied ? model->tensors[0].bytes : 0;
+    if (bytes.weights != model->bytes_tensors && bytes.weights != model->bytes_tensors + tied)
+        fail_msg("%s: libllama says %" PRIu64 " bytes of weights, the header %" PRIu64, name,
+                 bytes.weights, model->bytes_tensors);
     snug_engine_close(engine);
-    snug_model_clear(&model);
 }
 
 static void estimate_libllama_takes_every_header(void **state)
 {
-    struct snug_machine machine = {
-        .n_cores = 1, .n_threads = 1, .n_numa = 1, .n_cores_usable = 1, .n_threads_usable = 1};
-    for (size_t i = 0; i < COUNT(hf_models); i++)
-        check_estimate(state, &hf_models[i], &machine);
+    struct snug_error err;
+    for (size_t i = 0; i < COUNT(hf_models); i++) {
+        struct snug_model model;
+        assert_ok(snug_model_open(put_model(state, &hf_models[i]), &model, &err));
+        check_estimate(state, hf_models[i].name, &model);
+        snug_model_clear(&model);
+    }
+}
+
+/* As a URL gives it: the header of a real file, vocabulary included, without its data. */
+static void estimate_libllama_takes_a_fetched_header(void **state)
+{
+    const char *data = getenv("SNUG_TEST_DATA");
+    struct snug_error err;
+    struct snug_arena arena = {0};
+    struct snug__source source;
+    struct snug__gguf gguf;
+    struct snug_buffer header = {0};
+    struct snug_model model;
+    char path[1024];
+    char *bytes = NULL;
+    size_t n = 0;
+    if (!data) {
+        print_message("SNUG_TEST_DATA is not set\n");
+        skip();
+    }
+    snprintf(path, sizeof path, "%s/gguf/tales7m-f16.gguf", data);
+    assert_ok(snug_file_read(path, 64u << 20, &bytes, &n, &err));
+    snug__source_memory(path, bytes, n, n, &source);
+    assert_ok(snug__gguf_read(&source, &arena, &gguf, &err));
+    snug_buffer_append(&header, bytes, (size_t)gguf.data_offset);
+    assert_ok(snug__model_open_header("http://a/b.gguf", &header, n, &model, &err));
+    check_estimate(state, "tales7m", &model);
+    snug_model_clear(&model);
+    snug_buffer_clear(&header);
+    snug_arena_clear(&arena);
+    free(bytes);
 }
 
 /* ---- shape files ---- */
@@ -440,6 +473,7 @@ int main(int argc, char **argv)
         IN_FOLDER(open_experts_are_one_tensor_of_three_dims),
         IN_FOLDER(open_folder_equals_the_preset_of_the_model),
         IN_FOLDER(estimate_libllama_takes_every_header),
+        IN_FOLDER(estimate_libllama_takes_a_fetched_header),
         IN_FOLDER(shape_file_is_written_once_and_is_the_model),
         cmocka_unit_test(config_numbers_at_cap_pass_and_beyond_fail),
         IN_FOLDER(config_file_at_cap_passes_and_beyond_fails),
