@@ -98,9 +98,11 @@ snug_status snug_engine_quantize(const char *model_path, const char *type, const
 uint64_t snug_engine_file_bytes(const struct snug_model *model, const int *types);
 
 /* What libllama's recipes would make of a model, by its own dry run in one worker: a header alone
- * (a shape-only file) will do. out_types [n_names][n_tensors], tensors in the model's order;
- * out_bytes [n_names]: of the whole file. Each may be NULL. Cost: about 0.1 s, and some ms each.
- * Errors  SNUG_BAD_INPUT: a name or the model is refused (libllama's words are quoted) */
+ * (a shape-only file, a preset) will do. out_types [n_names][n_tensors], tensors in the model's
+ * order; out_bytes [n_names]: of the whole file. Each may be NULL. Of several recipes one that
+ * libllama refuses for this model has 0 bytes and types of -1. Cost: about 0.1 s, and some ms each.
+ * Errors  SNUG_BAD_INPUT: a name is not known, or the model or the only recipe is refused
+ *         (libllama's words are quoted) */
 snug_status snug_engine_recipes(const struct snug_model *model, const char *const *names,
                                 int n_names, bool has_imatrix, int *out_types, uint64_t *out_bytes,
                                 struct snug_error *err) SNUG_CHECKED;

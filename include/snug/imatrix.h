@@ -10,7 +10,7 @@ extern "C" {
 #endif
 
 #define SNUG_IMATRIX_ROWS_MAX (SNUG_GGUF_TENSORS_MAX / 2)
-#define SNUG_IMATRIX_VALUES_MAX ((int64_t)1 << 31) /* of all rows */
+#define SNUG_IMATRIX_VALUES_MAX ((int64_t)1 << 29) /* of all rows: 60 layers of 256 experts */
 #define SNUG_IMATRIX_CHUNK_MAX 65536               /* tokens */
 
 /* One weight. Of expert tensors n is columns times experts, expert by expert; one that no token

@@ -101,7 +101,7 @@ static snug_status read_row(struct opening *o, const struct snug_tensor *sums,
     if (sums->n_elements % counts->n_elements != 0)
         return bad(o, err, sums->name, "its sums are no multiple of its counts");
     if (sums->n_elements > (uint64_t)(SNUG_IMATRIX_VALUES_MAX - o->n_values))
-        return bad(o, err, sums->name, "more than 2^31 sums up to here");
+        return bad(o, err, sums->name, "more than 2^29 sums up to here");
     struct snug_imatrix_row *row = &o->m.rows[o->m.n_rows];
     float *n = snug_arena_alloc(o->arena, counts->n_elements, sizeof *n);
     row->name = snug_arena_strndup(o->arena, sums->name, n_name);

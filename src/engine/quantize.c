@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include <ggml.h>
@@ -94,7 +95,7 @@ static const struct {
 enum llama_ftype snug__weight_type(const char *name)
 {
     for (int i = 0; i < N_TYPES; i++) {
-        if (strcmp(TYPES[i].name, name) == 0)
+        if (strcasecmp(TYPES[i].name, name) == 0) /* llama-quantize writes them in capitals */
             return TYPES[i].type;
     }
     return LLAMA_FTYPE_GUESSED;

@@ -185,9 +185,16 @@ snug_status snug_engine_recipes(const struct snug_model *model, const char *cons
                                                .file_type = snug__weight_type(names[i]),
                                                .has_imatrix = has_imatrix,
                                                .may_requantize = true};
-        status = snug__quantize_dry(&link, &options, &ask, types, err);
-        if (status != SNUG_OK)
+        struct snug_error why = {0};
+        status = snug__quantize_dry(&link, &options, &ask, types, &why);
+        const bool is_refused = status == SNUG_BAD_INPUT && n_names > 1;
+        if (status != SNUG_OK && !is_refused) {
+            status = snug_fail(err, status, "%s", why.text);
             break;
+        }
+        status = SNUG_OK;
+        for (size_t k = 0; is_refused && k < n; k++)
+            types[k] = -1;
         if (out_types)
             memcpy(out_types + (size_t)i * n, types, n * sizeof *types);
         if (out_bytes)

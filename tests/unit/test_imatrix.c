@@ -128,6 +128,44 @@ static void damaged_imatrix_is_refused_with_its_fault(void **state)
     }
 }
 
+static void as_many_rows_as_the_cap_are_read_and_no_more(void **state)
+{
+    struct snug_error err;
+    struct snug_imatrix m;
+    const char *path = test_path(state, "m.gguf");
+    struct snug__imatrix_sums *rows = calloc(SNUG_IMATRIX_ROWS_MAX + 1, sizeof *rows);
+    double one[] = {1.0};
+    assert_non_null(rows);
+    for (int i = 0; i <= SNUG_IMATRIX_ROWS_MAX; i++) {
+        rows[i] = (struct snug__imatrix_sums){
+            .n_cols = 1, .n_mats = 1, .n_counts = 1, .sums = one, .counts = one};
+        snprintf(rows[i].name, sizeof rows[i].name, "blk.%d.w", i);
+    }
+    assert_ok(snug__imatrix_write(path, rows, SNUG_IMATRIX_ROWS_MAX, "t", 1, 16, &err));
+    assert_ok(snug_imatrix_read(path, &m, &err));
+    assert_int_equal(m.n_rows, SNUG_IMATRIX_ROWS_MAX);
+    assert_non_null(snug_imatrix_find(&m, "blk.32767.w"));
+    snug_imatrix_clear(&m);
+    assert_ok(snug__imatrix_write(path, rows, SNUG_IMATRIX_ROWS_MAX + 1, "t", 1, 16, &err));
+    assert_fails(SNUG_BAD_INPUT, snug_imatrix_read(path, &m, &err));
+    free(rows);
+}
+
+static void more_sums_than_the_cap_are_refused_before_memory_is_taken(void **state)
+{
+    (void)state;
+    struct snug_error err = {0};
+    struct snug_buffer b = {0};
+    struct snug__source source;
+    struct snug_imatrix m;
+    const uint64_t n = (uint64_t)SNUG_IMATRIX_VALUES_MAX + 1;
+    build(&b, "imatrix", "w.in_sum2", "w.counts", n, 1);
+    snug__source_memory("i.gguf", b.data, b.len, b.len + 4 * n + 4096, &source); /* zeros */
+    assert_fails(SNUG_BAD_INPUT, snug__imatrix_read_source(&source, &m, &err));
+    assert_contains(err.text, "more than 2^29 sums");
+    snug_buffer_clear(&b);
+}
+
 static void other_file_is_told_from_an_imatrix(void **state)
 {
     struct snug_error err;
@@ -306,6 +344,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         IN_FOLDER(imatrix_comes_back_as_means),
         cmocka_unit_test(damaged_imatrix_is_refused_with_its_fault),
+        IN_FOLDER(as_many_rows_as_the_cap_are_read_and_no_more),
+        cmocka_unit_test(more_sums_than_the_cap_are_refused_before_memory_is_taken),
         IN_FOLDER(other_file_is_told_from_an_imatrix),
         IN_FOLDER(name_too_long_for_the_format_is_refused),
         IN_FOLDER(sums_agree_with_the_packaged_llama_imatrix),

@@ -123,8 +123,7 @@ static void recipes_are_libllamas_own_for_every_architecture_and_type(void **sta
         uint64_t bytes[64];
         assert_true(n <= 64);
         assert_ok(snug_engine_recipes(&model, names, n, false, types, bytes, &err));
-        /* Every type of one architecture; of the others every third: a process each. */
-        for (int i = (int)p % 3; i < n; i += p == 0 ? 1 : 3) {
+        for (int i = 0; i < n; i++) {
             const int *mine = types + (size_t)i * (size_t)model.n_tensors;
             assert_int_equal(bytes[i], snug_engine_file_bytes(&model, mine));
             compare_recipe(tool, &model, path, names[i], mine);
