@@ -71,7 +71,7 @@ snug_status snug_sensitivity_weights(const struct snug_sensitivity_options *opti
                                      struct snug_error *err) SNUG_CHECKED;
 
 struct snug_sensitivity_kld_options {
-    struct snug_sensitivity_options base; /* its types: those to measure, NULL for three or four */
+    struct snug_sensitivity_options base; /* its types: those to measure, NULL for two */
     const struct snug_space *space;       /* of an engine opened on this model */
     const struct snug_config *config;
     const char *build; /* of that engine */

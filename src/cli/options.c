@@ -167,8 +167,8 @@ static const struct option OPTIONS[] = {
     {"text", 'f', TEXT, AT(text), 0, "FILE", SENSITIVITY, 0, 0,
      "kld: text to measure on, what the model is for"},
     {"types", 0, TEXT, AT(types), 0, "TYPE,...", SENSITIVITY, 0, 0,
-     "only these tensor types; kld: those to measure (default q2_k,q3_k,q4_k,q6_k, or where rows "
-     "are no blocks of 256 q4_0,q5_0,q8_0)"},
+     "only these tensor types; kld: those to measure (default q2_k,q4_k, or where rows are no "
+     "blocks of 256 q4_0,q5_0)"},
     {"per-tensor", 0, FLAG, AT(per_tensor), 0, NULL, SENSITIVITY, 0, 0,
      "kld: each tensor by itself, not role by thirds of the layers"},
     {"context", 'c', INT, AT(n_ctx), 0, "N", SENSITIVITY, 4, 1 << 24,

@@ -136,7 +136,7 @@ snug_status snug__sensitivity_check(const struct snug_model *model, struct snug_
 static void set_loss(struct snug_sensitivity *s, const struct snug_model *model, int i, int k,
                      struct snug_estimate error)
 {
-    const double factor = snug__tensor_factor(model, i);
+    const double factor = snug__tensor_factor(model, i, s->method);
     if (s->types[k] != model->tensors[i].type)
         s->loss[i * s->n_types + k] =
             (struct snug_loss){(float)(factor * error.value), (float)(factor * error.se)};
@@ -171,11 +171,11 @@ snug_status snug_sensitivity_weights(const struct snug_sensitivity_options *o,
     status = snug__sensitivity_errors(&request, errors, err);
     if (status != SNUG_OK)
         goto done;
+    s.method = o->imatrix_path ? SNUG_SENSITIVITY_IMATRIX : SNUG_SENSITIVITY_WEIGHTS;
     for (int i = 0; i < s.n_tensors; i++) {
         for (int k = 0; k < s.n_types; k++)
             set_loss(&s, o->model, i, k, errors[i * s.n_types + k]);
     }
-    s.method = o->imatrix_path ? SNUG_SENSITIVITY_IMATRIX : SNUG_SENSITIVITY_WEIGHTS;
     snug__loss_interval(s.method, &s.lo_frac, &s.hi_frac);
     *out = s;
     s.loss = NULL; /* the caller owns it now */
@@ -203,7 +203,7 @@ static void measure_gauss(void)
         struct snug_rng rng;
         double e = 0.0, d = 0.0;
         gauss_errors[k] = NAN;
-        if (!row || !back || !packed || snug__type_needs_imatrix(type))
+        if (!row || !back || !packed || snug__type_needs_imatrix(TYPES[k]))
             continue;
         snug_rng_init(&rng, 1); /* the same rows for each type */
         for (int i = 0; i < GAUSS_ROWS; i++) {
@@ -242,6 +242,7 @@ snug_status snug_sensitivity_position(const struct snug_model *model, struct snu
     if (status != SNUG_OK)
         return status;
     pthread_once(&gauss_once, measure_gauss);
+    s.method = SNUG_SENSITIVITY_POSITION;
     for (int i = 0; i < s.n_tensors; i++) {
         for (int k = 0; k < s.n_types; k++) {
             const bool can = snug__tensor_can_have(&model->tensors[i], s.types[k], false);
@@ -249,7 +250,6 @@ snug_status snug_sensitivity_position(const struct snug_model *model, struct snu
             set_loss(&s, model, i, k, (struct snug_estimate){error, 0.5 * error});
         }
     }
-    s.method = SNUG_SENSITIVITY_POSITION;
     snug__loss_interval(s.method, &s.lo_frac, &s.hi_frac);
     *out = s;
     return SNUG_OK;

@@ -13,7 +13,8 @@
 const char *snug__tensor_role(const char *name, char out[SNUG__ROLE_MAX], int64_t *out_layer);
 /* Nats per token that a relative squared error of 1 in this tensor would cost, were the law linear
  * so far. The fit behind it is told in sensitivity_loss.c. */
-double snug__tensor_factor(const struct snug_model *model, int i_tensor);
+double snug__tensor_factor(const struct snug_model *model, int i_tensor,
+                           enum snug_sensitivity_method method);
 /* The interval that goes with a method. */
 void snug__loss_interval(enum snug_sensitivity_method method, double *out_lo, double *out_hi);
 

@@ -18,7 +18,7 @@ static void put_tensor(const struct snug_sensitivity *s, const struct snug_model
     const struct snug_loss *loss = s->loss + i * s->n_types;
     snug_json_begin_object(w, NULL);
     snug_json_put_string(w, "name", model->tensors[i].name);
-    snug_json_put_number(w, "factor", snug__tensor_factor(model, i));
+    snug_json_put_number(w, "factor", snug__tensor_factor(model, i, s->method));
     snug_json_begin_array(w, "loss"); /* null: it cannot have the type */
     for (int k = 0; k < s->n_types; k++)
         snug_json_put_number(w, NULL, (double)loss[k].value);

@@ -23,10 +23,11 @@ enum { ANCHORS_MAX = SNUG_PLAN_TYPES_MAX, IMATRIX_BYTES_MAX = 1 << 30 };
 static const double DEADLINE_S = 24.0 * 3600.0; /* of one file or one evaluation */
 static const double SURE = 2.0; /* a divergence under so many standard errors tells nothing */
 
-/* What is measured when nothing is said: coarse to fine. The second list is for rows that are not
- * whole blocks of 256. */
-static const int ANCHORS[] = {GGML_TYPE_Q2_K, GGML_TYPE_Q3_K, GGML_TYPE_Q4_K, GGML_TYPE_Q6_K};
-static const int PLAIN_ANCHORS[] = {GGML_TYPE_Q4_0, GGML_TYPE_Q5_0, GGML_TYPE_Q8_0};
+/* What is measured when nothing is said. Two are enough: a group's scale moves by a tenth or so
+ * from Q2_K to Q5_0 (sensitivity_loss.c). The second list is for rows that are not whole blocks of
+ * 256. */
+static const int ANCHORS[] = {GGML_TYPE_Q2_K, GGML_TYPE_Q4_K};
+static const int PLAIN_ANCHORS[] = {GGML_TYPE_Q4_0, GGML_TYPE_Q5_0};
 
 struct measuring {
     const struct snug_sensitivity_kld_options *o;

@@ -2,6 +2,8 @@
  * small model. */
 #include "sensitivity.h"
 
+#include <ggml.h>
+
 #include "engine/sensitivity.h"
 #include "gguf_build.h"
 #include "snug/store.h"
@@ -75,7 +77,7 @@ static void by_hand(const float *w, int type, float *out)
     for (int i = 0; i < 32; i++)
         most = fabsf(w[i]) > fabsf(most) ? w[i] : most;
     const float scale = type == Q8_0 ? fabsf(most) / 127.0f : most / -8.0f;
-    const float half = (float)(_Float16)scale;
+    const float half = ggml_fp16_to_fp32(ggml_fp32_to_fp16(scale));
     for (int i = 0; i < 32; i++) {
         if (type == Q8_0) {
             out[i] = half * roundf(w[i] * (1.0f / scale));
