@@ -72,7 +72,7 @@ def study(model, args, folder):
             assert os.path.getsize(planned) <= size
             row[method], row[f"{method}_se"] = divergence(planned, model, args, folder)
             row[f"{method}_bytes"] = os.path.getsize(planned)
-            row[f"{method}_predicted"] = predicted["loss"]["value"]
+            row[f"{method}_predicted"] = predicted["predicted"]["loss"]["value"]
         print(json.dumps(row), file=sys.stderr, flush=True)
         rows.append(row)
     return rows

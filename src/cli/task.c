@@ -54,6 +54,11 @@ snug_status cli_task_open_model(const struct cli_args *args, struct cli_task *ta
                          "%s is a preset, not a file; make one of its shape: snug synth %s --type "
                          "q4_0 -o %s.gguf",
                          args->operand, args->operand, args->operand);
+    if (!task->model.has_data)
+        return snug_fail(err, SNUG_BAD_INPUT,
+                         "%s: its weights are not here as a GGUF; download one, or convert the "
+                         "folder with llama.cpp's convert_hf_to_gguf.py",
+                         args->operand);
     /* The worker and llama-server may be started elsewhere: only an absolute path is safe. */
     char absolute[PATH_MAX];
     if (realpath(task->model.path, absolute))
