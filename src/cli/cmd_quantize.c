@@ -97,7 +97,7 @@ int cmd_quantize(const struct cli_args *args)
         .names = plan->names,
         .types = plan->types,
         .n_tensors = plan->n_tensors,
-        .file_bytes = plan->file_bytes,
+        .file_bytes = plan->model_hash[0] ? plan->file_bytes : 0, /* of this very file */
         .imatrix_path = args->imatrix,
         .out_path = args->output,
         .allow_requantize = args->allow_requantize,

@@ -216,7 +216,9 @@ snug_status snug__plan_fill(const struct snug__problem *p, const struct snug__ca
     if (status != SNUG_OK)
         return status;
     snprintf(plan.model_name, sizeof plan.model_name, "%s", p->model->name);
-    snprintf(plan.model_hash, sizeof plan.model_hash, "%s", p->model->hash);
+    /* A file that is not here yet will have a hash of its own. */
+    snprintf(plan.model_hash, sizeof plan.model_hash, "%s",
+             p->model->has_data ? p->model->hash : "");
     snprintf(plan.arch, sizeof plan.arch, "%s", p->model->arch);
     snprintf(plan.machine, sizeof plan.machine, "%s", p->law->machine);
     snprintf(plan.law_source, sizeof plan.law_source, "%s", p->law->source);
