@@ -2,7 +2,8 @@
  *
  * Usage  plan_predict CACHE_FOLDER < REQUESTS     calibrates on first use
  * Each line of REQUESTS is "MODEL N_THREADS DEPTH N_PROMPT N_GEN N_UBATCH"; each line of the answer
- * is one JSON object. Decode is the mean over the N_GEN tokens behind DEPTH. */
+ * is one JSON object. The model lies whole on the fastest tier. Decode is the mean over the N_GEN
+ * tokens behind DEPTH. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,10 +52,7 @@ static int answer(const char *folder, const char *line)
         fprintf(stderr, "%s\n", err.text);
         return 1;
     }
-    snug_law_load_init(&model, NULL, law.n_tiers > 1 ? law.n_tiers - 2 : 0, GGML_TYPE_F16,
-                       GGML_TYPE_F16, n_ubatch, &load);
-    if (law.tiers[0].kind == SNUG_TIER_HOST)
-        snug_law_load_init(&model, NULL, 0, GGML_TYPE_F16, GGML_TYPE_F16, n_ubatch, &load);
+    snug_law_load_init(&model, NULL, 0, GGML_TYPE_F16, GGML_TYPE_F16, n_ubatch, &load);
     const struct snug_prediction decode = snug_law_decode_tps(&law, &load, depth + n_gen / 2);
     const struct snug_prediction prefill = snug_law_prefill_tps(&law, &load, n_prompt, depth);
     struct snug_json_writer w = {0};

@@ -7,6 +7,7 @@
  * heads (cache bytes against attention FLOPs), cache types. Every trial runs with all threads and
  * with one. The rows below are in order of worth: when time runs out the last ones are left out,
  * and their types take the figures of relatives. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,7 @@ struct shape {
 
 static const struct shape SHAPES[] = {
     {"tinyllama-1.1b", "q4_0", 2, 128, 12, 0, "f16"},
+    {"tinyllama-1.1b", "q4_0", 6, 128, 12, 0, "f16"},
     {"smollm2-135m", "q4_0", 24, 128, 16, 0, "f16"},
     {"smollm2-135m", "q4_0", 6, 128, 16, 0, "f16"},
     {"tinyllama-1.1b", "q8_0", 2, 128, 12, 0, "f16"},
@@ -36,7 +38,7 @@ static const struct shape SHAPES[] = {
     {"tinyllama-1.1b", "q4_k", 2, 128, 12, 0, "f16"},
     {"smollm2-135m", "q4_0", 6, 128, 12, 1024, "f16"},
     {"tinyllama-1.1b", "q4_0", 2, 128, 12, 1024, "f16"},
-    {"tinyllama-1.1b", "f16", 2, 48, 8, 0, "f16"},
+    {"tinyllama-1.1b", "f16", 2, 32, 8, 0, "f16"},
     {"tinyllama-1.1b", "iq4_nl", 2, 128, 12, 0, "f16"},
     {"smollm2-135m", "q4_0", 6, 64, 8, 1024, "q8_0"},
     {"tinyllama-1.1b", "q5_k", 2, 64, 8, 0, "f16"},
@@ -44,7 +46,6 @@ static const struct shape SHAPES[] = {
     {"tinyllama-1.1b", "q2_k", 2, 64, 8, 0, "f16"},
     {"tinyllama-1.1b", "iq4_xs", 2, 64, 8, 0, "f16"},
     {"tinyllama-1.1b", "q5_0", 2, 64, 8, 0, "f16"},
-    {"smollm2-135m", "q4_0", 6, 64, 8, 1024, "q4_0"},
 };
 enum { N_SHAPES = sizeof SHAPES / sizeof *SHAPES };
 
@@ -53,6 +54,11 @@ enum { N_SHAPES = sizeof SHAPES / sizeof *SHAPES };
 static const double HOP_S = 3e-5;
 /* Nine of ten trials that were not fitted lie within these; perf/plan_speed.py checks them. */
 static const double DECODE_LO = 0.85, DECODE_HI = 1.15, PREFILL_LO = 0.80, PREFILL_HI = 1.20;
+/* A calibration with more disturbed trials than this is used, said to be so, and not kept. */
+static const double DISTURBED_FRAC_MAX = 0.2;
+static const double TRIAL_DEADLINE_S = 30.0;
+/* A row is begun when so many times the one before it still fits the budget. */
+static const double ROW_MARGIN = 1.5;
 /* Part of the budget that a device takes where there is one. */
 static const double DEVICE_SHARE = 0.4;
 
@@ -65,12 +71,13 @@ struct calibration {
     int n_threads[SNUG__LAW_COUNTS_MAX], n_counts;
     struct snug__law_trial trials[SNUG__LAW_COUNTS_MAX][TRIALS_MAX];
     int n_trials[SNUG__LAW_COUNTS_MAX];
-    double longest_s; /* of one shape so far */
-    char path[4096];  /* of the model of the moment */
+    double latest_s; /* that the latest row took */
+    char path[4096]; /* of the model of the moment */
     const struct shape *at;
     struct snug_model model; /* of that file */
     bool has_model;
-    int n_left_out, n_disturbed;
+    int n_left_out, n_disturbed, n_done;
+    double disk_bps; /* 0: not known */
 };
 
 static bool is_stopped(const struct calibration *c)
@@ -180,12 +187,12 @@ static snug_status run_trial(struct calibration *c, const struct shape *shape,
     struct snug_config config;
     struct snug_effort effort;
     snug_effort_default(&effort);
-    effort.blocks_min = 2;
+    effort.blocks_min = 3;
     effort.blocks_max = 4;
     effort.phase_s = 0.2;
     effort.warmup_max = 1;
     effort.may_cut = true;
-    effort.deadline_s = c->budget_s;
+    effort.deadline_s = TRIAL_DEADLINE_S; /* a row that was begun is finished */
     effort.is_sampling_off = true;
     make_config(c, shape, c->n_threads[count], snug_engine_space(engine), &config);
     const snug_status status = snug_engine_run(engine, &config, &effort, &m, err);
@@ -203,6 +210,7 @@ static snug_status run_trial(struct calibration *c, const struct shape *shape,
                  shape->preset, shape->type, (long long)shape->n_layer, (long long)shape->depth,
                  shape->cache, c->n_threads[count], trial->prefill_tps, trial->decode_tps, m.load_s,
                  m.wall_s);
+        c->n_done++;
         c->n_disturbed += (m.warnings & (SNUG_WARN(OTHER_LOAD) | SNUG_WARN(THROTTLED))) != 0;
     } else {
         c->n_left_out++;
@@ -235,7 +243,21 @@ static snug_status run_shape(struct calibration *c, const struct shape *shape,
     return status;
 }
 
-/* Rows as long as one more like the longest so far fits the budget. */
+/* Read the model of the moment from the disk that the cache folder is on. It was just written: only
+ * what the disk has can be dropped from the page cache first. */
+static void measure_disk(struct calibration *c)
+{
+    struct snug_fact fact;
+    const int fd = open(c->path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    const bool is_written = fdatasync(fd) == 0;
+    close(fd);
+    if (is_written && snug_machine_measure_disk(c->path, &fact, NULL) == SNUG_OK && fact.is_known)
+        c->disk_bps = fact.value;
+}
+
+/* Rows while they fit the budget. */
 static snug_status run_shapes(struct calibration *c, struct snug_error *err)
 {
     snug_status status = SNUG_OK;
@@ -244,18 +266,32 @@ static snug_status run_shapes(struct calibration *c, struct snug_error *err)
         char phase[96];
         snprintf(phase, sizeof phase, "calibrate %d of %d: %s %s", i + 1, (int)N_SHAPES,
                  SHAPES[i].preset, SHAPES[i].type);
-        if (start - c->start_s + c->longest_s > c->budget_s) {
+        if (start - c->start_s + ROW_MARGIN * c->latest_s > c->budget_s) {
             c->n_left_out += N_SHAPES - i;
             break;
         }
         if (c->request->progress)
             c->request->progress(phase, c->request->progress_data);
         status = run_shape(c, &SHAPES[i], err);
-        const double took = snug_clock_s() - start;
-        c->longest_s = took > c->longest_s ? took : c->longest_s;
+        if (i == 0)
+            measure_disk(c);
+        c->latest_s = snug_clock_s() - start;
     }
     drop_model(c);
     return is_stopped(c) ? snug_fail(err, SNUG_INTERRUPTED, "calibration stopped") : status;
+}
+
+/* Of all instances: threads on every core read the weights together. */
+static double last_cache_bytes(const struct snug_machine *machine)
+{
+    double bytes = 0.0;
+    int level = 0;
+    for (int i = 0; i < machine->n_caches; i++)
+        if (machine->caches[i].level > level) {
+            level = machine->caches[i].level;
+            bytes = (double)machine->caches[i].size_bytes * machine->caches[i].n_instances;
+        }
+    return bytes;
 }
 
 static const struct snug_device *find_device(const struct snug_machine *machine)
@@ -273,7 +309,7 @@ static snug_status run_tier(struct calibration *c, const struct snug_device *dev
 {
     memset(c->n_trials, 0, sizeof c->n_trials);
     c->is_device = device != NULL;
-    c->longest_s = 0.0;
+    c->latest_s = 0.0;
     snug_status status = run_shapes(c, err);
     for (int i = 0; i < c->n_counts && status == SNUG_OK; i++) {
         struct snug_law *law = &out->laws[i];
@@ -282,6 +318,7 @@ static snug_status run_tier(struct calibration *c, const struct snug_device *dev
         tier->kind = device ? SNUG_TIER_DEVICE : SNUG_TIER_HOST;
         snprintf(tier->name, sizeof tier->name, "%.60s", device ? device->name : "CPU");
         tier->hop_s = HOP_S;
+        tier->last_cache_bytes = device ? 0.0 : last_cache_bytes(c->machine);
         if (!snug__law_fit(c->trials[i], c->n_trials[i], 0, &fitted))
             status = snug_fail(err, SNUG_CRASHED, "calibration: no trial on %s gave a speed",
                                tier->name);
@@ -303,6 +340,7 @@ static void describe(const struct calibration *c, struct snug__calibration *out)
         strftime(date, sizeof date, "%Y-%m-%d", &utc);
     snprintf(out->fingerprint, sizeof out->fingerprint, "%s", c->machine->fingerprint);
     snug_engine_build_here(out->build, sizeof out->build);
+    out->is_disturbed = c->n_disturbed > DISTURBED_FRAC_MAX * c->n_done;
     for (int i = 0; i < out->n_laws; i++) {
         struct snug_law *law = &out->laws[i];
         snprintf(law->machine, sizeof law->machine, "this machine");
@@ -344,6 +382,8 @@ snug_status snug__law_calibrate(const struct snug_machine *machine, const char *
     if (status == SNUG_OK)
         status = run_tier(c, NULL, &made, err);
     if (status == SNUG_OK) {
+        for (int i = 0; i < made.n_laws; i++)
+            snug__law_add_disk(&made.laws[i], c->disk_bps, 0);
         describe(c, &made);
         *out = made;
     }

@@ -32,12 +32,17 @@ struct figure {
 static const struct figure LAW_FIGURES[] = {
     LAW_FIGURE(step_s),         LAW_FIGURE(ubatch_s),        LAW_FIGURE(decode_lo_frac),
     LAW_FIGURE(decode_hi_frac), LAW_FIGURE(prefill_lo_frac), LAW_FIGURE(prefill_hi_frac)};
-static const struct figure TIER_FIGURES[] = {TIER_FIGURE(layer_s), TIER_FIGURE(layer_token_s),
-                                             TIER_FIGURE(token_element_s), TIER_FIGURE(hop_s)};
+static const struct figure TIER_FIGURES[] = {
+    TIER_FIGURE(layer_s),          TIER_FIGURE(layer_token_s),
+    TIER_FIGURE(token_element_s),  TIER_FIGURE(cached_saving_s_per_byte),
+    TIER_FIGURE(last_cache_bytes), TIER_FIGURE(hop_s)};
 /* By type. */
 static const struct figure TYPE_FIGURES[] = {
     TIER_FIGURE(decode_s_per_byte), TIER_FIGURE(prefill_s_per_flop), TIER_FIGURE(cache_s_per_byte),
     TIER_FIGURE(attention_s_per_flop), TIER_FIGURE(attention_step_s_per_flop)};
+/* The first ones depend on the number of threads. */
+#define N_LAW_TIMES 2
+#define N_TIER_TIMES 4
 static const char *const KINDS[] = {"device", "host", "disk"};
 #define COUNT(table) (sizeof(table) / sizeof(table)[0])
 
@@ -307,23 +312,26 @@ snug_status snug__calibration_save(const char *folder, const struct snug__calibr
 
 /* ---- other numbers of threads ---- */
 
-/* a + b / n through (n1, y1) and (n2, y2): the part that threads share and the part that they do
- * not (Amdahl). Never below what all threads reach together. */
-static double amdahl(double y_most, int n_most, double y_least, int n_least, int n)
+/* Two measured counts of threads and the one that is asked for. */
+struct blend {
+    int n_most, n_least, n;
+};
+
+/* a + b / n through the two: the part that threads share and the part that they do not (Amdahl). */
+static double amdahl(const struct blend *blend, double y_most, double y_least)
 {
-    const double u = 1.0 / n, u_most = 1.0 / n_most, u_least = 1.0 / n_least;
-    const double slope = (y_least - y_most) / (u_least - u_most);
-    return fmax(0.0, y_most + slope * (u - u_most));
+    const double u = 1.0 / blend->n, u_most = 1.0 / blend->n_most, u_least = 1.0 / blend->n_least;
+    return fmax(0.0, y_most + (y_least - y_most) / (u_least - u_most) * (u - u_most));
 }
 
-static void blend(const struct snug__calibration *c, int n, const struct figure *figures,
-                  size_t n_figures, const void *most, const void *least, void *out, size_t index)
+/* Element `index` of n figures of out, which holds those of most threads, with those of least. */
+static void mix(const struct blend *blend, const struct figure *figures, size_t n, size_t index,
+                const void *least, void *out)
 {
-    for (size_t i = 0; i < n_figures; i++)
-        figure_at(out, &figures[i])[index] =
-            amdahl(figure_at((void *)(uintptr_t)most, &figures[i])[index], c->laws[0].n_threads,
-                   figure_at((void *)(uintptr_t)least, &figures[i])[index],
-                   c->laws[c->n_laws - 1].n_threads, n);
+    for (size_t i = 0; i < n; i++) {
+        double *y = &figure_at(out, &figures[i])[index];
+        *y = amdahl(blend, *y, figure_at((void *)(uintptr_t)least, &figures[i])[index]);
+    }
 }
 
 void snug__calibration_at(const struct snug__calibration *c, int n_threads, struct snug_law *out)
@@ -333,11 +341,12 @@ void snug__calibration_at(const struct snug__calibration *c, int n_threads, stru
     if (n_threads <= 0 || n_threads >= most->n_threads || c->n_laws < 2)
         return;
     out->n_threads = n_threads < least->n_threads ? least->n_threads : n_threads;
-    blend(c, out->n_threads, LAW_FIGURES, 2, most, least, out, 0);
+    const struct blend blend = {most->n_threads, least->n_threads, out->n_threads};
+    mix(&blend, LAW_FIGURES, N_LAW_TIMES, 0, least, out);
     for (int t = 0; t < out->n_tiers; t++) {
-        const struct snug_law_tier *a = &most->tiers[t], *b = &least->tiers[t];
-        blend(c, out->n_threads, TIER_FIGURES, COUNT(TIER_FIGURES), a, b, &out->tiers[t], 0);
+        const struct snug_law_tier *other = &least->tiers[t];
+        mix(&blend, TIER_FIGURES, N_TIER_TIMES, 0, other, &out->tiers[t]);
         for (size_t y = 0; y < SNUG_MODEL_TYPES_MAX; y++)
-            blend(c, out->n_threads, TYPE_FIGURES, COUNT(TYPE_FIGURES), a, b, &out->tiers[t], y);
+            mix(&blend, TYPE_FIGURES, COUNT(TYPE_FIGURES), y, other, &out->tiers[t]);
     }
 }

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "base/file.h"
 #include "plan/law_fit.h"
@@ -34,8 +35,14 @@ static void limit_tiers(struct snug_law *law, const struct snug_law_request *req
     }
 }
 
+static uint64_t free_of_folder(const char *folder)
+{
+    struct statvfs s;
+    return statvfs(folder, &s) == 0 ? (uint64_t)s.f_bavail * (uint64_t)s.f_frsize : 0;
+}
+
 /* What is free now, in this machine's tiers. */
-static void fill_bytes(const struct snug_machine *machine, struct snug_law *law)
+static void fill_bytes(const struct snug_machine *machine, const char *folder, struct snug_law *law)
 {
     for (int t = 0; t < law->n_tiers; t++) {
         struct snug_law_tier *tier = &law->tiers[t];
@@ -43,6 +50,8 @@ static void fill_bytes(const struct snug_machine *machine, struct snug_law *law)
             tier->bytes = snug__law_usable_bytes(machine->available_bytes.is_known
                                                      ? (uint64_t)machine->available_bytes.value
                                                      : machine->ram_bytes);
+        if (tier->kind == SNUG_TIER_DISK)
+            tier->bytes = free_of_folder(folder);
         for (int i = 0; i < machine->n_devices && tier->kind == SNUG_TIER_DEVICE; i++)
             if (strcmp(machine->devices[i].name, tier->name) == 0)
                 tier->bytes = snug__law_usable_bytes(machine->devices[i].bytes_free);
@@ -74,13 +83,13 @@ static snug_status open_this(const struct snug_law_request *request, struct snug
                  : snug__calibration_load(folder, machine->fingerprint, build, c, err);
     if (status == SNUG_NOT_FOUND) {
         status = snug__law_calibrate(machine, folder, SNUG__CALIBRATE_BUDGET_S, request, c, err);
-        if (status == SNUG_OK)
+        if (status == SNUG_OK && !c->is_disturbed)
             status = snug__calibration_save(folder, c, err);
     }
     if (status != SNUG_OK)
         goto done;
     snug__calibration_at(c, request->n_threads, out);
-    fill_bytes(machine, out);
+    fill_bytes(machine, folder, out);
     limit_tiers(out, request);
 done:
     free(machine);
