@@ -3,9 +3,9 @@
  *
  * Tensors are shared out to as many threads as there are CPUs, since ggml's quantisers use one. At
  * most ROWS_MAX rows and ELEMENTS_MAX weights of a tensor are looked at, and a part of those by the
- * i-quants, which search a lattice and take some 0.5 us per weight. The standard error is that of a
- * ratio of sums over sampled rows, with the correction for a finite number of them (Cochran,
- * Sampling Techniques (1977), 6.4). */
+ * i-quants, which search a lattice and take up to some microseconds per weight. The standard error
+ * is that of a ratio of sums over sampled rows, with the correction for a finite number of them
+ * (Cochran, Sampling Techniques (1977), 6.4). */
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
@@ -25,7 +25,8 @@ enum {
     ROWS_MAX = 256,
     ROWS_MIN = 16,             /* of however long rows */
     ELEMENTS_MAX = 256 * 1024, /* 16 rows of 16384 */
-    SLOW_STRIDE = 4,           /* i-quants take each fourth of the rows */
+    SLOW_ROWS_MIN = 4,         /* of the i-quants that search a lattice */
+    SLOW_ELEMENTS_MAX = 16 * 1024,
     THREADS_MAX = 64,
     SEED = 1
 };
@@ -155,12 +156,20 @@ static struct snug_estimate ratio(const double *e, const double *d, int64_t n, i
     return (struct snug_estimate){r, se};
 }
 
+/* Which rows a type takes: each stride-th. */
+static int64_t stride_of(const struct sample *s, int type)
+{
+    if (!snug__type_needs_imatrix(type) && type != GGML_TYPE_IQ3_S)
+        return 1;
+    const int64_t n_fit = SLOW_ELEMENTS_MAX / s->tensor->ne[0];
+    const int64_t stride = s->n / (n_fit > SLOW_ROWS_MIN ? n_fit : SLOW_ROWS_MIN);
+    return stride > 1 ? stride : 1;
+}
+
 static struct snug_estimate measure(struct sample *s, int type)
 {
     const enum ggml_type t = (enum ggml_type)type;
-    const bool is_slow = snug__type_needs_imatrix(type) || type == GGML_TYPE_IQ3_S;
-    const int64_t stride = is_slow && s->n > ROWS_MIN ? SLOW_STRIDE : 1,
-                  n_columns = s->tensor->ne[0];
+    const int64_t stride = stride_of(s, type), n_columns = s->tensor->ne[0];
     double e[ROWS_MAX], d[ROWS_MAX];
     int64_t n = 0;
     for (int64_t i = 0; i < s->n; i += stride, n++) {

@@ -28,6 +28,10 @@ static const double SURE = 2.0; /* a divergence under so many standard errors te
  * 256. */
 static const int ANCHORS[] = {GGML_TYPE_Q2_K, GGML_TYPE_Q4_K};
 static const int PLAIN_ANCHORS[] = {GGML_TYPE_Q4_0, GGML_TYPE_Q5_0};
+enum {
+    N_ANCHORS = sizeof ANCHORS / sizeof *ANCHORS,
+    N_PLAIN_ANCHORS = sizeof PLAIN_ANCHORS / sizeof *PLAIN_ANCHORS
+};
 
 struct measuring {
     const struct snug_sensitivity_kld_options *o;
@@ -107,17 +111,25 @@ static bool is_in(const int *types, size_t n, int type)
     return false;
 }
 
-/* A group whose rows hold blocks of 256 is not measured in the plain types too. */
+/* The types asked for; where none was, or the group can have none of them, the usual ones, and the
+ * plain ones only where rows are no blocks of 256. Every group is measured in something, so that
+ * all losses are of one level. */
 static bool is_measured(const struct measuring *m, const struct snug__tensor_group *g, int k)
 {
-    const size_t n = sizeof ANCHORS / sizeof *ANCHORS;
-    bool has_k_types = false;
+    const struct snug_sensitivity_options *base = &m->o->base;
+    const size_t n_asked = base->types ? (size_t)base->n_types : 0;
+    bool has_asked = false, has_usual = false;
     if (group_loss(m, g, k) <= 0.0)
         return false;
-    for (int a = 0; a < m->n_anchors; a++)
-        has_k_types = has_k_types || (is_in(ANCHORS, n, m->s.types[m->anchors[a]]) &&
-                                      group_loss(m, g, m->anchors[a]) > 0.0);
-    return m->o->base.types || !has_k_types || is_in(ANCHORS, n, m->s.types[k]);
+    for (int a = 0; a < m->n_anchors; a++) {
+        const int type = m->s.types[m->anchors[a]];
+        const bool can = group_loss(m, g, m->anchors[a]) > 0.0;
+        has_asked = has_asked || (can && is_in(base->types, n_asked, type));
+        has_usual = has_usual || (can && is_in(ANCHORS, N_ANCHORS, type));
+    }
+    if (has_asked)
+        return is_in(base->types, n_asked, m->s.types[k]);
+    return !has_usual || is_in(ANCHORS, N_ANCHORS, m->s.types[k]);
 }
 
 static snug_status choose(struct measuring *m, struct snug_error *err)
@@ -126,9 +138,9 @@ static snug_status choose(struct measuring *m, struct snug_error *err)
     snug_status status = SNUG_OK;
     for (int i = 0; status == SNUG_OK && base->types && i < base->n_types; i++)
         status = add_anchor(m, base->types[i], true, err);
-    for (size_t i = 0; !base->types && i < sizeof ANCHORS / sizeof *ANCHORS; i++)
+    for (int i = 0; status == SNUG_OK && i < N_ANCHORS; i++)
         status = add_anchor(m, ANCHORS[i], false, err);
-    for (size_t i = 0; !base->types && i < sizeof PLAIN_ANCHORS / sizeof *PLAIN_ANCHORS; i++)
+    for (int i = 0; status == SNUG_OK && i < N_PLAIN_ANCHORS; i++)
         status = add_anchor(m, PLAIN_ANCHORS[i], false, err);
     if (status == SNUG_OK)
         status = snug__tensor_groups(m->model, m->o->is_per_tensor, &m->groups, err);

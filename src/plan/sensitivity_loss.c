@@ -80,9 +80,10 @@ double snug__tensor_factor(const struct snug_model *model, int i_tensor,
 
 void snug__loss_interval(enum snug_sensitivity_method method, double *out_lo, double *out_hi)
 {
-    /* Of weights: the ratios above. With an imatrix: taken over, not fitted. Of kld: the whole in
-     * one type cost 0.98 to 1.18 of the sum of its groups, in four models and two types each; a
-     * little more for types between those measured. Position: weights, and the wrong depth. */
+    /* Of weights: the ratios above. With an imatrix: the same, and the same factors come out. Of
+     * kld: the whole in one type cost 0.98 to 1.18 of the sum of its groups, in four models and two
+     * types each; a little more for types between those measured. Position: weights, and the wrong
+     * depth. */
     static const struct {
         double lo, hi;
     } INTERVALS[SNUG_N_SENSITIVITY_METHODS] = {
