@@ -194,6 +194,16 @@ snug_status snug_engine_eval(const struct snug_eval_options *options, struct snu
 snug_status snug_engine_reference_check(const char *path, int64_t n_ctx, int64_t n_chunks,
                                         struct snug_error *err) SNUG_CHECKED;
 
+/* References that are kept for later: at most 4 GiB, and at most a tenth of what their disk has
+ * free. */
+#define SNUG_REFERENCES_BYTES_MAX (UINT64_C(4) << 30)
+#define SNUG_REFERENCES_DISK_FRAC 0.1
+/* Tidy a folder of kept references (NAME.snugref): what a dead process left half written
+ * (NAME.snugref.partPID) is removed, then the ones that were not used for longest, until all have
+ * max_bytes together; 0 for the limits above. keep (may be NULL) is a path in it that stays. */
+snug_status snug_engine_references_tidy(const char *folder, const char *keep, uint64_t max_bytes,
+                                        struct snug_error *err) SNUG_CHECKED;
+
 /* The choice of llama.cpp's own --fit for this model and context, asked of the packaged
  * llama-fit-params, in terms of this space; starts from the default.
  * Errors  SNUG_NOT_FOUND: no such program; SNUG_CRASHED: it failed (its last line is quoted). */

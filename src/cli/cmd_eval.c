@@ -1,4 +1,5 @@
 /* snug eval: perplexity of a configuration over a text, and its divergence from a reference. */
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,6 +128,14 @@ static snug_status reference_path(const struct evaluating *e, const struct cli_t
     return status;
 }
 
+/* Kept references stay bounded; this run's own is never the one that goes. */
+static snug_status tidy_references(const char *reference, struct snug_error *err)
+{
+    char folder[4096];
+    snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(reference, '/') - reference), reference);
+    return snug_engine_references_tidy(folder, reference, 0, err);
+}
+
 /* Measure the reference model once, with its default config and F16 caches. */
 static snug_status make_reference(struct evaluating *e, struct snug_error *err)
 {
@@ -139,13 +148,21 @@ static snug_status make_reference(struct evaluating *e, struct snug_error *err)
     snug_status status = open_model(e, &args, &task, &config, err);
     if (status == SNUG_OK)
         status = reference_path(e, &task, e->reference, err);
-    if (status == SNUG_OK &&
-        snug_engine_reference_check(e->reference, e->n_ctx, e->args->n_chunks, NULL) != SNUG_OK) {
+    if (status == SNUG_OK)
+        status = tidy_references(e->reference, err);
+    const bool is_kept =
+        status == SNUG_OK &&
+        snug_engine_reference_check(e->reference, e->n_ctx, e->args->n_chunks, NULL) == SNUG_OK;
+    if (is_kept) /* used now: the last to go; a date that cannot be set costs no more than that */
+        (void)utimensat(AT_FDCWD, e->reference, NULL, 0);
+    if (status == SNUG_OK && !is_kept) {
         struct snug_eval_options options = options_for(e, &task, &config);
         options.reference_write = e->reference;
         e->what = "reference";
         status = snug_engine_eval(&options, &quality, err);
         cli_live_end();
+        if (status == SNUG_OK)
+            status = tidy_references(e->reference, err);
     }
     if (status != SNUG_OK)
         status = snug_fail_prefix(err, status, "reference");

@@ -7,7 +7,10 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
+
+#include "snug/units.h"
 
 static const char MAGIC[8] = "SNUGREF1";
 
@@ -126,12 +129,36 @@ snug_status snug__reference_read(struct snug__reference *r, void *rows, size_t n
     return snug_fail(err, SNUG_BAD_INPUT, "%s: ends too early: make the reference again", r->path);
 }
 
+/* Before hours of work: the length is known from the start. */
+static snug_status check_room(const char *path, const struct snug__reference_head *head,
+                              struct snug_error *err)
+{
+    char folder[4096], need[SNUG_UNIT_TEXT_MAX], room[SNUG_UNIT_TEXT_MAX];
+    const char *slash = strrchr(path, '/');
+    struct statvfs disk;
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path + 1) : 1,
+             slash ? path : ".");
+    if (statvfs(folder, &disk) != 0)
+        return SNUG_OK; /* opening the file says why */
+    const uint64_t bytes_need = expected_bytes(head);
+    const uint64_t bytes_free = (uint64_t)disk.f_bavail * disk.f_frsize;
+    if (bytes_need <= bytes_free)
+        return SNUG_OK;
+    return snug_fail(err, SNUG_IO,
+                     "%s: the reference needs %s, its disk has %s free: give fewer --chunks, or "
+                     "make room",
+                     path, snug_bytes_text(bytes_need, need), snug_bytes_text(bytes_free, room));
+}
+
 snug_status snug__reference_create(const char *path, const struct snug__reference_head *head,
                                    const int32_t *tokens, struct snug__reference *out,
                                    struct snug_error *err)
 {
     unsigned char packed[HEAD_BYTES];
     struct snug__reference r = {.head = *head};
+    const snug_status has_room = check_room(path, head, err);
+    if (has_room != SNUG_OK)
+        return has_room;
     snprintf(r.path, sizeof r.path, "%s", path);
     snprintf(r.partial, sizeof r.partial, "%s.part%ld", r.path, (long)getpid());
     r.file = fopen(r.partial, "wbe");

@@ -222,6 +222,12 @@ static bool put_row(const struct snug_trial_view *view, void *data)
                          m.outcome == SNUG_TRIAL_OK ? snug_verdict_name(snug_verdict_of(m.warnings))
                                                     : NULL);
     snug_measurement_to_json(w, "measurement", &m);
+    const struct snug_workload *workload =
+        &x->results->run->workloads[row->i_model * plan->n_workloads + row->i_workload];
+    snug_json_put_number(w, "prefill_j_per_token",
+                         snug_measurement_prefill_j(view->measurement, workload, NULL));
+    snug_json_put_number(w, "decode_j_per_token",
+                         snug_measurement_decode_j(view->measurement, workload, NULL));
     snug_json_put_string(w, "machine_fingerprint", x->results->machine->fingerprint);
     snug_json_end(w);
     return true;

@@ -169,12 +169,53 @@ void snug__lab_facts(struct snug_buffer *out, const struct snug__lab *lab)
 
 /* ---- rows ---- */
 
-static void speed_cells(struct snug_buffer *out, const struct snug__lab_row *row)
+static const char *const ENERGY_KEYS[] = {"prefill_j_per_token", "decode_j_per_token"};
+
+static bool has_energy(const struct snug__lab *lab)
+{
+    for (size_t i = 0; i < lab->n_rows; i++)
+        if (lab->rows[i].is_ok && (snug__positive(lab->rows[i].node, ENERGY_KEYS[0]) > 0 ||
+                                   snug__positive(lab->rows[i].node, ENERGY_KEYS[1]) > 0))
+            return true;
+    return false;
+}
+
+/* Once per page: what the columns are, or why there are none, in the words of the first row that
+ * was measured. */
+static void energy_words(struct snug_buffer *out, const struct snug__lab *lab, bool is_shown)
+{
+    const char *source = "";
+    for (size_t i = 0; i < lab->n_rows && !source[0]; i++) {
+        const struct snug_json_node *conditions =
+            snug_json_get(lab->rows[i].measurement, "conditions");
+        source = snug_json_get_string(snug_json_get(conditions, "energy"), "source", "");
+    }
+    snug_buffer_puts(out, is_shown ? "<p>Energy: joules per token with the idle power taken off"
+                                   : "<p>Energy per token: not readable");
+    if (source[0]) {
+        snug_buffer_puts(out, is_shown ? ", from " : ": ");
+        snug__html_text(out, source);
+    }
+    snug_buffer_puts(out, ".</p>\n");
+}
+
+static void energy_cells(struct snug_buffer *out, const struct snug__lab_row *row)
+{
+    char text[SNUG_UNIT_TEXT_MAX];
+    for (size_t i = 0; i < 2; i++) {
+        const double joules = snug__positive(row->node, ENERGY_KEYS[i]);
+        snprintf(text, sizeof text, "%.3g J", joules);
+        snug__cell_number(out, joules, joules > 0 ? text : "not measured");
+    }
+}
+
+static void speed_cells(struct snug_buffer *out, const struct snug__lab_row *row, bool is_energy)
 {
     static const char *const keys[] = {"prefill_tps", "decode_tps"};
     char text[SNUG_UNIT_TEXT_MAX];
     if (!row->is_ok) {
-        snug_buffer_printf(out, "<td class=\"reason\" colspan=\"%d\">not measured: ", FAILED_SPAN);
+        snug_buffer_printf(out, "<td class=\"reason\" colspan=\"%d\">not measured: ",
+                           FAILED_SPAN + (is_energy ? 2 : 0));
         snug__html_text(out, row->reason[0] ? row->reason : "no reason recorded");
         snug_buffer_puts(out, "</td>");
         return;
@@ -186,6 +227,8 @@ static void speed_cells(struct snug_buffer *out, const struct snug__lab_row *row
     double ttft = snug__positive(row->measurement, "ttft_s");
     snug__cell_number(out, ttft, snug__seconds_text(ttft, text));
     snug__cell_number(out, row->request_s, snug__seconds_text(row->request_s, text));
+    if (is_energy)
+        energy_cells(out, row);
 }
 
 /* A failed row has nothing that could be judged. */
@@ -202,7 +245,7 @@ static void verdict_cell(struct snug_buffer *out, const struct snug__lab_row *ro
 }
 
 static void whole_row(struct snug_buffer *out, const struct snug__lab *lab,
-                      const struct snug__lab_row *row)
+                      const struct snug__lab_row *row, bool is_energy)
 {
     char text[SNUG_UNIT_TEXT_MAX];
     const struct snug__lab_cell *cell = &lab->cells[row->i_cell];
@@ -216,7 +259,7 @@ static void whole_row(struct snug_buffer *out, const struct snug__lab *lab,
     snug_buffer_printf(out, "<td><span class=\"outcome%s\">", row->is_ok ? "" : " not-ok");
     snug__html_text(out, row->outcome);
     snug_buffer_puts(out, "</span></td>");
-    speed_cells(out, row);
+    speed_cells(out, row, is_energy);
     verdict_cell(out, row);
     snug_buffer_puts(out, "<td class=\"outcome\">");
     snug__html_quantity(out, snug__time_text(row->started_unix_s, text));
@@ -234,6 +277,11 @@ void snug__lab_rows(struct snug_buffer *out, const struct snug__lab *lab)
     static const char *const names[] = {"#",       "Round",   "Model",  "Workload", "Repetition",
                                         "Outcome", "Prefill", "Decode", "TTFT",     "Request",
                                         "Verdict", "Started", "Config", "Machine",  "Key"};
+    static const char *const with_energy[] = {
+        "#",      "Round",   "Model",   "Workload",        "Repetition",     "Outcome", "Prefill",
+        "Decode", "TTFT",    "Request", "Prefill J/token", "Decode J/token", "Verdict", "Started",
+        "Config", "Machine", "Key"};
+    const bool is_energy = has_energy(lab);
     size_t n = lab->n_rows < SNUG_REPORT_LAB_TABLE_MAX ? lab->n_rows : SNUG_REPORT_LAB_TABLE_MAX;
     snug_buffer_puts(out, "<section class=\"wide-page\" aria-labelledby=\"rows\"><h2 "
                           "id=\"rows\">Every row</h2>\n");
@@ -243,11 +291,13 @@ void snug__lab_rows(struct snug_buffer *out, const struct snug__lab *lab)
     }
     snug_buffer_puts(out, "<p>Speeds in tokens/s. A failed row has a reason in place of speeds "
                           "and takes no part in any figure.</p>\n");
+    energy_words(out, lab, is_energy);
     snug__lab_left_out(out, n, lab->n_rows, "rows");
     snug_buffer_puts(out, "<div class=\"scroll bleed\" tabindex=\"0\" role=\"region\" "
                           "aria-labelledby=\"rows\">");
-    heads(out, names, "100010111100000", " class=\"trials\" id=\"trial-table\"");
+    heads(out, is_energy ? with_energy : names, is_energy ? "10001011111100000" : "100010111100000",
+          " class=\"trials\" id=\"trial-table\"");
     for (size_t i = 0; i < n; i++)
-        whole_row(out, lab, &lab->rows[i]);
+        whole_row(out, lab, &lab->rows[i], is_energy);
     snug_buffer_puts(out, "</tbody></table></div></section>\n");
 }

@@ -87,6 +87,8 @@ static snug_status confirm_against(const struct snug_tune_options *o, struct snu
     struct snug_tune_confirm *c = &r->confirm[r->n_confirm++];
     c->against = against;
     c->n_pairs = pairs.n;
+    c->speed_best = snug_stats_median(pairs.a, (size_t)pairs.n);
+    c->speed_other = snug_stats_median(pairs.b, (size_t)pairs.n);
     c->ratio =
         snug_stats_ratio_pairs(pairs.a, pairs.b, (size_t)pairs.n, LEVEL, N_RESAMPLES, o->seed);
     /* What was not shown to be faster is not recommended; the default goes before the fit choice.

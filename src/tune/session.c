@@ -10,6 +10,79 @@
 
 static const char KIND[] = "tune";
 
+static bool is_fixed(const struct snug_tune_options *o, int row)
+{
+    return o->base && o->is_fixed && o->is_fixed[row];
+}
+
+/* Knobs set by hand: their names, and the config that has their values. */
+static void put_fixed(struct snug_json_writer *w, const struct snug_tune_options *o)
+{
+    const struct snug_space *space = snug_engine_space(o->engine);
+    snug_json_begin_array(w, "fixed");
+    for (int i = 0; i < space->n; i++) {
+        if (is_fixed(o, i))
+            snug_json_put_string(w, NULL, space->knobs[i].name);
+    }
+    snug_json_end(w);
+    if (o->base)
+        snug_config_to_json(w, "base", space, o->base);
+}
+
+snug_status snug__tune_fixed_read(const struct snug_json_node *stored,
+                                  const struct snug_space *space, struct snug_config *out_base,
+                                  bool *out_is_fixed, struct snug_error *err)
+{
+    const struct snug_json_node *names = snug_json_get(stored, "fixed");
+    const struct snug_json_node *base = snug_json_get(stored, "base");
+    struct snug_config config;
+    snug_space_default(space, &config);
+    if (base) {
+        const snug_status status = snug_config_from_json(base, space, true, &config, err);
+        if (status != SNUG_OK)
+            return status;
+    }
+    for (int i = 0; i < space->n; i++)
+        out_is_fixed[i] = false;
+    for (size_t k = 0; k < snug_json_count(names); k++) {
+        const int row = snug_space_find(space, snug_json_string(snug_json_at(names, k), ""));
+        if (row >= 0)
+            out_is_fixed[row] = true;
+    }
+    *out_base = config;
+    return SNUG_OK;
+}
+
+/* Trials with other knobs set by hand are of another search. */
+static snug_status check_fixed(const struct snug_tune_options *o, const char *json,
+                               struct snug_error *err)
+{
+    const struct snug_space *space = snug_engine_space(o->engine);
+    struct snug_json *doc = NULL;
+    struct snug_config base;
+    bool was_fixed[SNUG_KNOBS_MAX] = {false};
+    char text[256];
+    snug_status status = snug_json_parse("stored session", json, strlen(json), &doc, err);
+    const struct snug_json_node *stored = snug_json_root(doc);
+    /* Sessions of earlier versions do not tell. */
+    const bool is_told = status == SNUG_OK && snug_json_get(stored, "fixed");
+    if (is_told)
+        status = snug__tune_fixed_read(stored, space, &base, was_fixed, err);
+    for (int i = 0; is_told && status == SNUG_OK && i < space->n; i++) {
+        const bool is_same =
+            is_fixed(o, i) == was_fixed[i] && (!was_fixed[i] || o->base->value[i] == base.value[i]);
+        if (!is_same)
+            status = snug_fail(err, SNUG_BAD_INPUT,
+                               "the unfinished session was begun with other knobs set by hand (%s, "
+                               "differs in %s): give the same ones or none with --resume, or "
+                               "begin anew without it",
+                               snug_config_text(space, &base, true, text, sizeof text),
+                               space->knobs[i].name);
+    }
+    snug_json_free(doc);
+    return status;
+}
+
 static char *options_json(const struct snug_tune_options *o)
 {
     struct snug_json_writer w = {0};
@@ -20,6 +93,7 @@ static char *options_json(const struct snug_tune_options *o)
     snug_json_put_number(&w, "time_s", o->time_s);
     snug_json_put_string(&w, "strategy", o->strategy);
     snug_json_put_int(&w, "seed", (int64_t)o->seed);
+    put_fixed(&w, o);
     snug_json_end(&w);
     return snug_json_finish(&w, false);
 }
@@ -91,9 +165,11 @@ snug_status snug__tune_past_load(const struct snug_tune_options *options, int64_
     int64_t id = 0;
     snug_status status =
         snug_store_session_unfinished(options->store, options->task_id, KIND, &id, &json, err);
+    if (status == SNUG_OK)
+        status = check_fixed(options, json, err);
+    free(json);
     if (status != SNUG_OK)
         return status;
-    free(json);
     struct loading l = {.space = snug_engine_space(options->engine)};
     const struct snug_trial_filter filter = {.task_id = options->task_id, .session_id = id};
     status = snug_store_trials(options->store, &filter, load_one, &l, err);
@@ -158,6 +234,8 @@ void snug__tune_confirm_json(struct snug_json_writer *w, const struct snug_tune_
         snug_json_put_number(w, "mid", r->confirm[i].ratio.mid);
         snug_json_put_number(w, "hi", r->confirm[i].ratio.hi);
         snug_json_put_int(w, "n_pairs", r->confirm[i].n_pairs);
+        snug_json_put_number(w, "speed_best", r->confirm[i].speed_best);
+        snug_json_put_number(w, "speed_other", r->confirm[i].speed_other);
         snprintf(verdict, sizeof verdict,
                  r->confirm[i].ratio.lo > 1.0 ? "%.2fx faster" : "no gain shown (ratio %.2f)",
                  r->confirm[i].ratio.mid);

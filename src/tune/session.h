@@ -15,6 +15,10 @@ snug_status snug__tune_session_new(const struct snug_tune_options *options, int6
 /* Trials of the last unfinished session, confirm trials left out (they are measured again). */
 snug_status snug__tune_past_load(const struct snug_tune_options *options, int64_t *out_id,
                                  struct snug__tune_past *out, struct snug_error *err) SNUG_CHECKED;
+/* Knobs set by hand of a stored session's options; out_is_fixed has SNUG_KNOBS_MAX. */
+snug_status snug__tune_fixed_read(const struct snug_json_node *stored,
+                                  const struct snug_space *space, struct snug_config *out_base,
+                                  bool *out_is_fixed, struct snug_error *err) SNUG_CHECKED;
 /* The array "confirm" of a result. */
 void snug__tune_confirm_json(struct snug_json_writer *w, const struct snug_tune_result *result);
 /* malloc'ed, or NULL */

@@ -314,6 +314,35 @@ static void report_lab_whole_document_has_every_section(void **state)
     free(json);
 }
 
+/* Columns where a row has joules; one sentence with the reason where none has. */
+static void report_lab_energy_is_a_column_or_a_reason(void **state)
+{
+    (void)state;
+    static const char head[] =
+        "{\"rows\":[{\"round\":\"r\",\"model\":\"m\",\"workload\":\"w\",\"measurement\":{"
+        "\"outcome\":"
+        "\"ok\",\"decode_tps\":5,\"conditions\":{\"energy\":{\"source\":\"%s\"}}}%s},"
+        "{\"round\":\"s\",\"model\":\"m\",\"workload\":\"w\",\"measurement\":{\"outcome\":\"oom\"}}"
+        "]}";
+    char json[1024];
+    snprintf(json, sizeof json, head, "powercap: no <zones>", "");
+    char *html = render(json);
+    assert_sound(html);
+    assert_contains(html, "Energy per token: not readable: powercap: no &lt;zones&gt;.");
+    assert_int_equal(count(html, "not readable"), 1);
+    assert_null(strstr(html, "J/token"));
+    free(html);
+    snprintf(json, sizeof json, head, "package-0", ",\"decode_j_per_token\":0.1234");
+    html = render(json);
+    assert_sound(html);
+    assert_contains(html,
+                    "Energy: joules per token with the idle power taken off, from package-0.");
+    assert_contains(html, "Decode J/token");
+    assert_contains(html, "0.123 J");
+    assert_contains(html, "colspan=\"6\"");
+    free(html);
+}
+
 static void report_lab_failed_round_is_never_a_number(void **state)
 {
     (void)state;
@@ -467,6 +496,7 @@ int main(void)
         cmocka_unit_test(report_lab_empty_document_says_what_is_missing),
         cmocka_unit_test(report_lab_null_and_wrong_kinds_are_not_measured),
         cmocka_unit_test(report_lab_whole_document_has_every_section),
+        cmocka_unit_test(report_lab_energy_is_a_column_or_a_reason),
         cmocka_unit_test(report_lab_failed_round_is_never_a_number),
         cmocka_unit_test(report_lab_hostile_names_are_escaped_everywhere),
         cmocka_unit_test(report_lab_extreme_numbers_stay_drawable),

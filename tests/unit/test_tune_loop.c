@@ -9,6 +9,8 @@
 
 #include "base/json.h"
 #include "snug/tune_loop.h"
+#include "trial/trial_json.h"
+#include "tune/session.h"
 
 struct session {
     struct snug_store *store;
@@ -372,6 +374,118 @@ static void full_disk_surfaces_and_keeps_the_store_whole(void **state)
     close_session(s);
 }
 
+/* Speeds of the confirm trials that ran a config, as the store has them. */
+struct confirmed {
+    const struct snug_tune_options *options;
+    const struct snug_config *config;
+    double speeds[64];
+    size_t n;
+};
+
+static bool take_confirmed(const struct snug_trial_view *view, void *data)
+{
+    struct confirmed *c = data;
+    const struct snug_space *space = snug_engine_space(c->options->engine);
+    struct snug_config config;
+    struct snug_json *doc = NULL;
+    struct snug_error err;
+    if (strcmp(view->role, "confirm") != 0)
+        return true;
+    snug_space_default(space, &config);
+    assert_ok(snug_json_parse("c", view->config_json, strlen(view->config_json), &doc, &err));
+    assert_ok(snug_config_from_json(snug_json_root(doc), space, true, &config, &err));
+    snug_json_free(doc);
+    if (snug_config_equal(space, &config, c->config))
+        c->speeds[c->n++] =
+            snug_measurement_speed(view->measurement, &c->options->workload, c->options->objective);
+    return true;
+}
+
+/* What is quoted of both sides is what the check measured, not what came first. */
+static void confirmation_quotes_its_own_medians(void **state)
+{
+    struct engine_test *t = *state;
+    struct snug_error err;
+    const struct snug_engine_options options = engine_test_options(t);
+    struct session *s = open_session(t, engine_test_start(&options), "quotes");
+    const struct snug_space *space = snug_engine_space(s->options.engine);
+    struct snug_tune_result r = {0};
+    assert_ok(snug_tune_run(&s->options, &r, &err));
+    assert_int_equal(r.n_confirm, 0);
+    for (int i = 0; i < r.n_trials; i++) {
+        if (strcmp(r.trials[i].role, "search") == 0 && r.trials[i].speed > 0.0 &&
+            !snug_config_equal(space, &r.trials[i].config, &r.trials[r.i_default].config))
+            r.i_best = r.i_pick = i;
+    }
+    s->options.n_confirm_pairs = 6;
+    assert_ok(snug__tune_confirm_run(&s->options, &r, &err));
+    assert_true(r.n_confirm >= 1);
+    const struct snug_trial_filter filter = {.session_id = r.session_id};
+    for (int side = 0; side < 2; side++) {
+        struct confirmed c = {.options = &s->options,
+                              .config = &r.trials[side ? r.i_default : r.i_best].config};
+        assert_ok(snug_store_trials(s->store, &filter, take_confirmed, &c, &err));
+        assert_true(c.n >= 6);
+        /* Two comparisons, against default and fit, share the best: the first six are the first's.
+         */
+        const double want = snug_stats_median(c.speeds, 6);
+        const double got = side ? r.confirm[0].speed_other : r.confirm[0].speed_best;
+        assert_true(fabs(got / want - 1.0) < 1e-9);
+    }
+    snug_tune_result_clear(&r);
+    close_session(s);
+}
+
+/* Trials with other knobs set by hand are of another search: refused, and nothing is lost. */
+static void resume_with_other_knobs_is_refused(void **state)
+{
+    struct engine_test *t = *state;
+    struct snug_error err;
+    const struct snug_engine_options options = engine_test_options(t);
+    struct session *s = open_session(t, engine_test_start(&options), "knobs");
+    const struct snug_space *space = snug_engine_space(s->options.engine);
+    struct snug_tune_result r = {0};
+    struct snug_config base, stored_base;
+    bool is_fixed[SNUG_KNOBS_MAX] = {false}, stored_fixed[SNUG_KNOBS_MAX];
+    const int row = snug_space_find(space, "n_ubatch");
+    snug_space_default(space, &base);
+    base.value[row] = space->knobs[row].min;
+    is_fixed[row] = true;
+    s->options.base = &base;
+    s->options.is_fixed = is_fixed;
+    s->options.on_event = on_event;
+    s->stop_after = 2;
+    assert_ok(snug_tune_run(&s->options, &r, &err));
+    assert_true(r.is_stopped);
+    snug_tune_result_clear(&r);
+    s->stop = s->stop_after = 0;
+    s->options.is_resumed = true;
+    is_fixed[row] = false;
+    assert_fails(SNUG_BAD_INPUT, snug_tune_run(&s->options, &r, &err));
+    assert_contains(err.text, "n_ubatch");
+    is_fixed[row] = true;
+    const int64_t value = base.value[row];
+    base.value[row] = space->knobs[row].max;
+    assert_true(base.value[row] != value);
+    assert_fails(SNUG_BAD_INPUT, snug_tune_run(&s->options, &r, &err));
+    /* What the session was begun with can be read back, and goes on. */
+    char *json = NULL;
+    struct snug_json *doc = NULL;
+    int64_t id = 0;
+    assert_ok(snug_store_session_unfinished(s->store, s->task_id, "tune", &id, &json, &err));
+    assert_ok(snug_json_parse("s", json, strlen(json), &doc, &err));
+    assert_ok(snug__tune_fixed_read(snug_json_root(doc), space, &stored_base, stored_fixed, &err));
+    assert_true(stored_fixed[row] && stored_base.value[row] == value);
+    snug_json_free(doc);
+    free(json);
+    s->options.base = &stored_base;
+    s->options.is_fixed = stored_fixed;
+    assert_ok(snug_tune_run(&s->options, &r, &err));
+    assert_false(r.is_stopped);
+    snug_tune_result_clear(&r);
+    close_session(s);
+}
+
 int main(int argc, char **argv)
 {
     engine_test_worker(argc, argv);
@@ -386,6 +500,8 @@ int main(int argc, char **argv)
         TEST(knobs_fixed_by_hand_stay_in_every_trial),
         TEST(session_in_which_nothing_fits_ends_without_a_pick),
         TEST(crashing_trials_do_not_end_the_session),
+        TEST(confirmation_quotes_its_own_medians),
+        TEST(resume_with_other_knobs_is_refused),
         TEST(full_disk_surfaces_and_keeps_the_store_whole),
     };
     return cmocka_run_group_tests(tests, engine_test_open, engine_test_close);
