@@ -183,7 +183,7 @@ static void imatrix_of_another_model_is_refused(void **state)
     assert_fails(SNUG_BAD_INPUT, errors_of(&model, imatrix, e, &err));
     assert_contains(err.text, "another model");
     assert_fails(SNUG_BAD_INPUT, errors_of(&model, path, e, &err)); /* a GGUF, and no imatrix */
-    assert_contains(err.text, "no imatrix");
+    assert_contains(err.text, "no importance matrix");
     assert_fails(SNUG_NOT_FOUND, errors_of(&model, test_path(state, "none"), e, &err));
     snug_model_clear(&model);
 }
