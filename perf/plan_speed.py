@@ -133,6 +133,8 @@ def main():
     os.makedirs(args.folder, exist_ok=True)
     todo = [c for c in configs() if args.only in c["key"]]
     predictions = predict(args, todo)
+    if any("other programs" in p["source"] for p in predictions):
+        print(f"the calibration was disturbed: {predictions[0]['source']}", file=sys.stderr)
     rows = compare(todo, predictions, measure_all(args, todo))
     summary = {"law": predictions[0]["source"] if predictions else "", "n_configs": len(rows),
                "n_invalid": sum(not row["is_valid"] for row in rows)}

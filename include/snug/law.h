@@ -31,9 +31,6 @@ struct snug_law_tier {
     double attention_s_per_flop[SNUG_MODEL_TYPES_MAX]; /* prefill, by the type of K and V */
     /* Decode: query heads share what is read of the cache, but not what is computed with it. */
     double attention_step_s_per_flop[SNUG_MODEL_TYPES_MAX];
-    /* Weights of few bytes are partly still in the last cache from the step before: time that such
-     * a byte saves, and the size of the cache. */
-    double cached_saving_s_per_byte, last_cache_bytes;
     double layer_s;         /* per layer and decode step, and per layer and ubatch of prefill */
     double layer_token_s;   /* per layer and token of prefill */
     double token_element_s; /* per layer, token and element of its width, prefill */

@@ -1,7 +1,7 @@
 /* The law itself: seconds of a decode step and of a prompt from coefficients and a load.
  *
  * Decode, per step, summed over tiers t and types y:
- *   weight_bytes[t][y] * decode_s_per_byte[y] - cached bytes * saving + n_layer[t] * layer_s
+ *   weight_bytes[t][y] * decode_s_per_byte[y] + n_layer[t] * layer_s
  *   + attention + hops + step_s
  *   attention = cells * (cache bytes of a position * cache_s_per_byte + FLOPs * s_per_flop)
  * Prefill, per ubatch of n tokens: the FLOPs of each type, but no less than reading its weights
@@ -129,14 +129,6 @@ static double hops_s(const struct snug_law *law, const struct snug_law_load *loa
     return load->n_hops * hop_s;
 }
 
-double snug__law_cached_bytes(const struct snug_law_load *load, int tier, double last_cache_bytes)
-{
-    double bytes = 0.0;
-    for (int y = 0; y < SNUG_MODEL_TYPES_MAX; y++)
-        bytes += (double)load->weight_bytes[tier][y];
-    return bytes > 0.0 ? fmin(bytes, last_cache_bytes * last_cache_bytes / bytes) : 0.0;
-}
-
 static double decode_step_s(const struct snug_law *law, const struct snug_law_load *load,
                             double depth)
 {
@@ -147,8 +139,6 @@ static double decode_step_s(const struct snug_law *law, const struct snug_law_lo
         for (int y = 0; y < SNUG_MODEL_TYPES_MAX; y++)
             s += (double)load->weight_bytes[t][y] * tier->decode_s_per_byte[y];
         s += (double)load->n_layer[t] * tier->layer_s;
-        s -= tier->cached_saving_s_per_byte *
-             snug__law_cached_bytes(load, t, tier->last_cache_bytes);
         s +=
             cells * (double)load->cache_bytes_per_token[t] * of_cache(tier->cache_s_per_byte, load);
         s += cells * attention_flops(load, t) * of_cache(tier->attention_step_s_per_flop, load);

@@ -33,14 +33,14 @@ static const struct shape SHAPES[] = {
     {"tinyllama-1.1b", "q4_0", 6, 128, 12, 0, "f16"},
     {"smollm2-135m", "q4_0", 24, 128, 16, 0, "f16"},
     {"smollm2-135m", "q4_0", 6, 128, 16, 0, "f16"},
-    {"tinyllama-1.1b", "q8_0", 2, 128, 12, 0, "f16"},
+    {"tinyllama-1.1b", "q8_0", 2, 96, 12, 0, "f16"},
     {"tinyllama-1.1b", "q6_k", 2, 128, 12, 0, "f16"},
     {"tinyllama-1.1b", "q4_k", 2, 128, 12, 0, "f16"},
     {"smollm2-135m", "q4_0", 6, 128, 12, 1024, "f16"},
-    {"tinyllama-1.1b", "q4_0", 2, 128, 12, 1024, "f16"},
+    {"tinyllama-1.1b", "q4_0", 2, 96, 12, 512, "f16"},
     {"tinyllama-1.1b", "f16", 2, 32, 8, 0, "f16"},
     {"tinyllama-1.1b", "iq4_nl", 2, 128, 12, 0, "f16"},
-    {"smollm2-135m", "q4_0", 6, 64, 8, 1024, "q8_0"},
+    {"smollm2-135m", "q4_0", 6, 64, 8, 512, "q8_0"},
     {"tinyllama-1.1b", "q5_k", 2, 64, 8, 0, "f16"},
     {"tinyllama-1.1b", "q3_k", 2, 64, 8, 0, "f16"},
     {"tinyllama-1.1b", "q2_k", 2, 64, 8, 0, "f16"},
@@ -281,19 +281,6 @@ static snug_status run_shapes(struct calibration *c, struct snug_error *err)
     return is_stopped(c) ? snug_fail(err, SNUG_INTERRUPTED, "calibration stopped") : status;
 }
 
-/* Of all instances: threads on every core read the weights together. */
-static double last_cache_bytes(const struct snug_machine *machine)
-{
-    double bytes = 0.0;
-    int level = 0;
-    for (int i = 0; i < machine->n_caches; i++)
-        if (machine->caches[i].level > level) {
-            level = machine->caches[i].level;
-            bytes = (double)machine->caches[i].size_bytes * machine->caches[i].n_instances;
-        }
-    return bytes;
-}
-
 static const struct snug_device *find_device(const struct snug_machine *machine)
 {
     for (int i = 0; i < machine->n_devices; i++)
@@ -318,7 +305,6 @@ static snug_status run_tier(struct calibration *c, const struct snug_device *dev
         tier->kind = device ? SNUG_TIER_DEVICE : SNUG_TIER_HOST;
         snprintf(tier->name, sizeof tier->name, "%.60s", device ? device->name : "CPU");
         tier->hop_s = HOP_S;
-        tier->last_cache_bytes = device ? 0.0 : last_cache_bytes(c->machine);
         if (!snug__law_fit(c->trials[i], c->n_trials[i], 0, &fitted))
             status = snug_fail(err, SNUG_CRASHED, "calibration: no trial on %s gave a speed",
                                tier->name);

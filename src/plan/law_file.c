@@ -32,17 +32,15 @@ struct figure {
 static const struct figure LAW_FIGURES[] = {
     LAW_FIGURE(step_s),         LAW_FIGURE(ubatch_s),        LAW_FIGURE(decode_lo_frac),
     LAW_FIGURE(decode_hi_frac), LAW_FIGURE(prefill_lo_frac), LAW_FIGURE(prefill_hi_frac)};
-static const struct figure TIER_FIGURES[] = {
-    TIER_FIGURE(layer_s),          TIER_FIGURE(layer_token_s),
-    TIER_FIGURE(token_element_s),  TIER_FIGURE(cached_saving_s_per_byte),
-    TIER_FIGURE(last_cache_bytes), TIER_FIGURE(hop_s)};
+static const struct figure TIER_FIGURES[] = {TIER_FIGURE(layer_s), TIER_FIGURE(layer_token_s),
+                                             TIER_FIGURE(token_element_s), TIER_FIGURE(hop_s)};
 /* By type. */
 static const struct figure TYPE_FIGURES[] = {
     TIER_FIGURE(decode_s_per_byte), TIER_FIGURE(prefill_s_per_flop), TIER_FIGURE(cache_s_per_byte),
     TIER_FIGURE(attention_s_per_flop), TIER_FIGURE(attention_step_s_per_flop)};
 /* The first ones depend on the number of threads. */
 #define N_LAW_TIMES 2
-#define N_TIER_TIMES 4
+#define N_TIER_TIMES 3
 static const char *const KINDS[] = {"device", "host", "disk"};
 #define COUNT(table) (sizeof(table) / sizeof(table)[0])
 

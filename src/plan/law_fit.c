@@ -11,7 +11,6 @@
 static const double CONVERGED = 1e-10;
 /* Pulls what the trials cannot tell apart to the smallest that fits; far below timing noise. */
 static const double RIDGE = 1e-7;
-static const double SAVING_FRAC_MAX = 0.7;
 
 /* A triangle of trials is far smaller than this; the arrays are static in size, not in place. */
 struct normal {
@@ -72,7 +71,7 @@ void snug__fit_solve(const struct snug__fit *fit, double *out_x)
 
 /* Decode: weights by type, then attention by type, then these. Prefill alike. */
 enum { WEIGHTS = 0, ATTENTION = SNUG_MODEL_TYPES_MAX, REST = 2 * SNUG_MODEL_TYPES_MAX };
-enum { DECODE_LAYER = REST, DECODE_CACHED, DECODE_STEP, DECODE_CACHE, DECODE_COLUMNS };
+enum { DECODE_LAYER = REST, DECODE_STEP, DECODE_CACHE, DECODE_COLUMNS };
 enum { PREFILL_LAYER_TOKEN = REST, PREFILL_ELEMENT, PREFILL_UBATCH, PREFILL_COLUMNS };
 
 static double attention_flops(const struct snug_law_load *load, int t)
@@ -88,8 +87,7 @@ static bool add_row(struct snug__fit *fit, double seconds)
     return true;
 }
 
-static void add_decode(struct snug__fit *fit, const struct snug__law_trial *trial, int t,
-                       double last_cache_bytes)
+static void add_decode(struct snug__fit *fit, const struct snug__law_trial *trial, int t)
 {
     const struct snug_law_load *load = &trial->load;
     if (!(trial->decode_tps > 0.0) || !add_row(fit, 1.0 / trial->decode_tps))
@@ -101,7 +99,6 @@ static void add_decode(struct snug__fit *fit, const struct snug__law_trial *tria
     row[ATTENTION + load->type_k] += cells * attention_flops(load, t) / 2.0;
     row[ATTENTION + load->type_v] += cells * attention_flops(load, t) / 2.0;
     row[DECODE_LAYER] = (double)load->n_layer[t];
-    row[DECODE_CACHED] = -snug__law_cached_bytes(load, t, last_cache_bytes);
     row[DECODE_STEP] = 1.0;
     row[DECODE_CACHE] = cells * (double)load->cache_bytes_per_token[t];
 }
@@ -144,16 +141,6 @@ static void mark_free(const struct snug__law_trial *trials, int n_trials,
     }
 }
 
-/* More bytes never take less time: a cached one still costs a part of what the cheapest does. */
-static void limit_saving(double saving, struct snug_law_tier *tier)
-{
-    double least = saving / SAVING_FRAC_MAX;
-    for (int y = 0; y < SNUG_MODEL_TYPES_MAX; y++)
-        if (tier->decode_s_per_byte[y] > 0.0)
-            least = fmin(least, tier->decode_s_per_byte[y]);
-    tier->cached_saving_s_per_byte = least * SAVING_FRAC_MAX;
-}
-
 bool snug__law_fit(const struct snug__law_trial *trials, int n_trials, int t, struct snug_law *law)
 {
     struct snug_law_tier *tier = &law->tiers[t];
@@ -165,7 +152,7 @@ bool snug__law_fit(const struct snug__law_trial *trials, int n_trials, int t, st
         goto done;
     decode->n_columns = DECODE_COLUMNS;
     for (int i = 0; i < n_trials; i++)
-        add_decode(decode, &trials[i], t, tier->last_cache_bytes);
+        add_decode(decode, &trials[i], t);
     snug__fit_solve(decode, x);
     for (int y = 0; y < SNUG_MODEL_TYPES_MAX; y++) {
         tier->decode_s_per_byte[y] = x[WEIGHTS + y];
@@ -174,7 +161,6 @@ bool snug__law_fit(const struct snug__law_trial *trials, int n_trials, int t, st
         tier->cache_s_per_byte[y] = x[DECODE_CACHE];
     }
     tier->layer_s = x[DECODE_LAYER];
-    limit_saving(x[DECODE_CACHED], tier);
     law->step_s = x[DECODE_STEP];
     prefill->n_columns = PREFILL_COLUMNS;
     for (int i = 0; i < n_trials; i++)

@@ -34,11 +34,6 @@ struct snug__law_trial {
  * filled from those that had one. false when no trial has a speed of one of the phases. */
 bool snug__law_fit(const struct snug__law_trial *trials, int n_trials, int t, struct snug_law *law);
 
-/* Bytes of a step's weights that are in the last cache when the step begins. Weights are read in a
- * circle, which a cache of least recent use keeps nothing of and a random one last_cache_bytes of:
- * between them, last_cache_bytes^2 / bytes. */
-double snug__law_cached_bytes(const struct snug_law_load *load, int tier, double last_cache_bytes);
-
 /* ---- types ---- */
 
 /* Is this a type that weights or the cache can have? */

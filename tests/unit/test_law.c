@@ -145,8 +145,6 @@ static void more_work_or_less_bandwidth_is_never_faster(void **state)
     for (int i = 0; i < 3000; i++) {
         struct snug_law law = plain_law(), slower;
         struct snug_law_load load = plain_load(), more;
-        law.tiers[0].last_cache_bytes = 1e6 * (double)snug_rng_below(&rng, 64);
-        law.tiers[0].cached_saving_s_per_byte = 0.7e-10 * snug_rng_double(&rng);
         load.weight_bytes[0][GGML_TYPE_Q4_0] = 1 + snug_rng_below(&rng, 1u << 28);
         load.n_ubatch = 1 + (int64_t)snug_rng_below(&rng, 1024);
         const int64_t depth = (int64_t)snug_rng_below(&rng, 5000);
