@@ -35,10 +35,11 @@ def divergence(path, model, args, folder):
     return kld["value"], kld["se"]
 
 
-def plan(model, sensitivity, size, out, folder):
-    """Make the plan's file; no limit but the size."""
+def plan(model, sensitivity, size, out, folder, text=None):
+    """Make the plan's file; no limit but the size. With a text the top few are measured on it."""
     path = os.path.join(folder, "plan.json")
-    snug("plan", model, "--sensitivity", sensitivity, "--disk", str(size), "--memory", "1TiB", "-o", path, "--target-tps", "0.001")
+    measured = ["--text", text] if text else []
+    snug("plan", model, "--sensitivity", sensitivity, "--disk", str(size), "--memory", "1TiB", "-o", path, "--target-tps", "0.001", *measured)
     if os.path.exists(out):
         os.remove(out)
     snug("quantize", model, "--plan", path, "-o", out)
@@ -68,7 +69,7 @@ def study(model, args, folder):
         row["uniform"], row["uniform_se"] = divergence(uniform, model, args, folder)
         for method, path in by.items():
             planned = os.path.join(folder, "planned.gguf")
-            predicted = plan(model, path, size, planned, folder)
+            predicted = plan(model, path, size, planned, folder, args.train if method == args.method and args.measured else None)
             assert os.path.getsize(planned) <= size
             row[method], row[f"{method}_se"] = divergence(planned, model, args, folder)
             row[f"{method}_bytes"] = os.path.getsize(planned)
@@ -85,6 +86,7 @@ def main():
     parser.add_argument("--train", default=os.path.join(DATA, "text", "tinystories_train_head_2M.txt"))
     parser.add_argument("--text", default=os.path.join(DATA, "text", "tinystories_valid_794k.txt"))
     parser.add_argument("--chunks", type=int, default=40)
+    parser.add_argument("--measured", action="store_true", help="snug plan --text: the top few measured on the training text")
     parser.add_argument("--folder")
     args = parser.parse_args()
     folder = args.folder or tempfile.mkdtemp(prefix="snug-plan-quality-")

@@ -217,6 +217,36 @@ snug_status snug_plan_evaluate(const struct snug_plan_request *request, const in
                                const struct snug_plan_shape *shape, struct snug_plan *out,
                                struct snug_error *err) SNUG_CHECKED;
 
+/* ---- the top few, measured ---- */
+
+#define SNUG_PLAN_RERANK_MAX 12
+struct snug_plan_rerank_options {
+    const struct snug_plan_request
+        *request;                     /* what the plan was solved for; its model has weights */
+    const struct snug_space *space;   /* of an engine opened on the model */
+    const struct snug_config *config; /* with the plan's cache types */
+    const struct snug_config *config_reference; /* with those that losses are counted from: f16 */
+    const char *text_path, *imatrix_path;       /* the latter may be NULL */
+    int64_t n_ctx, n_chunks;                    /* tokens of a chunk, and how many at most */
+    uint64_t bytes_max; /* no candidate's file is larger: what the plan was allowed */
+    const char *folder; /* for a temporary file of the plan's size, and a reference */
+    const volatile int *stop;
+    snug_engine_progress_fn progress;
+    void *progress_data;
+};
+struct snug_plan_rerank_row {
+    char name[48]; /* "the plan", "by position", "q4_k_m" */
+    uint64_t file_bytes;
+    struct snug_estimate kld;
+};
+/* Make and measure the plan, what the search gives with bent losses, and the recipes that fit, and
+ * put the best in the plan's place: additive losses can mis-rank what lies close together. out_rows
+ * [SNUG_PLAN_RERANK_MAX]. Cost: some ten quantisations and evaluations of the text. Errors  as
+ * snug_engine_quantize_plan and snug_engine_eval; the plan is untouched then. */
+snug_status snug_plan_rerank(const struct snug_plan_rerank_options *options, struct snug_plan *plan,
+                             struct snug_plan_rerank_row *out_rows, int *out_n,
+                             struct snug_error *err) SNUG_CHECKED;
+
 /* The choice of the AHMP planner's rule as published ("AHMP-like"), to stand beside a plan: types
  * of the whole model and the shape, without placement (set n_gpu_layers before evaluating).
  * types_mid and types_low: what Q4_K_M and Q4_0 make of the model (snug_engine_recipe). Errors

@@ -69,8 +69,10 @@ static snug_status open_sensitivity(struct cli_planning *p, struct snug_error *e
     }
     if (p->model.is_preset || p->model.header)
         return snug_sensitivity_position(&p->model, &p->sensitivity, err);
-    const struct snug_sensitivity_options options = {
-        .model = &p->model, .stop = &cli_stop, .progress = on_phase};
+    const struct snug_sensitivity_options options = {.model = &p->model,
+                                                     .imatrix_path = p->args->imatrix,
+                                                     .stop = &cli_stop,
+                                                     .progress = on_phase};
     return snug_sensitivity_weights(&options, &p->sensitivity, err);
 }
 
@@ -141,6 +143,8 @@ static snug_status open_all(struct cli_planning *p, struct snug_error *err)
         status = snug_model_open(p->args->operand, &p->model, err);
     if (status == SNUG_OK)
         status = open_law(p, err);
+    if (status == SNUG_OK && (!p->args->machine || strcmp(p->args->machine, "this") == 0))
+        cli_plan_correct(p);
     if (status == SNUG_OK)
         status = open_sensitivity(p, err);
     if (status == SNUG_OK)
@@ -179,6 +183,8 @@ static snug_status put_text(struct snug_buffer *out, const struct cli_planning *
     const struct cli_args *args = p->args;
     snug_status status = SNUG_OK;
     cli_plan_put(out, p);
+    if (p->measured.len > 0)
+        snug_buffer_printf(out, "\n%s", snug_buffer_text(&p->measured));
     if (args->compare)
         status = cli_plan_put_compare(out, p, err);
     if (status == SNUG_OK && args->pareto)
@@ -225,9 +231,12 @@ int cmd_plan(const struct cli_args *args)
     snug_status status = open_all(p, &err);
     if (status == SNUG_OK)
         status = snug_plan_solve(&p->request, &p->plan, &err);
+    if (status == SNUG_OK && args->text)
+        status = cli_plan_rerank(p, &p->measured, &err);
     cli_live_end();
     const int code = status == SNUG_OK ? answer(p, &err) : cli_fail(&err);
     snug_plan_clear(&p->plan);
+    snug_buffer_clear(&p->measured);
     snug_plan_oracle_close(p->oracle);
     snug_sensitivity_clear(&p->sensitivity);
     snug_model_clear(&p->model);

@@ -33,7 +33,7 @@ enum {
     PLAN = 262144,
     TASK = BENCH | TUNE | PICK | RUN | COMPARE,
     STORED = BENCH | TUNE | FRONT | HISTORY | EXPORT | PICK | RUN | REPORT | COMPARE | EVAL | LAB |
-             SENSITIVITY,
+             SENSITIVITY | PLAN,
     ALL = 2047 | COMPARE | EVAL | TRACE | LAB | QUANTIZE | IMATRIX | SENSITIVITY | PLAN
 };
 
@@ -147,6 +147,13 @@ static const struct option OPTIONS[] = {
      "token's probability on average, exp(-KLD))"},
     {"sensitivity", 0, TEXT, AT(sensitivity), 0, "FILE", PLAN, 0, 0,
      "losses from snug sensitivity -o FILE (default: made from the weights where they are here)"},
+    {"text", 'f', TEXT, AT(text), 0, "FILE", PLAN, 0, 0,
+     "also make and measure the top few plans over this text, and take the best (needs the "
+     "weights)"},
+    {"chunks", 0, INT, AT(n_chunks), 0, "N", PLAN, 1, 1 << 24,
+     "chunks of the text at most (default 32)"},
+    {"imatrix", 0, TEXT, AT(imatrix), 0, "FILE", PLAN, 0, 0,
+     "importance matrix (snug imatrix): weighs errors, and allows types below 3 bits"},
     {"pareto", 0, FLAG, AT(pareto), 0, NULL, PLAN, 0, 0,
      "the whole menu: plans that nothing beats in both speed and loss"},
     {"compare", 0, FLAG, AT(compare), 0, NULL, PLAN, 0, 0,

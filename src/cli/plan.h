@@ -6,6 +6,8 @@
 #include "cli/cli.h"
 #include "snug/plan.h"
 
+#define CLI_PLAN_VERIFY "plan-verify" /* kind of session in the history */
+
 struct cli_planning {
     const struct cli_args *args;
     struct snug_machine machine;
@@ -15,6 +17,7 @@ struct cli_planning {
     struct snug_plan_oracle *oracle;
     struct snug_plan_request request;
     struct snug_plan plan;
+    struct snug_buffer measured;   /* table of --text */
     char shape_path[4096];         /* a GGUF of the model's header */
     struct snug_model shape_model; /* the model as that file; borrows from `model` */
 };
@@ -28,6 +31,11 @@ snug_status cli_plan_put_compare(struct snug_buffer *out, const struct cli_plann
                                  struct snug_error *err) SNUG_CHECKED;
 snug_status cli_plan_put_shadow(struct snug_buffer *out, const struct cli_planning *p,
                                 struct snug_error *err) SNUG_CHECKED;
+/* Correct the law of this machine by stored trials, where there are any. */
+void cli_plan_correct(struct cli_planning *p);
+/* "--text": measure the top few and take the best; their table. */
+snug_status cli_plan_rerank(struct cli_planning *p, struct snug_buffer *out,
+                            struct snug_error *err) SNUG_CHECKED;
 /* "--verify": the plan's file is made and run here; predicted against measured. */
 snug_status cli_plan_put_verify(struct snug_buffer *out, const struct cli_planning *p,
                                 struct snug_error *err) SNUG_CHECKED;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "cli/plan.h"
 #include "cli/task.h"
 #include "report/table.h"
@@ -19,6 +20,7 @@ struct verifying {
     char path[4096]; /* of the file made */
     struct cli_task task;
     struct snug_table table;
+    struct snug_json_writer residuals; /* for the history: corrects the next prediction */
     int n, n_outside;
 };
 
@@ -98,6 +100,15 @@ static void put_rate(struct verifying *v, const char *name, const struct snug_pr
     snug_table_row_end(&v->table);
     v->n++;
     v->n_outside += !is_inside;
+    const bool is_prefill = strncmp(name, "prefill", 7) == 0;
+    const struct snug_law *law = &v->p->law;
+    const double correction = is_prefill ? law->prefill_correction : law->decode_correction;
+    snug_json_begin_object(&v->residuals, NULL);
+    snug_json_put_bool(&v->residuals, "is_prefill", is_prefill);
+    snug_json_put_number(&v->residuals, "predicted",
+                         predicted->value / (correction > 0.0 ? correction : 1.0));
+    snug_json_put_number(&v->residuals, "measured", measured);
+    snug_json_end(&v->residuals);
 }
 
 /* ---- trials ---- */
@@ -165,6 +176,24 @@ static snug_status run(struct verifying *v, int64_t n_prompt, int64_t depth,
     return status;
 }
 
+/* Kept as a session of its task, so that cli_plan_correct finds it when the file is gone. */
+static snug_status keep(struct verifying *v, struct snug_error *err)
+{
+    int64_t id = 0;
+    snug_json_end(&v->residuals);
+    snug_json_put_string(&v->residuals, "source_hash", v->p->model.hash);
+    snug_json_end(&v->residuals);
+    char *json = snug_json_finish(&v->residuals, false);
+    snug_status status = json ? cli_task_open_store(v->p->args, &v->task, err)
+                              : snug_fail(err, SNUG_NO_MEMORY, "no memory for residuals");
+    if (status == SNUG_OK)
+        status = snug_store_session(v->task.store, v->task.id, CLI_PLAN_VERIFY, "{}", &id, err);
+    if (status == SNUG_OK)
+        status = snug_store_session_finish(v->task.store, id, json, err);
+    free(json);
+    return status;
+}
+
 /* Decode at every depth of the plan; the last is the full context, where memory is at its peak. */
 static snug_status run_depths(struct verifying *v, struct snug_error *err)
 {
@@ -216,7 +245,10 @@ static snug_status verify(struct verifying *v, struct snug_error *err)
     if (status != SNUG_OK)
         return status;
     put_bytes(v, "file", p->plan.file_bytes, v->task.model.bytes_file);
-    return run_depths(v, err);
+    snug_json_begin_object(&v->residuals, NULL);
+    snug_json_begin_array(&v->residuals, "residuals");
+    status = run_depths(v, err);
+    return status == SNUG_OK ? keep(v, err) : status;
 }
 
 snug_status cli_plan_put_verify(struct snug_buffer *out, const struct cli_planning *p,
@@ -240,6 +272,7 @@ snug_status cli_plan_put_verify(struct snug_buffer *out, const struct cli_planni
         snug_table_render(&v->table, SNUG_TABLE_MD, out);
     }
     snug_table_clear(&v->table);
+    snug_json_writer_clear(&v->residuals);
     cli_task_close(&v->task);
     if (v->path[0])
         unlink(v->path);

@@ -29,7 +29,7 @@ struct run {
     struct snug_compare_side *side;
     const struct snug_compare_options *options;
     struct tally tally[2];
-    bool is_stopped, is_swapped;
+    bool is_stopped, is_swapped, is_first_swapped;
 };
 
 static void count(struct tally *tally, uint32_t warnings)
@@ -56,11 +56,12 @@ static bool is_new_each_pair(const struct run *r)
     return !r->options->may_swap && r->side[0].engine != r->side[1].engine;
 }
 
-/* Who runs in which process in this pair: of two pairs one each way, in the order of the seed. */
-static void assign(struct run *r, int i_pair, struct snug_rng *rng)
+/* Who runs in which process: of two whole pairs one each way, in the order of the seed. */
+static void assign(struct run *r, int i_pair, int n_whole, struct snug_rng *rng)
 {
-    if (r->options->may_swap)
-        r->is_swapped = i_pair % 2 == 0 ? snug_rng_below(rng, 2) == 1 : !r->is_swapped;
+    if (r->options->may_swap && n_whole % 2 == 0)
+        r->is_first_swapped = snug_rng_below(rng, 2) == 1;
+    r->is_swapped = r->options->may_swap && r->is_first_swapped == (n_whole % 2 == 0);
     for (int s = 0; s < 2 && i_pair > 0 && is_new_each_pair(r); s++)
         snug_engine_restart(r->side[s].engine);
 }
@@ -109,17 +110,32 @@ static bool is_whole(const double a[SNUG_COMPARE_N_METRICS], const double b[SNUG
     return has_any;
 }
 
+/* The ratio over pairs. Of two pairs in which the sides changed workers the geometric mean is taken
+ * first: what a worker is faster by cancels in it, exactly, and the doubled pairs are alike again.
+ */
+static struct snug_interval ratio_of(const struct run *r, int metric, int n)
+{
+    const double *a = r->side[0].speed[metric], *b = r->side[1].speed[metric];
+    double doubled[2][SNUG_COMPARE_PAIRS_MAX / 2];
+    if (!r->options->may_swap || n / 2 < SNUG_COMPARE_PAIRS_MIN)
+        return snug_stats_ratio_pairs(a, b, (size_t)n, LEVEL, N_RESAMPLES, r->options->seed);
+    for (int i = 0; i < n / 2; i++) {
+        doubled[0][i] = sqrt(a[2 * i] * a[2 * i + 1]);
+        doubled[1][i] = sqrt(b[2 * i] * b[2 * i + 1]);
+    }
+    return snug_stats_ratio_pairs(doubled[0], doubled[1], (size_t)n / 2, LEVEL, N_RESAMPLES,
+                                  r->options->seed);
+}
+
 /* Looked at now and then: an interval costs some milliseconds. */
 static bool is_narrow(const struct run *r, int n)
 {
     const struct snug_compare_options *o = r->options;
     bool is_enough = o->width_frac > 0.0 && n >= o->n_pairs_min && n % PAIRS_BETWEEN_LOOKS == 0;
     for (int k = 0; is_enough && k < SNUG_COMPARE_N_METRICS; k++) {
-        const double *a = r->side[0].speed[k], *b = r->side[1].speed[k];
-        if (a[0] <= 0.0)
+        if (r->side[0].speed[k][0] <= 0.0)
             continue;
-        const struct snug_interval ratio =
-            snug_stats_ratio_pairs(a, b, (size_t)n, LEVEL, N_RESAMPLES, o->seed);
+        const struct snug_interval ratio = ratio_of(r, k, n);
         is_enough = (ratio.hi - ratio.lo) / 2.0 < o->width_frac;
     }
     return is_enough;
@@ -135,7 +151,7 @@ static snug_status visit_pairs(struct run *r, int *out_n, struct snug_error *err
     for (int i = 0; i < n_most && !r->is_stopped && !(o->stop && *o->stop); i++) {
         double speed[2][SNUG_COMPARE_N_METRICS] = {{0}};
         const int first = (int)snug_rng_below(&rng, 2);
-        assign(r, i, &rng);
+        assign(r, i, *out_n, &rng);
         snug_status status = visit(r, first, i, speed[first], err);
         if (status == SNUG_OK)
             status = visit(r, 1 - first, i, speed[1 - first], err);
@@ -184,8 +200,7 @@ snug_status snug_compare_run(struct snug_compare_side side[2],
         result.has_metric[k] = n > 0 && a[0] > 0.0;
         if (!result.has_metric[k])
             continue;
-        result.ratio[k] =
-            snug_stats_ratio_pairs(a, b, (size_t)n, LEVEL, N_RESAMPLES, options->seed);
+        result.ratio[k] = ratio_of(&r, k, n);
         result.noise_frac[k] = ratio_noise(a, b, n);
     }
     for (int s = 0; s < 2; s++) {
