@@ -115,7 +115,9 @@ struct snug_law_request {
         *machine; /* "this", a preset, "custom", or the file of a saved `snug probe --json` */
     uint64_t memory_bytes, vram_bytes, disk_bytes; /* limits; of custom: what is there */
     double gpu_bps, ram_bps, disk_bps;             /* of custom */
-    int n_threads; /* of the host; 0: all usable. Between those measured it is interpolated */
+    int n_threads;   /* of the host; 0: all usable. Between those measured it is interpolated */
+    const char *rpc; /* of "this": an ggml RPC server "HOST:PORT" as its device; vram_bytes
+                        says how much of its memory may be used; NULL: none */
     const char *cache_folder; /* where calibrations are kept; NULL: the user's */
     bool is_fresh;            /* calibrate again */
     const volatile int *stop;

@@ -158,6 +158,8 @@ struct snug_plan {
 };
 
 void snug_plan_clear(struct snug_plan *plan);
+/* Decode speed at half the context of a sequence, as predicted: what grades and targets go by. */
+double snug_plan_mid_tps(const struct snug_plan *plan);
 
 /* ---- solving ---- */
 

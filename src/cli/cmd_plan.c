@@ -34,6 +34,7 @@ static snug_status open_law(struct cli_planning *p, struct snug_error *err)
                                              .gpu_bps = args->gpu_gbps * BYTES_PER_GB,
                                              .ram_bps = args->ram_gbps * BYTES_PER_GB,
                                              .disk_bps = args->disk_gbps * BYTES_PER_GB,
+                                             .rpc = args->rpc,
                                              .cache_folder = folder,
                                              .is_fresh = args->refresh,
                                              .stop = &cli_stop,

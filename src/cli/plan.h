@@ -41,6 +41,5 @@ snug_status cli_plan_put_verify(struct snug_buffer *out, const struct cli_planni
                                 struct snug_error *err) SNUG_CHECKED;
 /* "5.12 bits", "23.4 (20.1 to 26.0)": figures of a plan. */
 double cli_plan_bits(const struct snug_plan *plan);
-double cli_plan_mid_tps(const struct snug_plan *plan);
 
 #endif

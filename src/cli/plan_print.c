@@ -12,15 +12,6 @@ double cli_plan_bits(const struct snug_plan *plan)
     return plan->n_params ? 8.0 * (double)plan->file_bytes / (double)plan->n_params : 0.0;
 }
 
-double cli_plan_mid_tps(const struct snug_plan *plan)
-{
-    const int64_t half = plan->n_ctx / (plan->n_parallel > 0 ? plan->n_parallel : 1) / 2;
-    double tps = plan->n_depths > 0 ? plan->decode_tps[0].value : 0.0;
-    for (int i = 0; i < plan->n_depths; i++)
-        tps = plan->depths[i] <= half ? plan->decode_tps[i].value : tps;
-    return tps;
-}
-
 /* "attn_q" of "blk.12.attn_q.weight" with 12 in *out_layer; other names whole, layer -1. */
 static const char *role_of(const char *name, long *out_layer, size_t *out_n)
 {

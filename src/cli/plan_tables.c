@@ -37,7 +37,7 @@ static void put_row(struct snug_table *table, const char *name, const struct snu
     snug_table_cell_number(table, (double)plan->n_gpu_layers, 0);
     snug_table_cell_number(table, (double)(plan->n_ctx / plan->n_parallel), 0);
     snug_table_cell_text(table, snug_bytes_text(plan->total_bytes, text));
-    snug_table_cell_number(table, cli_plan_mid_tps(plan), 1);
+    snug_table_cell_number(table, snug_plan_mid_tps(plan), 1);
     snug_table_cell_number(table, plan->prefill_tps.value, 1);
     if (isfinite(plan->loss.value))
         snug_table_cell_number(table, plan->loss.value, 4);
@@ -97,7 +97,7 @@ static snug_status best_placement(const struct cli_planning *p, const int *types
         const bool is_worse_grade = best.n_tensors > 0 && plan.grade == SNUG_PLAN_INFEASIBLE;
         if (best.n_tensors == 0 ||
             (!is_worse_grade && (best.grade == SNUG_PLAN_INFEASIBLE ||
-                                 cli_plan_mid_tps(&plan) > cli_plan_mid_tps(&best)))) {
+                                 snug_plan_mid_tps(&plan) > snug_plan_mid_tps(&best)))) {
             snug_plan_clear(&best);
             best = plan;
         } else {

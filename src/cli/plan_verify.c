@@ -194,6 +194,19 @@ static snug_status keep(struct verifying *v, struct snug_error *err)
     return status;
 }
 
+static void put_sums(struct verifying *v, const struct snug_bytes *measured)
+{
+    struct snug_plan_tier sum = {.weights = 0};
+    for (int i = 0; i < v->p->plan.n_tiers; i++) {
+        sum.weights += v->p->plan.tiers[i].weights;
+        sum.cache += v->p->plan.tiers[i].cache;
+        sum.compute += v->p->plan.tiers[i].compute;
+    }
+    put_bytes(v, "weights", sum.weights, measured->weights);
+    put_bytes(v, "cache", sum.cache, measured->cache);
+    put_bytes(v, "compute", sum.compute, measured->compute);
+}
+
 /* Decode at every depth of the plan; the last is the full context, where memory is at its peak. */
 static snug_status run_depths(struct verifying *v, struct snug_error *err)
 {
@@ -211,9 +224,7 @@ static snug_status run_depths(struct verifying *v, struct snug_error *err)
         if (status != SNUG_OK)
             break;
         if (is_first) {
-            put_bytes(v, "weights", plan->tiers[0].weights, m.bytes.weights);
-            put_bytes(v, "cache", plan->tiers[0].cache, m.bytes.cache);
-            put_bytes(v, "compute", plan->tiers[0].compute, m.bytes.compute);
+            put_sums(v, &m.bytes);
             put_rate(v, "prefill tokens/s", &plan->prefill_tps, m.prefill_tps);
         }
         snprintf(name, sizeof name, "decode behind %lld", (long long)depth);
@@ -230,7 +241,7 @@ static snug_status verify(struct verifying *v, struct snug_error *err)
 {
     const struct cli_planning *p = v->p;
     snug_status status = SNUG_OK;
-    if (p->law.tiers[0].kind != SNUG_TIER_HOST)
+    if (p->args->machine && strcmp(p->args->machine, "this") != 0)
         return snug_fail(err, SNUG_UNSUPPORTED,
                          "--verify runs the plan here: leave --machine %s away", p->args->machine);
     if (p->model.header && !p->model.is_preset)

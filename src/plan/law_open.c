@@ -5,6 +5,7 @@
 #include <sys/statvfs.h>
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "plan/law_fit.h"
 #include "snug/engine.h"
 
@@ -42,7 +43,8 @@ static uint64_t free_of_folder(const char *folder)
 }
 
 /* What is free now, in this machine's tiers. */
-static void fill_bytes(const struct snug_machine *machine, const char *folder, struct snug_law *law)
+static void fill_bytes(const struct snug_law_request *request, const struct snug_machine *machine,
+                       const char *folder, struct snug_law *law)
 {
     for (int t = 0; t < law->n_tiers; t++) {
         struct snug_law_tier *tier = &law->tiers[t];
@@ -54,8 +56,26 @@ static void fill_bytes(const struct snug_machine *machine, const char *folder, s
             tier->bytes = free_of_folder(folder);
         for (int i = 0; i < machine->n_devices && tier->kind == SNUG_TIER_DEVICE; i++)
             if (strcmp(machine->devices[i].name, tier->name) == 0)
-                tier->bytes = snug__law_usable_bytes(machine->devices[i].bytes_free);
+                tier->bytes = request->rpc ? machine->devices[i].bytes_free
+                                           : snug__law_usable_bytes(machine->devices[i].bytes_free);
     }
+}
+
+/* The device of an RPC server in place of any other; a machine with it is another machine. */
+static snug_status add_remote(const struct snug_law_request *request, struct snug_machine *machine,
+                              struct snug_error *err)
+{
+    char text[512];
+    if (request->vram_bytes == 0)
+        return snug_fail(err, SNUG_BAD_INPUT,
+                         "--rpc needs --vram: how much of that server's memory may be used");
+    machine->n_devices = 1;
+    machine->devices[0] = (struct snug_device){
+        .kind = "gpu", .bytes_free = request->vram_bytes, .bytes_total = request->vram_bytes};
+    snprintf(machine->devices[0].name, sizeof machine->devices[0].name, "RPC %s", request->rpc);
+    snprintf(text, sizeof text, "%s %s", machine->fingerprint, request->rpc);
+    snug_sha256_hex(text, strlen(text), machine->fingerprint);
+    return SNUG_OK;
 }
 
 static snug_status open_this(const struct snug_law_request *request, struct snug_law *out,
@@ -77,6 +97,10 @@ static snug_status open_this(const struct snug_law_request *request, struct snug
         status = snug_engine_probe(machine, NULL, request->stop, err);
     if (status != SNUG_OK)
         goto done;
+    if (request->rpc)
+        status = add_remote(request, machine, err);
+    if (status != SNUG_OK)
+        goto done;
     snug_engine_build_here(build, sizeof build);
     status = request->is_fresh
                  ? SNUG_NOT_FOUND
@@ -89,7 +113,7 @@ static snug_status open_this(const struct snug_law_request *request, struct snug
     if (status != SNUG_OK)
         goto done;
     snug__calibration_at(c, request->n_threads, out);
-    fill_bytes(machine, folder, out);
+    fill_bytes(request, machine, folder, out);
     limit_tiers(out, request);
 done:
     free(machine);

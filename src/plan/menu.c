@@ -77,16 +77,11 @@ snug_status snug_plan_evaluate(const struct snug_plan_request *request, const in
 
 /* ---- the menu ---- */
 
-static double mid(const struct snug_plan *plan)
-{
-    return plan->decode_tps[plan->n_depths / 2].value;
-}
-
 static int compare_plans(const void *a, const void *b)
 {
     const struct snug_plan *x = a, *y = b;
-    if (mid(x) < mid(y) || mid(x) > mid(y))
-        return mid(x) > mid(y) ? -1 : 1;
+    if (snug_plan_mid_tps(x) < snug_plan_mid_tps(y) || snug_plan_mid_tps(x) > snug_plan_mid_tps(y))
+        return snug_plan_mid_tps(x) > snug_plan_mid_tps(y) ? -1 : 1;
     return (x->loss.value > y->loss.value) - (x->loss.value < y->loss.value);
 }
 
@@ -129,7 +124,8 @@ snug_status snug_plan_menu(const struct snug_plan_request *request, int n_max,
     }
     if (status == SNUG_OK && found && found_fastest)
         plans[n++] = fastest;
-    const double low = n == 2 ? mid(&plans[0]) : 1.0, high = n == 2 ? mid(&plans[1]) : 1.0;
+    const double low = n == 2 ? snug_plan_mid_tps(&plans[0]) : 1.0,
+                 high = n == 2 ? snug_plan_mid_tps(&plans[1]) : 1.0;
     const int n_between = n == 2 && high > low ? n_max - 2 : 0;
     for (int i = 0; i < n_between && status == SNUG_OK; i++) {
         const double share = (double)(i + 1) / (double)(n_between + 1);

@@ -33,3 +33,12 @@ void snug_plan_note(struct snug_plan *plan, const char *format, ...)
     va_end(args);
     plan->n_notes++;
 }
+
+double snug_plan_mid_tps(const struct snug_plan *plan)
+{
+    const int64_t half = plan->n_ctx / (plan->n_parallel > 0 ? plan->n_parallel : 1) / 2;
+    double tps = plan->n_depths > 0 ? plan->decode_tps[0].value : 0.0;
+    for (int i = 0; i < plan->n_depths; i++)
+        tps = plan->depths[i] <= half ? plan->decode_tps[i].value : tps;
+    return tps;
+}

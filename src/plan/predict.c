@@ -146,13 +146,10 @@ static void fill_loss(const struct snug__problem *p, const struct snug__candidat
                                  loss * s->hi_frac + c->cache_loss * 2.0};
 }
 
-static void grade(const struct snug__problem *p, uint64_t missing, struct snug_plan *plan)
+static void grade(uint64_t missing, struct snug_plan *plan)
 {
     char text[SNUG_UNIT_TEXT_MAX], limit[SNUG_UNIT_TEXT_MAX];
-    const int64_t half = p->n_ctx / 2;
-    double tps = plan->decode_tps[0].value;
-    for (int i = 0; i < plan->n_depths; i++)
-        tps = plan->depths[i] <= half ? plan->decode_tps[i].value : tps;
+    const double tps = snug_plan_mid_tps(plan);
     if (missing > 0) {
         plan->grade = SNUG_PLAN_INFEASIBLE;
         snprintf(plan->reason, sizeof plan->reason, "%s more memory is needed",
@@ -229,7 +226,7 @@ snug_status snug__plan_fill(const struct snug__problem *p, const struct snug__ca
     spill(p, &load, over, plan.tiers[p->host].weights + over);
     fill_speeds(p, &load, &plan);
     fill_loss(p, c, &plan);
-    grade(p, missing, &plan);
+    grade(missing, &plan);
     *out = plan;
     return SNUG_OK;
 }

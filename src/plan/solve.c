@@ -25,19 +25,10 @@ struct allowance {
     double decode_s, prompt_s; /* HUGE_VAL: no target */
 };
 
-static double mid_tps(const struct snug__problem *p, const struct snug_plan *plan)
-{
-    double tps = plan->decode_tps[0].value;
-    for (int i = 0; i < plan->n_depths; i++)
-        tps = plan->depths[i] <= p->n_ctx / 2 ? plan->decode_tps[i].value : tps;
-    return tps;
-}
-
 /* A hair of tolerance: bisection ends at the target from above. */
-static bool is_met(const struct snug__targets *g, const struct snug__problem *p,
-                   const struct snug_plan *plan)
+static bool is_met(const struct snug__targets *g, const struct snug_plan *plan)
 {
-    return (g->tps <= 0.0 || mid_tps(p, plan) >= g->tps * (1.0 - 1e-9)) &&
+    return (g->tps <= 0.0 || snug_plan_mid_tps(plan) >= g->tps * (1.0 - 1e-9)) &&
            (g->ttft_s <= 0.0 || plan->ttft_s.value <= g->ttft_s * (1.0 + 1e-9));
 }
 
@@ -145,7 +136,7 @@ static snug_status take_speed(struct attempt *a, double loss_free, struct snug_p
     status = snug__plan_fill(a->p, a->c, a->best_types, &faster, err);
     if (status != SNUG_OK)
         return status;
-    if (mid_tps(a->p, &faster) > mid_tps(a->p, plan) && is_met(a->targets, a->p, &faster)) {
+    if (snug_plan_mid_tps(&faster) > snug_plan_mid_tps(plan) && is_met(a->targets, &faster)) {
         faster.gap_frac = plan->gap_frac;
         snug_plan_clear(plan);
         *plan = faster;
@@ -185,7 +176,7 @@ static snug_status solve_candidate(struct attempt *a, struct snug_plan *out, boo
     status = solve_free(a, out, err);
     if (status != SNUG_OK)
         return status;
-    *out_is_met = out->grade != SNUG_PLAN_INFEASIBLE && is_met(a->targets, a->p, out);
+    *out_is_met = out->grade != SNUG_PLAN_INFEASIBLE && is_met(a->targets, out);
     if (out->grade != SNUG_PLAN_INFEASIBLE && !*out_is_met) {
         a->best_loss = HUGE_VAL;
         status = bisect(a, err);
@@ -194,7 +185,7 @@ static snug_status solve_candidate(struct attempt *a, struct snug_plan *out, boo
             status = snug__plan_fill(a->p, a->c, a->best_types, out, err);
             if (status != SNUG_OK)
                 return status;
-            *out_is_met = is_met(a->targets, a->p, out);
+            *out_is_met = is_met(a->targets, out);
         }
     }
     const double gap = out->loss.value - (a->bound + a->c->cache_loss);
@@ -263,7 +254,7 @@ static snug_status most_speed(const struct snug__problem *p, struct ranked *r, i
     const snug_status status = snug__plan_fill(p, &roomy, types, &plan, err);
     if (status != SNUG_OK)
         return status;
-    r->tps_max = mid_tps(p, &plan);
+    r->tps_max = snug_plan_mid_tps(&plan);
     r->fixed_decode_s = 1.0 / r->tps_max - snug__types_decode_s(p, c, types);
     r->fixed_prompt_s = plan.ttft_s.value - snug__types_prompt_s(p, c, types);
     snug_plan_clear(&plan);
@@ -358,12 +349,11 @@ void snug__search_close(struct snug__search *s)
 
 /* Better: less loss, both above what counts as none; then more speed, if it is worth another cache
  * type or placement than the milder one that came first. */
-static bool is_better(const struct snug__problem *p, const struct snug_plan *a,
-                      const struct snug_plan *b)
+static bool is_better(const struct snug_plan *a, const struct snug_plan *b)
 {
     const double x = fmax(a->loss.value, SNUG_PLAN_LOSS_NONE);
     const double y = fmax(b->loss.value, SNUG_PLAN_LOSS_NONE);
-    return x < y || (x <= y && mid_tps(p, a) > WORTH * mid_tps(p, b));
+    return x < y || (x <= y && snug_plan_mid_tps(a) > WORTH * snug_plan_mid_tps(b));
 }
 
 snug_status snug__search_run(struct snug__search *s, const struct snug__targets *targets,
@@ -379,7 +369,7 @@ snug_status snug__search_run(struct snug__search *s, const struct snug__targets 
             continue;
         if (*out_is_found && r->floor > known)
             break; /* sorted: nor can any later one be better */
-        if (*out_is_found && r->floor >= known && r->tps_max <= WORTH * mid_tps(&s->p, &best))
+        if (*out_is_found && r->floor >= known && r->tps_max <= WORTH * snug_plan_mid_tps(&best))
             continue;
         if (targets->tps > 0.0 && r->tps_max < targets->tps)
             continue;
@@ -403,7 +393,7 @@ snug_status snug__search_run(struct snug__search *s, const struct snug__targets 
         if (status != SNUG_OK)
             break;
         met = met && (targets->loss_max <= 0.0 || plan.loss.value <= targets->loss_max);
-        if (met && (!*out_is_found || is_better(&s->p, &plan, &best))) {
+        if (met && (!*out_is_found || is_better(&plan, &best))) {
             snug_plan_clear(&best);
             best = plan;
             *out_is_found = true;
@@ -438,7 +428,7 @@ snug_status snug__search_fastest(struct snug__search *s, double loss_max, struct
             break;
         const bool is_fit =
             plan.grade != SNUG_PLAN_INFEASIBLE && (loss_max <= 0.0 || plan.loss.value <= loss_max);
-        if (is_fit && (!*out_is_found || mid_tps(&s->p, &plan) > mid_tps(&s->p, out))) {
+        if (is_fit && (!*out_is_found || snug_plan_mid_tps(&plan) > snug_plan_mid_tps(out))) {
             if (*out_is_found)
                 snug_plan_clear(out);
             *out = plan;
@@ -506,10 +496,10 @@ static snug_status miss(struct snug__search *s, const struct snug__targets *g,
         snprintf(out->reason, sizeof out->reason,
                  "no plan that fits loses less than %.3g nats per token; %.3g was the most allowed",
                  out->loss.value, g->loss_max);
-    else if (g->tps > 0.0 && mid_tps(&s->p, out) < g->tps)
+    else if (g->tps > 0.0 && snug_plan_mid_tps(out) < g->tps)
         snprintf(out->reason, sizeof out->reason,
                  "no plan reaches %s tokens per second; the fastest makes about %s",
-                 snug_rate_text(g->tps, asked), snug_rate_text(mid_tps(&s->p, out), got));
+                 snug_rate_text(g->tps, asked), snug_rate_text(snug_plan_mid_tps(out), got));
     else
         snprintf(out->reason, sizeof out->reason,
                  "no plan answers %lld tokens within %s; the fastest takes about %s",
