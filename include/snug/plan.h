@@ -251,10 +251,11 @@ snug_status snug_plan_rerank(const struct snug_plan_rerank_options *options, str
 
 /* The choice of the AHMP planner's rule as published ("AHMP-like"), to stand beside a plan: types
  * of the whole model and the shape, without placement (set n_gpu_layers before evaluating).
+ * budget_frac: of the memory it may fill; a target of speed makes it fill less, step by step.
  * types_mid and types_low: what Q4_K_M and Q4_0 make of the model (snug_engine_recipe). Errors
  * SNUG_INFEASIBLE: the rule finds nothing that fits. */
 snug_status snug_plan_rule_ahmp(const struct snug_plan_request *request, const int *types_mid,
-                                const int *types_low, int *out_types,
+                                const int *types_low, double budget_frac, int *out_types,
                                 struct snug_plan_shape *out_shape,
                                 struct snug_error *err) SNUG_CHECKED;
 

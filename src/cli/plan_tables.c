@@ -128,6 +128,29 @@ static snug_status put_types(struct snug_table *table, const struct cli_planning
     return SNUG_OK;
 }
 
+/* The rule fills the memory; for a target it takes the most that meets it. */
+static snug_status put_rule(struct snug_table *table, const struct cli_planning *p,
+                            const int *types_mid, const int *types_low, int *types,
+                            struct snug_error *err)
+{
+    struct snug_plan plan = {.n_tensors = 0};
+    bool is_met = false;
+    snug_status status = SNUG_OK;
+    for (int percent = 100; percent >= 20 && status == SNUG_OK && !is_met; percent -= 4) {
+        struct snug_plan_shape shape;
+        snug_plan_clear(&plan);
+        status = snug_plan_rule_ahmp(&p->request, types_mid, types_low, percent / 100.0, types,
+                                     &shape, err);
+        if (status == SNUG_OK)
+            status = best_placement(p, types, &shape, &plan, err);
+        is_met = status == SNUG_OK && snug_plan_mid_tps(&plan) >= p->request.target_tps;
+    }
+    if (status == SNUG_OK)
+        put_row(table, is_met ? "AHMP-like" : "AHMP-like (target not met)", &plan);
+    snug_plan_clear(&plan);
+    return status == SNUG_INFEASIBLE ? SNUG_OK : status; /* it finds nothing that fits */
+}
+
 /* What llama.cpp does by itself with the file as it is. Only this machine can be asked. */
 static snug_status put_fit(struct snug_table *table, const struct cli_planning *p,
                            const struct snug_plan_shape *shape, struct snug_error *err)
@@ -157,7 +180,6 @@ snug_status cli_plan_put_compare(struct snug_buffer *out, const struct cli_plann
                                           .flash_attn = true};
     const size_t n = (size_t)p->model.n_tensors;
     struct snug_table table = {.n_columns = 0};
-    struct snug_plan_shape ahmp;
     int *types = malloc((N_RECIPES + 1) * n * sizeof *types);
     snug_status status = types ? SNUG_OK : snug_fail(err, SNUG_NO_MEMORY, "no memory for recipes");
     open_table(&table);
@@ -166,14 +188,8 @@ snug_status cli_plan_put_compare(struct snug_buffer *out, const struct cli_plann
         status = snug_engine_recipes(&p->shape_model, recipes, N_RECIPES, false, types, NULL, err);
     for (size_t i = 0; i < N_RECIPES && status == SNUG_OK; i++)
         status = put_types(&table, p, recipes[i], types + i * n, &shape, err);
-    if (status == SNUG_OK) {
-        int *by_rule = types + N_RECIPES * n;
-        status =
-            snug_plan_rule_ahmp(&p->request, types + MID * n, types + LOW * n, by_rule, &ahmp, err);
-        if (status == SNUG_OK)
-            status = put_types(&table, p, "AHMP-like", by_rule, &ahmp, err);
-        status = status == SNUG_INFEASIBLE ? SNUG_OK : status;
-    }
+    if (status == SNUG_OK)
+        status = put_rule(&table, p, types + MID * n, types + LOW * n, types + N_RECIPES * n, err);
     if (status == SNUG_OK && strcmp(p->args->machine ? p->args->machine : "this", "this") == 0)
         status = put_fit(&table, p, &shape, err);
     free(types);

@@ -95,7 +95,7 @@ static snug_status budget_of(const struct snug__problem *p, struct snug__candida
 }
 
 snug_status snug_plan_rule_ahmp(const struct snug_plan_request *request, const int *types_mid,
-                                const int *types_low, int *out_types,
+                                const int *types_low, double budget_frac, int *out_types,
                                 struct snug_plan_shape *out_shape, struct snug_error *err)
 {
     static const int caches[] = {GGML_TYPE_F16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_0};
@@ -124,6 +124,7 @@ snug_status snug_plan_rule_ahmp(const struct snug_plan_request *request, const i
             status = SNUG_OK;
             continue;
         }
+        budget = (uint64_t)(budget_frac * (double)budget);
         is_found = status == SNUG_OK && choose(&rule, budget, err, &status);
         if (is_found)
             *out_shape = c.shape;
