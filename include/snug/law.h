@@ -70,7 +70,8 @@ struct snug_law_load {
     int64_t n_swa;               /* sliding window, 0 for none */
     double swa_frac;             /* share of the layers that have it */
     int64_t n_ubatch;
-    int n_hops; /* changes of tier along the layers */
+    int64_t n_parallel; /* sequences that decode together; 0 counts as 1 */
+    int n_hops;         /* changes of tier along the layers */
 };
 
 /* The load of a model that lies on one tier whole. types: one ggml_type per tensor in the model's
@@ -86,7 +87,8 @@ struct snug_prediction {
     double value, lo, hi; /* a 90 % interval */
 };
 
-/* Tokens per second of one sequence with `depth` tokens in the cache. Cost: some microseconds. */
+/* Tokens per second of each sequence with `depth` tokens in its cache. Several share the reading of
+ * weights until their arithmetic takes longer than that. Cost: some microseconds. */
 struct snug_prediction snug_law_decode_tps(const struct snug_law *law,
                                            const struct snug_law_load *load, int64_t depth);
 /* Tokens per second over a prompt of n_prompt tokens behind `depth`. */

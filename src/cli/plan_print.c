@@ -154,7 +154,8 @@ static void put_speed(struct snug_buffer *out, const struct snug_plan *plan)
 {
     char name[64], a[SNUG_UNIT_TEXT_MAX], b[SNUG_UNIT_TEXT_MAX], c[SNUG_UNIT_TEXT_MAX];
     for (int i = 0; i < plan->n_depths; i++) {
-        snprintf(name, sizeof name, "tokens/s behind %lld", (long long)plan->depths[i]);
+        snprintf(name, sizeof name, "tokens/s%s behind %lld",
+                 plan->n_parallel > 1 ? " of each sequence" : "", (long long)plan->depths[i]);
         put_range(out, i == 0 ? "decode" : "", &plan->decode_tps[i], name);
     }
     put_range(out, "prefill", &plan->prefill_tps, "tokens/s");

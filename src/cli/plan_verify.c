@@ -228,7 +228,7 @@ static snug_status run_depths(struct verifying *v, struct snug_error *err)
             put_rate(v, "prefill tokens/s", &plan->prefill_tps, m.prefill_tps);
         }
         snprintf(name, sizeof name, "decode behind %lld", (long long)depth);
-        put_rate(v, name, &plan->decode_tps[i], m.decode_tps);
+        put_rate(v, name, &plan->decode_tps[i], m.decode_tps / (double)plan->n_parallel);
         peak = m.bytes.rss_peak > peak ? m.bytes.rss_peak : peak;
         snug_measurement_clear(&m);
     }

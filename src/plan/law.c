@@ -129,16 +129,21 @@ static double hops_s(const struct snug_law *law, const struct snug_law_load *loa
     return load->n_hops * hop_s;
 }
 
+/* One step of all sequences: weights are read once, or computed with for each of them. */
 static double decode_step_s(const struct snug_law *law, const struct snug_law_load *load,
                             double depth)
 {
     double s = law->step_s + hops_s(law, load);
-    const double cells = cells_at(load, depth);
+    const double n_seq = load->n_parallel > 1 ? (double)load->n_parallel : 1.0;
+    const double cells = cells_at(load, depth) * n_seq;
     for (int t = 0; t < law->n_tiers; t++) {
         const struct snug_law_tier *tier = &law->tiers[t];
         for (int y = 0; y < SNUG_MODEL_TYPES_MAX; y++)
-            s += (double)load->weight_bytes[t][y] * tier->decode_s_per_byte[y];
-        s += (double)load->n_layer[t] * tier->layer_s;
+            s += fmax((double)load->weight_bytes[t][y] * tier->decode_s_per_byte[y],
+                      n_seq > 1.0 ? 2.0 * n_seq * (double)load->weight_elements[t][y] *
+                                        tier->prefill_s_per_flop[y]
+                                  : 0.0);
+        s += (double)load->n_layer[t] * (tier->layer_s + (n_seq - 1.0) * tier->layer_token_s);
         s +=
             cells * (double)load->cache_bytes_per_token[t] * of_cache(tier->cache_s_per_byte, load);
         s += cells * attention_flops(load, t) * of_cache(tier->attention_step_s_per_flop, load);

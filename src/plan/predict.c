@@ -38,6 +38,7 @@ static void fill_load(const struct snug__problem *p, const struct snug__candidat
                        load);
     for (int t = 0; t < p->n_tensors; t++)
         snug_law_load_add(load, m, t, plan->types[t], tier_of(p, c, t));
+    load->n_parallel = p->n_parallel;
     const uint64_t cache = snug_model_cache_bytes(m, 1, c->shape.type_k, c->shape.type_v);
     for (int i = 0; i < plan->n_tiers; i++) {
         load->n_layer[i] = plan->tiers[i].n_layer;
