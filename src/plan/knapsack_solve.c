@@ -271,7 +271,8 @@ snug_status snug__knapsack_solve(const struct snug__knapsack *k, uint64_t budget
     s.price = snug__knapsack_relax(k, budget, at, &bytes);
     s.slack = (int64_t)(budget - bytes);
     const double bound = snug__knapsack_cost(k, at) - s.price * (double)s.slack;
-    memcpy(out_choice, at, (size_t)k->n_items * sizeof *at);
+    for (int i = 0; i < k->n_items; i++)
+        out_choice[i] = at[i];
     snug__knapsack_fill(k, budget, out_choice, &bytes);
     s.gap = snug__knapsack_cost(k, out_choice) - bound;
     snug_status status = SNUG_OK;
