@@ -24,8 +24,8 @@ SHAPES = [{"-c": c, "-ub": ub, "-ctk": k, "-ctv": k, "--parallel": par, "mmap": 
 
 
 def one(model, shape, store):
-    """The stated bytes and the measured peak of one trial: the prompt fills the context."""
-    argv = [common.SNUG, "bench", model, "-p", str(shape["-c"] - 8), "-n", "8", "-r", "1", "--store", store, "--format", "jsonl",
+    """The stated bytes and the measured peak of one trial: the depth fills the context."""
+    argv = [common.SNUG, "bench", model, "-p", "0", "-n", "4", "-d", str(shape["-c"] - 8), "-r", "1", "--store", store, "--format", "jsonl",
             "-c", str(shape["-c"]), "-ub", str(shape["-ub"]), "-ctk", shape["-ctk"], "-ctv", shape["-ctv"],
             "--parallel", str(shape["--parallel"]), "-lm", "mmap" if shape["mmap"] else "none"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
