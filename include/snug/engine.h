@@ -83,15 +83,6 @@ const struct snug_space *snug_engine_rows(void);
  * that need no importance matrix, and all of them. */
 const char *const *snug_engine_weight_types(void);
 const char *const *snug_engine_recipe_names(void);
-/* Write model_path anew with its weights in one of these types, in a worker process: to a temporary
- * name in out_path's folder, renamed when whole. Weights that are quantised already are refused,
- * since that would add up the losses of both. Cost: about 1 s per GB of f16 and core.
- * Errors  SNUG_BAD_INPUT: libllama refuses (its words are quoted); SNUG_TIMEOUT; SNUG_CRASHED;
- *         SNUG_INTERRUPTED when *stop (may be NULL) was set. Nothing is left behind then. */
-snug_status snug_engine_quantize(const char *model_path, const char *type, const char *out_path,
-                                 double deadline_s, const volatile int *stop,
-                                 struct snug_error *err) SNUG_CHECKED;
-
 /* Bytes of the file that a quantised copy of the model takes with these types (ggml_type, one per
  * tensor in the model's order; NULL: its own), header included, exactly. 0 when a type does not fit
  * its tensor's rows, or the model has no GGUF header. */

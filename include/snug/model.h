@@ -70,22 +70,29 @@ struct snug_model {
 };
 
 /* Read a model, its header only. What may be named:
- *   a GGUF file, also a split one: any part
- *   a preset: "llama3-8b", "llama3-8b:q4_0", with or without "preset:" before it; the type is f16
- * if none is given. A file of a preset's name is meant by "./NAME" a Hugging Face folder:
- * config.json and *.safetensors (of which only the headers are read), as the GGUF that llama.cpp's
- * converter makes of it at the same types, without a vocabulary "http://..." or "https://..." of a
- * GGUF, or "hf:USER/REPO[:QUANT]" of one on $HF_ENDPOINT (https://huggingface.co; QUANT as in the
- * file's name, Q4_K_M or the first one if none is given): only the header is fetched, by range
- * requests, and kept below $XDG_CACHE_HOME/snug; $HF_TOKEN goes to that host alone. A server that
- * keeps silent is waited for 30 s, or $SNUG_HTTP_STALL_S Presets, folders and URLs give what their
- * GGUF would give (hash and bytes_file: those of its shape-only file). Every count, length and
- * offset is checked before use; the data is not read except for the hash's samples. A GGUF
- * architecture that is not known is no error: its sizes are read by the usual keys, and are 0 where
- * those are missing. Errors  SNUG_NOT_FOUND (lists presets near the name; shards that are missing),
- * SNUG_BAD_INPUT with file, offset, found, expected, SNUG_UNSUPPORTED (a folder's architecture, a
- * server without range requests), SNUG_IO (no connection). Cost: some ms without a network; memory
- *         proportional to the header, vocabulary skipped. */
+ *
+ *   a GGUF file       also a split one: any part
+ *   a preset          "llama3-8b", "llama3-8b:q4_0", with or without "preset:" before it; the type
+ *                     is f16 if none is given. A file of that name is meant by "./NAME"
+ *   a folder          of Hugging Face: config.json and the headers of *.safetensors, as the GGUF
+ *                     that llama.cpp's converter makes of it at the same types, without vocabulary
+ *   a URL             "http://..." or "https://..." of a GGUF, or "hf:USER/REPO[:QUANT]" of one on
+ *                     $HF_ENDPOINT (https://huggingface.co; QUANT as in the file's name, Q4_K_M or
+ *                     the first one if none is given)
+ *
+ * Of a URL only the header is fetched, by range requests, and kept below $XDG_CACHE_HOME/snug;
+ * $HF_TOKEN goes to the hub's host alone. A server that keeps silent is waited for 30 s, or
+ * $SNUG_HTTP_STALL_S. Presets, folders and URLs give what their GGUF would give; hash and
+ * bytes_file are those of its shape-only file.
+ *
+ * Every count, length and offset is checked before use; the data is not read except for the hash's
+ * samples. A GGUF architecture that is not known is no error: its sizes are read by the usual keys,
+ * and are 0 where those are missing.
+ *
+ * Errors  SNUG_NOT_FOUND (lists presets near the name; parts that are missing), SNUG_BAD_INPUT with
+ *         file, offset, found, expected, SNUG_UNSUPPORTED (a folder's architecture, a server
+ *         without range requests), SNUG_IO (no connection)
+ * Cost    some ms without a network; memory proportional to the header, vocabulary skipped */
 snug_status snug_model_open(const char *path_or_preset, struct snug_model *out,
                             struct snug_error *err) SNUG_CHECKED;
 void snug_model_clear(struct snug_model *model);
@@ -109,6 +116,8 @@ const char *snug_model_type_name(int type);
 int snug_model_type_from_name(const char *name);
 /* Bits per weight with block overhead: 4.5 for q4_0; 0 for a type that ggml does not know. */
 double snug_model_type_bits(int type);
+/* Bytes of a tensor in another type; 0 when its rows are not whole blocks of it. */
+uint64_t snug_model_tensor_bytes(const struct snug_tensor *tensor, int type);
 
 /* Names of presets, NULL at the end. */
 const char *const *snug_model_presets(void);

@@ -203,9 +203,10 @@ void snug_plan_request_init(struct snug_plan_request *out);
  * usable (SNUG_PLAN_USABLE_TPS) if that is to be had for a loss below SNUG_PLAN_LOSS_FAIR, else
  * slow, else the least loss. Below SNUG_PLAN_LOSS_NONE plans count as equal, and the fastest is
  * taken. The grade is INFEASIBLE, with the reason and what would do, when nothing fits or no plan
- * meets the targets (it is then the fastest, or of least loss); that is no error. Errors
- * SNUG_BAD_INPUT: model, law and sensitivity do not belong together. Cost    milliseconds; with
- * many placements some 100 ms. Same request, same plan. */
+ * meets the targets (it is then the fastest, or of least loss); that is no error.
+ *
+ * Errors  SNUG_BAD_INPUT: model, law and sensitivity do not belong together.
+ * Cost    milliseconds; with many placements some 100 ms. Same request, same plan. */
 snug_status snug_plan_solve(const struct snug_plan_request *request, struct snug_plan *out,
                             struct snug_error *err) SNUG_CHECKED;
 #define SNUG_PLAN_USABLE_TPS 6.0  /* faster than people read */
@@ -219,17 +220,27 @@ snug_status snug_plan_evaluate(const struct snug_plan_request *request, const in
                                const struct snug_plan_shape *shape, struct snug_plan *out,
                                struct snug_error *err) SNUG_CHECKED;
 
+/* The same at the placement (n_gpu_layers) that fits and makes these types fastest; where none
+ * fits, at the one of most layers. Cost: n_layer + 2 of the above where there is a device. */
+snug_status snug_plan_place(const struct snug_plan_request *request, const int *types,
+                            const struct snug_plan_shape *like, struct snug_plan *out,
+                            struct snug_error *err) SNUG_CHECKED;
+
+struct snug_plan_shape snug_plan_shape_of(const struct snug_plan *plan);
+/* The plan as a config of an engine's space; knobs that the space has not are left out.
+ * Errors  SNUG_BAD_INPUT: the engine has no such cache type. */
+snug_status snug_plan_config(const struct snug_plan *plan, const struct snug_space *space,
+                             struct snug_config *out, struct snug_error *err) SNUG_CHECKED;
+
 /* ---- the top few, measured ---- */
 
 #define SNUG_PLAN_RERANK_MAX 12
 struct snug_plan_rerank_options {
     const struct snug_plan_request
-        *request;                     /* what the plan was solved for; its model has weights */
-    const struct snug_space *space;   /* of an engine opened on the model */
-    const struct snug_config *config; /* with the plan's cache types */
-    const struct snug_config *config_reference; /* with those that losses are counted from: f16 */
-    const char *text_path, *imatrix_path;       /* the latter may be NULL */
-    int64_t n_ctx, n_chunks;                    /* tokens of a chunk, and how many at most */
+        *request;                         /* what the plan was solved for; its model has weights */
+    const struct snug_space *space;       /* of an engine opened on the model */
+    const char *text_path, *imatrix_path; /* the latter may be NULL */
+    int64_t n_ctx, n_chunks;              /* tokens of a chunk, and how many at most */
     uint64_t bytes_max; /* no candidate's file is larger: what the plan was allowed */
     const char *folder; /* for a temporary file of the plan's size, and a reference */
     const volatile int *stop;
@@ -242,9 +253,11 @@ struct snug_plan_rerank_row {
     struct snug_estimate kld;
 };
 /* Make and measure the plan, what the search gives with bent losses, and the recipes that fit, and
- * put the best in the plan's place: additive losses can mis-rank what lies close together. out_rows
- * [SNUG_PLAN_RERANK_MAX]. Cost: some ten quantisations and evaluations of the text. Errors  as
- * snug_engine_quantize_plan and snug_engine_eval; the plan is untouched then. */
+ * put the best in the plan's place: additive losses can mis-rank what lies close together.
+ *
+ * Out     out_rows[SNUG_PLAN_RERANK_MAX], the plan first
+ * Errors  as snug_engine_quantize_plan and snug_engine_eval; the plan is untouched then
+ * Cost    some ten quantisations and evaluations of the text */
 snug_status snug_plan_rerank(const struct snug_plan_rerank_options *options, struct snug_plan *plan,
                              struct snug_plan_rerank_row *out_rows, int *out_n,
                              struct snug_error *err) SNUG_CHECKED;
@@ -252,8 +265,9 @@ snug_status snug_plan_rerank(const struct snug_plan_rerank_options *options, str
 /* The choice of the AHMP planner's rule as published ("AHMP-like"), to stand beside a plan: types
  * of the whole model and the shape, without placement (set n_gpu_layers before evaluating).
  * budget_frac: of the memory it may fill; a target of speed makes it fill less, step by step.
- * types_mid and types_low: what Q4_K_M and Q4_0 make of the model (snug_engine_recipe). Errors
- * SNUG_INFEASIBLE: the rule finds nothing that fits. */
+ * types_mid and types_low: what Q4_K_M and Q4_0 make of the model (snug_engine_recipe).
+ *
+ * Errors  SNUG_INFEASIBLE: the rule finds nothing that fits. */
 snug_status snug_plan_rule_ahmp(const struct snug_plan_request *request, const int *types_mid,
                                 const int *types_low, double budget_frac, int *out_types,
                                 struct snug_plan_shape *out_shape,
@@ -266,7 +280,7 @@ snug_status snug_plan_menu(const struct snug_plan_request *request, int n_max,
                            struct snug_error *err) SNUG_CHECKED;
 
 /* Cache and compute bytes by formulas: all layers of full attention, or a window on every layer
- * that has one. The fast path, and the only one for a machine that is not here. */
+ * that has one. Some 10 % from what libllama states, and without a process. */
 snug_status snug_plan_bytes_formula(const struct snug_plan_shape *shape,
                                     struct snug_plan_bytes *out, void *model,
                                     struct snug_error *err) SNUG_CHECKED;
@@ -287,8 +301,8 @@ snug_status snug_plan_oracle_bytes(const struct snug_plan_shape *shape, struct s
 snug_status snug_plan_oracle_fit(struct snug_plan_oracle *oracle, int64_t n_ctx, int64_t n_parallel,
                                  int64_t *out_n_gpu_layers, struct snug_error *err) SNUG_CHECKED;
 void snug_plan_oracle_close(struct snug_plan_oracle *oracle);
-/* What K and V of these types lose, in nats per token (measured on small models; see cache_loss.c).
- */
+/* What K and V of these types lose, in nats per token (measured on small models; see
+ * src/plan/cache.c). */
 double snug_plan_cache_loss(int type_k, int type_v);
 void snug_plan_note(struct snug_plan *plan, const char *format, ...) SNUG_PRINTF(2, 3);
 

@@ -42,6 +42,9 @@ const char *snug_quality_text(const struct snug_quality *q, char *out, size_t ca
 
 #define SNUG_EVAL_TEXT_MAX (256u << 20) /* bytes of a text */
 #define SNUG_EVAL_CHUNK_DEFAULT 512     /* llama-perplexity's */
+/* Tokens of a chunk where nothing is said: the above, or what the model was trained with if less.
+ */
+int64_t snug_quality_chunk(int64_t n_ctx_train);
 
 #ifdef __cplusplus
 }

@@ -85,9 +85,10 @@ struct snug_tune_options {
 /* Run it. Every trial is stored before the next begins; with is_resumed the trials of the last
  * unfinished session of this task are taken over first; its knobs set by hand must be the same.
  * Ends OK also when the user stopped it. A default that does not fit is a trial like others: the
- * search goes on, and when nothing ran i_best stays -1. Errors  SNUG_NOT_FOUND: nothing to resume;
- * SNUG_BAD_INPUT: other knobs set by hand than the session to resume; SNUG_IO: the store cannot be
- * written (trials so far are in it). */
+ * search goes on, and when nothing ran i_best stays -1.
+ *
+ * Errors  SNUG_NOT_FOUND: nothing to resume; SNUG_BAD_INPUT: other knobs set by hand than the
+ *         session to resume; SNUG_IO: the store cannot be written (trials so far are in it). */
 snug_status snug_tune_run(const struct snug_tune_options *options, struct snug_tune_result *out,
                           struct snug_error *err) SNUG_CHECKED;
 

@@ -37,7 +37,8 @@ struct cli_args {
     const char *reference, *task, *answers, *labels; /* of eval */
     const char *text;                                /* a file of text */
     const char *prompt_text;
-    const char *plan, *imatrix; /* of quantize; of sensitivity too */
+    const char *plan; /* of quantize */
+    const char *imatrix;
     const char *method, *types; /* of sensitivity */
     bool per_tensor;
     bool floor;
@@ -98,10 +99,14 @@ void cli_set_quiet(bool is_quiet);
 int cli_put(const char *text);
 /* The same of a buffer; CLI_FAILED when an append to it had failed: half a table is no data. */
 int cli_put_buffer(const struct snug_buffer *out);
+/* Append a JSON text and a line end; takes the text, and NULL is a failed append. */
+void cli_buffer_json(struct snug_buffer *out, char *json);
 
 /* The live line: redrawn in place on a terminal, dropped elsewhere. */
 void cli_live(const char *format, ...) SNUG_PRINTF(1, 2);
 void cli_live_end(void);
+/* A snug_engine_progress_fn that draws it: "DATA: PHASE", data being a text or NULL. */
+void cli_live_phase(const char *phase, void *data);
 bool cli_is_terminal(void);
 
 /* Set by SIGINT and SIGTERM once cli_catch_signals was called; a second one ends at once. */

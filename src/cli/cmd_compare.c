@@ -327,11 +327,7 @@ static int answer(const struct cli_args *args, struct comparing *c)
     cli_gate_verdict(&c->gate, r->verdict);
     const int gate = cli_gate_close(&c->gate, CLI_OK);
     if (args->json) {
-        char *json = json_text(c);
-        snug_buffer_puts(&out, json ? json : "");
-        snug_buffer_puts(&out, "\n");
-        out.is_failed = out.is_failed || !json;
-        free(json);
+        cli_buffer_json(&out, json_text(c));
     } else {
         put_words(c, &out);
     }

@@ -63,11 +63,8 @@ static snug_status open_model(struct evaluating *e, const struct cli_args *args,
     snug_status status = cli_task_open_model(args, task, err);
     if (status != SNUG_OK)
         return status;
-    const int64_t trained = task->model.n_ctx_train;
     if (e->n_ctx == 0)
-        e->n_ctx = args->n_ctx                                        ? args->n_ctx
-                   : trained > 4 && trained < SNUG_EVAL_CHUNK_DEFAULT ? trained
-                                                                      : SNUG_EVAL_CHUNK_DEFAULT;
+        e->n_ctx = args->n_ctx ? args->n_ctx : snug_quality_chunk(task->model.n_ctx_train);
     task->workload =
         (struct snug_workload){.n_prompt = e->n_ctx, .n_parallel = 1, .n_ctx = e->n_ctx};
     status = cli_task_open_engine(args, task, NULL, NULL, err);
@@ -286,11 +283,8 @@ static int answer(struct evaluating *e, struct snug_json_writer *w, struct snug_
 {
     const int gate = cli_gate_close(&e->gate, CLI_OK);
     if (e->args->json) {
-        char *json = snug_json_finish(w, true);
         snug_buffer_clear(out);
-        snug_buffer_printf(out, "%s\n", json ? json : "");
-        out->is_failed = out->is_failed || !json;
-        free(json);
+        cli_buffer_json(out, snug_json_finish(w, true));
     } else if (e->args->text && !e->args->reference && !e->is_interrupted) {
         cli_say("next: snug eval %s --reference THE-F16-FILE --text %s", e->args->operand,
                 e->args->text);

@@ -8,11 +8,6 @@
 #include "snug/imatrix.h"
 #include "snug/units.h"
 
-static void on_progress(const char *phase, void *data)
-{
-    cli_live("%s: %s", (const char *)data, phase);
-}
-
 /* "m-imatrix.gguf" of "/a/b/m.gguf". */
 static void default_output(const char *model, char *out, size_t cap)
 {
@@ -42,10 +37,7 @@ static int answer(const struct cli_args *args, const char *path, int64_t n_chunk
         snug_json_put_int(&w, "n_chunks", n_chunks);
         snug_json_put_number(&w, "wall_s", took_s);
         snug_json_end(&w);
-        char *json = snug_json_finish(&w, true);
-        snug_buffer_printf(&out, "%s\n", json ? json : "");
-        out.is_failed = out.is_failed || !json;
-        free(json);
+        cli_buffer_json(&out, snug_json_finish(&w, true));
         code = cli_put_buffer(&out);
         snug_buffer_clear(&out);
     }
@@ -77,7 +69,7 @@ int cmd_imatrix(const struct cli_args *args)
         .n_chunks = args->n_chunks,
         .n_threads = machine ? machine->n_cores_usable : 0,
         .stop = &cli_stop,
-        .progress = on_progress,
+        .progress = cli_live_phase,
         .progress_data = (void *)(uintptr_t)cli_base_name(args->operand),
     };
     if (status == SNUG_OK)

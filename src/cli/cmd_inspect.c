@@ -59,10 +59,7 @@ int cmd_inspect(const struct cli_args *args)
     if (args->json) {
         struct snug_json_writer w = {0};
         snug_model_to_json(&w, NULL, &model, true);
-        char *json = snug_json_finish(&w, true);
-        snug_buffer_puts(&out, json ? json : "");
-        snug_buffer_puts(&out, "\n");
-        free(json);
+        cli_buffer_json(&out, snug_json_finish(&w, true));
     } else {
         put_text(&out, &model);
     }

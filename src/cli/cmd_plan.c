@@ -1,21 +1,18 @@
 /* snug plan: what fits, how fast, at what loss. */
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "cli/cli.h"
 #include "cli/plan.h"
+#include "engine/sensitivity.h"
 #include "snug/commands.h"
 #include "snug/units.h"
 
 static const double BYTES_PER_GB = 1e9;
-
-static void on_phase(const char *phase, void *data)
-{
-    (void)data;
-    cli_live("%s", phase);
-}
 
 /* ---- opening ---- */
 
@@ -38,16 +35,14 @@ static snug_status open_law(struct cli_planning *p, struct snug_error *err)
                                              .cache_folder = folder,
                                              .is_fresh = args->refresh,
                                              .stop = &cli_stop,
-                                             .progress = on_phase};
+                                             .progress = cli_live_phase};
     return snug_law_open(&request, &p->law, err);
 }
 
 static bool is_quantised(const struct snug_model *model)
 {
-    /* F32, F16, BF16 by ggml's numbers; anything else has been rounded already. */
     for (int i = 0; i < model->n_types; i++) {
-        const int type = model->types[i].type;
-        if (type != 0 && type != 1 && type != 30)
+        if (!snug__type_is_source(model->types[i].type))
             return true;
     }
     return false;
@@ -68,27 +63,27 @@ static snug_status open_sensitivity(struct cli_planning *p, struct snug_error *e
                 p->args->operand);
         return SNUG_OK;
     }
-    if (p->model.is_preset || p->model.header)
+    if (!p->model.has_data && p->args->imatrix)
+        return snug_fail(err, SNUG_BAD_INPUT,
+                         "--imatrix weighs the errors of weights, and those of %s are not here",
+                         p->args->operand);
+    if (!p->model.has_data)
         return snug_sensitivity_position(&p->model, &p->sensitivity, err);
     const struct snug_sensitivity_options options = {.model = &p->model,
                                                      .imatrix_path = p->args->imatrix,
                                                      .stop = &cli_stop,
-                                                     .progress = on_phase};
+                                                     .progress = cli_live_phase};
     return snug_sensitivity_weights(&options, &p->sensitivity, err);
 }
 
 static snug_status open_oracle(struct cli_planning *p, struct snug_error *err)
 {
-    char folder[4096];
+    char folder[4000], shape[4096];
     snug_status status = snug_file_cache_folder(folder, sizeof folder, err);
     if (status == SNUG_OK)
-        status = snug_model_shape_file(&p->model, folder, p->shape_path, sizeof p->shape_path, err);
-    p->shape_model = p->model;
-    p->shape_model.is_preset = false;
-    snprintf(p->shape_model.path, sizeof p->shape_model.path, "%s", p->shape_path);
+        status = snug_model_shape_file(&p->model, folder, shape, sizeof shape, err);
     if (status == SNUG_OK)
-        status = snug_plan_oracle_open(&p->model, p->shape_path, &p->machine, &cli_stop, &p->oracle,
-                                       err);
+        status = snug_plan_oracle_open(&p->model, shape, &p->machine, &cli_stop, &p->oracle, err);
     return status;
 }
 
@@ -137,11 +132,43 @@ static snug_status make_request(struct cli_planning *p, struct snug_error *err)
     return args->min_quality ? read_quality(args->min_quality, r, err) : SNUG_OK;
 }
 
+/* What contradicts itself, before minutes of calibration. */
+static snug_status check_args(const struct cli_args *args, struct snug_error *err)
+{
+    const struct {
+        const char *name;
+        bool is_given;
+    } tables[] = {{"--compare", args->compare},
+                  {"--pareto", args->pareto},
+                  {"--shadow", args->shadow},
+                  {"--commands", args->commands},
+                  {"--verify", args->verify}};
+    for (size_t i = 0; args->json && i < sizeof tables / sizeof *tables; i++) {
+        if (tables[i].is_given)
+            return snug_fail(err, SNUG_BAD_INPUT,
+                             "--json gives the plan alone: leave %s or --json away",
+                             tables[i].name);
+    }
+    const char *const files[] = {args->sensitivity, args->imatrix, args->text};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        if (files[i] && access(files[i], R_OK) != 0)
+            return snug_fail(err, SNUG_NOT_FOUND, "%s: %s", files[i], strerror(errno));
+    }
+    if (args->verify && args->machine && strcmp(args->machine, "this") != 0)
+        return snug_fail(err, SNUG_BAD_INPUT,
+                         "--verify runs the plan here: leave --machine %s away", args->machine);
+    return SNUG_OK;
+}
+
 static snug_status open_all(struct cli_planning *p, struct snug_error *err)
 {
-    snug_status status = snug_machine_probe("", &p->machine, err);
+    snug_status status = check_args(p->args, err);
+    if (status == SNUG_OK)
+        status = snug_machine_probe("", &p->machine, err);
     if (status == SNUG_OK)
         status = snug_model_open(p->args->operand, &p->model, err);
+    if (status == SNUG_OK && p->model.note[0])
+        cli_say("note: %s", p->model.note);
     if (status == SNUG_OK)
         status = open_law(p, err);
     if (status == SNUG_OK && (!p->args->machine || strcmp(p->args->machine, "this") == 0))
@@ -161,7 +188,8 @@ static snug_status open_all(struct cli_planning *p, struct snug_error *err)
 static snug_status put_commands(struct snug_buffer *out, const struct cli_planning *p,
                                 struct snug_error *err)
 {
-    const struct snug_command_options options = {.gguf_path = "planned.gguf", .port = 8080};
+    const struct snug_command_options options = {
+        .gguf_path = "planned.gguf", .imatrix_path = p->args->imatrix, .port = 8080};
     for (const struct snug_emitter *e = snug_plan_emitters(); e->name; e++) {
         char *text = NULL;
         const snug_status status =
@@ -192,31 +220,30 @@ static snug_status put_text(struct snug_buffer *out, const struct cli_planning *
         status = cli_plan_put_menu(out, p, err);
     if (status == SNUG_OK && args->shadow)
         status = cli_plan_put_shadow(out, p, err);
-    if (status == SNUG_OK && args->verify)
+    if (status == SNUG_OK && args->verify && p->plan.grade == SNUG_PLAN_INFEASIBLE)
+        cli_say("nothing to verify: the plan is infeasible");
+    else if (status == SNUG_OK && args->verify)
         status = cli_plan_put_verify(out, p, err);
     if (status == SNUG_OK && args->commands)
         status = put_commands(out, p, err);
     if (status == SNUG_OK && args->output)
-        snug_buffer_printf(out, "%-11s snug quantize %s --plan %s -o out.gguf\n", "next",
-                           args->operand, args->output);
+        snug_buffer_printf(out, "%-11s snug quantize %s --plan %s%s%s -o out.gguf\n", "next",
+                           args->operand, args->output, args->imatrix ? " --imatrix " : "",
+                           args->imatrix ? args->imatrix : "");
     return status;
 }
 
 static int answer(const struct cli_planning *p, struct snug_error *err)
 {
     struct snug_buffer out = {0};
-    char *json = p->args->json ? snug_plan_to_json(&p->plan) : NULL;
     snug_status status = SNUG_OK;
     if (p->args->output)
         status = snug_plan_write(&p->plan, p->args->output, err);
-    if (p->args->json)
-        snug_buffer_printf(&out, "%s\n", json ? json : "");
+    if (status == SNUG_OK && p->args->json)
+        cli_buffer_json(&out, snug_plan_to_json(&p->plan));
     else if (status == SNUG_OK)
         status = put_text(&out, p, err);
-    int code = status == SNUG_OK ? cli_put_buffer(&out) : cli_fail(err);
-    if (code == CLI_OK && p->args->json && !json)
-        code = cli_fail_text(CLI_FAILED, "no memory for the plan");
-    free(json);
+    const int code = status == SNUG_OK ? cli_put_buffer(&out) : cli_fail(err);
     snug_buffer_clear(&out);
     return code == CLI_OK && p->plan.grade == SNUG_PLAN_INFEASIBLE ? CLI_FAILED : code;
 }

@@ -160,10 +160,7 @@ int cmd_probe(const struct cli_args *args)
     if (status != SNUG_OK)
         return cli_fail(&err);
     if (args->json) {
-        char *json = probe_json(&machine, &speed);
-        snug_buffer_puts(&out, json ? json : "");
-        snug_buffer_puts(&out, "\n");
-        free(json);
+        cli_buffer_json(&out, probe_json(&machine, &speed));
     } else {
         line(&out, "os", "%s", machine.os);
         put_cpu(&out, &machine);

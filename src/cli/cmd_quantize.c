@@ -8,11 +8,6 @@
 #include "snug/plan.h"
 #include "snug/units.h"
 
-static void on_progress(const char *phase, void *data)
-{
-    cli_live("%s: %s", (const char *)data, phase);
-}
-
 static snug_status check_args(const struct cli_args *args, struct snug_error *err)
 {
     if (!args->output)
@@ -68,10 +63,7 @@ static int answer(const struct cli_args *args, const struct snug_quantize_result
     snug_json_put_int(&w, "n_changed", result->n_changed);
     snug_json_put_number(&w, "wall_s", took_s);
     snug_json_end(&w);
-    char *json = snug_json_finish(&w, true);
-    snug_buffer_printf(&out, "%s\n", json ? json : "");
-    out.is_failed = out.is_failed || !json;
-    free(json);
+    cli_buffer_json(&out, snug_json_finish(&w, true));
     const int code = cli_put_buffer(&out);
     snug_buffer_clear(&out);
     return code;
@@ -102,7 +94,7 @@ int cmd_quantize(const struct cli_args *args)
         .out_path = args->output,
         .allow_requantize = args->allow_requantize,
         .stop = &cli_stop,
-        .progress = on_progress,
+        .progress = cli_live_phase,
         .progress_data = (void *)(uintptr_t)cli_base_name(args->operand),
     };
     if (status == SNUG_OK)

@@ -23,12 +23,6 @@ struct asking {
     int n_types;
 };
 
-static void on_progress(const char *phase, void *data)
-{
-    (void)data;
-    cli_live("sensitivity: %s", phase);
-}
-
 /* ---- what is asked ---- */
 
 static snug_status parse_types(struct asking *a, struct snug_error *err)
@@ -66,7 +60,7 @@ static snug_status find_method(const struct cli_args *args, enum snug_sensitivit
     }
     if (*out == SNUG_SENSITIVITY_IMATRIX && !args->imatrix)
         return snug_fail(err, SNUG_BAD_INPUT,
-                         "--method imatrix needs --imatrix FILE: llama-imatrix -m MODEL -f TEXT "
+                         "--method imatrix needs --imatrix FILE: snug imatrix MODEL --text TEXT "
                          "makes one");
     if (*out == SNUG_SENSITIVITY_KLD && !args->text)
         return snug_fail(err, SNUG_BAD_INPUT,
@@ -84,17 +78,14 @@ static struct snug_sensitivity_options base_options(struct asking *a)
                                              .types = a->n_types ? a->types : NULL,
                                              .n_types = a->n_types,
                                              .stop = &cli_stop,
-                                             .progress = on_progress};
+                                             .progress = cli_live_phase};
 }
 
 static snug_status measure_kld(struct asking *a, struct snug_error *err)
 {
     struct cli_task *task = &a->task;
-    const int64_t trained = task->model.n_ctx_train;
-    const int64_t n_ctx = a->args->n_ctx ? a->args->n_ctx
-                          : trained > 4 && trained < SNUG_EVAL_CHUNK_DEFAULT
-                              ? trained
-                              : SNUG_EVAL_CHUNK_DEFAULT;
+    const int64_t n_ctx =
+        a->args->n_ctx ? a->args->n_ctx : snug_quality_chunk(task->model.n_ctx_train);
     char folder[4096];
     task->workload = (struct snug_workload){.n_prompt = n_ctx, .n_parallel = 1, .n_ctx = n_ctx};
     snug_status status = cli_task_open_engine(a->args, task, NULL, NULL, err);
@@ -104,8 +95,6 @@ static snug_status measure_kld(struct asking *a, struct snug_error *err)
         status = snug_store_open(a->args->store, &task->store, err);
     if (status == SNUG_OK)
         status = snug_file_cache_folder(folder, sizeof folder, err);
-    if (status == SNUG_OK)
-        status = snug_file_make_folder(folder, err);
     if (status != SNUG_OK)
         return status;
     const struct snug_sensitivity_kld_options options = {
@@ -284,10 +273,7 @@ static int answer(struct asking *a)
     if (a->args->output)
         status = snug_sensitivity_write(&a->s, &a->task.model, a->args->output, &err);
     if (status == SNUG_OK && a->args->json) {
-        char *json = snug_sensitivity_to_json(&a->s, &a->task.model);
-        snug_buffer_printf(&out, "%s\n", json ? json : "");
-        out.is_failed = out.is_failed || !json;
-        free(json);
+        cli_buffer_json(&out, snug_sensitivity_to_json(&a->s, &a->task.model));
     } else if (status == SNUG_OK) {
         status = put_words(a, &out, &err);
     }

@@ -80,9 +80,9 @@ const struct cli_command cli_commands[] = {
      "type\n"
      "per tensor, cache types, context and placement are chosen together: the least loss that fits "
      "in\n"
-     "memory and is fast enough. Every figure has an interval; the search proves that no other "
-     "choice\n"
-     "loses less. The machine is this one, measured once, or a preset.\n"
+     "memory and is fast enough. Speed and loss come with intervals; the sum of losses is proved "
+     "least,\n"
+     "or its gap is said. The machine is this one, measured once, or a preset.\n"
      "Make the file with snug quantize --plan.",
      "snug plan model-f16.gguf --memory 6GiB -o plan.json", 262144, cmd_plan, false, false},
     {"trace", "MODEL", "one request as a timeline: load, tokenise, prefill, decode, sampling",
@@ -110,7 +110,7 @@ const struct cli_command cli_commands[] = {
      "which\n"
      "must hold F32, F16 or BF16 weights. By weights: their reconstruction error, in about a "
      "minute;\n"
-     "by imatrix: weighted by activation statistics of llama-imatrix; by kld: measured over a "
+     "by imatrix: weighted by activation statistics of snug imatrix; by kld: measured over a "
      "text,\n"
      "group by group, kept in the history as it goes, so that the same command goes on after a "
      "stop;\n"

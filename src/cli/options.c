@@ -116,7 +116,9 @@ static const struct option OPTIONS[] = {
     {"floor", 0, FLAG, AT(floor), 0, NULL, EVAL, 0, 0,
      "also how much the same config differs from itself at another batch shape"},
     {"rpc", 0, TEXT, AT(rpc), 0, "HOST:PORT,...", BENCH | PLAN, 0, 0,
-     "devices of these ggml RPC servers too (llama.cpp's ggml-rpc-server), used like GPUs"},
+     "devices of these ggml RPC servers too (llama.cpp's ggml-rpc-server), used like GPUs; plan "
+     "takes "
+     "one server, and --vram"},
     {"machine", 0, TEXT, AT(machine), 0, "M", PLAN, 0, 0,
      "this (default: measured once), a preset such as rtx4090 or cpu-32g, a file of snug probe "
      "--json, or custom"},
@@ -169,8 +171,6 @@ static const struct option OPTIONS[] = {
      "exactly so many timed blocks (default: 3 to 16, until the spread is under 2 %)"},
     {"method", 0, CHOICE, AT(method), 0, "weights|imatrix|kld|position", SENSITIVITY, 0, 0,
      "how to tell (default: weights, or imatrix where one is given)"},
-    {"imatrix", 0, TEXT, AT(imatrix), 0, "FILE", SENSITIVITY, 0, 0,
-     "activation statistics of this model, made by llama-imatrix"},
     {"text", 'f', TEXT, AT(text), 0, "FILE", SENSITIVITY, 0, 0,
      "kld: text to measure on, what the model is for"},
     {"types", 0, TEXT, AT(types), 0, "TYPE,...", SENSITIVITY, 0, 0,
@@ -201,8 +201,8 @@ static const struct option OPTIONS[] = {
     {"plan", 0, TEXT, AT(plan), 0, "FILE", QUANTIZE, 0, 0, "a plan of this model by snug plan -o"},
     {"type", 0, TEXT, AT(type), 0, "TYPE", QUANTIZE, 0, 0,
      "instead of a plan one of libllama's recipes: q8_0, q6_k, q5_k_m, q4_k_m, iq4_xs, q2_k ..."},
-    {"imatrix", 0, TEXT, AT(imatrix), 0, "FILE", QUANTIZE, 0, 0,
-     "importance matrix by snug imatrix or llama-imatrix, of this model"},
+    {"imatrix", 0, TEXT, AT(imatrix), 0, "FILE", PLAN | SENSITIVITY | QUANTIZE, 0, 0,
+     "activation statistics of this model, by snug imatrix or llama-imatrix"},
     {"allow-requantize", 0, FLAG, AT(allow_requantize), 0, NULL, QUANTIZE, 0, 0,
      "also of weights that are quantised already: the losses add up"},
     {"text", 'f', TEXT, AT(text), 0, "FILE", IMATRIX, 0, 0,

@@ -66,6 +66,14 @@ int cli_put_buffer(const struct snug_buffer *out)
                           : cli_put(snug_buffer_text(out));
 }
 
+void cli_buffer_json(struct snug_buffer *out, char *json)
+{
+    snug_buffer_puts(out, json ? json : "");
+    snug_buffer_puts(out, "\n");
+    out->is_failed = out->is_failed || !json;
+    free(json);
+}
+
 void cli_live(const char *format, ...)
 {
     if (is_quiet || !cli_is_terminal())
@@ -81,6 +89,11 @@ void cli_live(const char *format, ...)
     fprintf(stderr, "\r\033[K%.*s", width, line);
     fflush(stderr);
     is_live = true;
+}
+
+void cli_live_phase(const char *phase, void *data)
+{
+    cli_live("%s%s%s", data ? (const char *)data : "", data ? ": " : "", phase);
 }
 
 void cli_live_end(void)

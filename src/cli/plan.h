@@ -17,9 +17,7 @@ struct cli_planning {
     struct snug_plan_oracle *oracle;
     struct snug_plan_request request;
     struct snug_plan plan;
-    struct snug_buffer measured;   /* table of --text */
-    char shape_path[4096];         /* a GGUF of the model's header */
-    struct snug_model shape_model; /* the model as that file; borrows from `model` */
+    struct snug_buffer measured; /* table of --text */
 };
 
 /* The plan as text: verdict first. */

@@ -34,6 +34,12 @@ static int type_of(const struct snug_json_node *config, const char *key)
     return snug_model_type_from_name(snug_json_get_string(config, key, "f16"));
 }
 
+/* Configs hold switches by name. */
+static bool is_off(const struct snug_json_node *config, const char *key)
+{
+    return strcmp(snug_json_get_string(config, key, "on"), "off") == 0;
+}
+
 static void take(struct past *past, const struct snug_json_node *config,
                  const struct snug_measurement *m)
 {
@@ -44,9 +50,8 @@ static void take(struct past *past, const struct snug_json_node *config,
     if (snug_json_get_int(config, "n_threads", 0) != law->n_threads ||
         snug_json_get_int(config, "n_threads_batch", law->n_threads) != law->n_threads ||
         snug_json_get_int(config, "n_gpu_layers", 0) != 0 || type_k < 0 || type_v < 0 ||
-        strcmp(snug_json_get_string(config, "cpu_mask", ""), "") != 0 ||
-        !snug_json_get_bool(config, "repack", true) ||
-        !snug_json_get_bool(config, "flash_attn", true))
+        strcmp(snug_json_get_string(config, "cpu_mask", ""), "") != 0 || is_off(config, "repack") ||
+        is_off(config, "flash_attn"))
         return;
     snug_law_load_init(&past->model, NULL, past->host, type_k, type_v,
                        snug_json_get_int(config, "n_ubatch", 512), &load);
@@ -128,8 +133,8 @@ void cli_plan_correct(struct cli_planning *p)
         past->host = p->law.tiers[i].kind == SNUG_TIER_HOST ? i : past->host;
     if (snug_store_tasks(past->store, NULL, on_task, past, NULL) == SNUG_OK && past->n > 0) {
         snug_law_correct(&p->law, past->residuals, past->n);
-        cli_say("corrected by %d past speeds: decode times %.2f, prefill times %.2f", past->n,
-                p->law.decode_correction > 0.0 ? p->law.decode_correction : 1.0,
+        cli_say("corrected by %d past speeds: predicted decode speed x %.2f, prefill x %.2f",
+                past->n, p->law.decode_correction > 0.0 ? p->law.decode_correction : 1.0,
                 p->law.prefill_correction > 0.0 ? p->law.prefill_correction : 1.0);
     }
     snug_store_close(past->store);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/plan.h"
+#include "plan/sensitivity.h"
 #include "report/table.h"
 #include "snug/units.h"
 
@@ -12,48 +13,35 @@ double cli_plan_bits(const struct snug_plan *plan)
     return plan->n_params ? 8.0 * (double)plan->file_bytes / (double)plan->n_params : 0.0;
 }
 
-/* "attn_q" of "blk.12.attn_q.weight" with 12 in *out_layer; other names whole, layer -1. */
-static const char *role_of(const char *name, long *out_layer, size_t *out_n)
-{
-    *out_layer = -1;
-    if (strncmp(name, "blk.", 4) == 0) {
-        char *end = NULL;
-        *out_layer = strtol(name + 4, &end, 10);
-        name = *end == '.' ? end + 1 : end;
-    }
-    const char *suffix = strrchr(name, '.');
-    *out_n = suffix && suffix != name ? (size_t)(suffix - name) : strlen(name);
-    return name;
-}
-
 static bool is_same_role(const char *a, const char *b)
 {
-    long layer_a, layer_b;
-    size_t n_a, n_b;
-    const char *x = role_of(a, &layer_a, &n_a), *y = role_of(b, &layer_b, &n_b);
-    return n_a == n_b && memcmp(x, y, n_a) == 0 && (layer_a < 0) == (layer_b < 0);
+    char role_a[SNUG__ROLE_MAX], role_b[SNUG__ROLE_MAX];
+    int64_t layer_a, layer_b;
+    snug__tensor_role(a, role_a, &layer_a);
+    snug__tensor_role(b, role_b, &layer_b);
+    return strcmp(role_a, role_b) == 0 && (layer_a < 0) == (layer_b < 0);
 }
 
 /* "0-3,9" of the layers of one role that have this type. */
 static void put_layers(struct snug_buffer *out, const struct snug_plan *plan, int like, int type)
 {
-    long begin = -1, last = -2;
+    int64_t begin = -1, last = -2;
     bool is_first = true;
     for (int t = 0; t <= plan->n_tensors; t++) {
-        long layer = -1;
-        size_t n = 0;
+        char role[SNUG__ROLE_MAX];
+        int64_t layer = -1;
         const bool is_one = t < plan->n_tensors &&
                             is_same_role(plan->names[t], plan->names[like]) &&
                             plan->types[t] == type;
         if (is_one)
-            role_of(plan->names[t], &layer, &n);
+            snug__tensor_role(plan->names[t], role, &layer);
         if (is_one && layer == last + 1) {
             last = layer;
             continue;
         }
         if ((is_one || t == plan->n_tensors) && begin >= 0) {
-            snug_buffer_printf(out, begin == last ? "%s%ld" : "%s%ld-%ld", is_first ? "" : ",",
-                               begin, last);
+            snug_buffer_printf(out, begin == last ? "%s%lld" : "%s%lld-%lld", is_first ? "" : ",",
+                               (long long)begin, (long long)last);
             is_first = false;
         }
         if (is_one)
@@ -83,13 +71,13 @@ static bool is_seen_type(const struct snug_plan *plan, int like, int t)
 static void put_role(struct snug_buffer *out, const struct cli_planning *p, int like)
 {
     const struct snug_plan *plan = &p->plan;
-    long layer;
-    size_t n;
-    const char *role = role_of(plan->names[like], &layer, &n);
+    char role[SNUG__ROLE_MAX];
+    int64_t layer;
+    snug__tensor_role(plan->names[like], role, &layer);
     int n_types = 0;
     for (int t = like; t < plan->n_tensors; t++)
         n_types += is_same_role(plan->names[t], plan->names[like]) && !is_seen_type(plan, like, t);
-    snug_buffer_printf(out, "  %-18.*s", (int)n, role);
+    snug_buffer_printf(out, "  %-18s", role);
     for (int t = like; t < plan->n_tensors; t++) {
         if (!is_same_role(plan->names[t], plan->names[like]) || is_seen_type(plan, like, t))
             continue;

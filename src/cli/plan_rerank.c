@@ -10,27 +10,6 @@
 
 enum { CHUNKS = 32 };
 
-static void on_phase(const char *phase, void *data)
-{
-    (void)data;
-    cli_live("%s", phase);
-}
-
-static snug_status set_types(const struct snug_space *space, const struct snug_plan *plan,
-                             struct snug_config *config, struct snug_error *err)
-{
-    const int k = snug_space_find(space, "type_k"), v = snug_space_find(space, "type_v");
-    snug_space_default(space, config);
-    if (k < 0 || v < 0)
-        return SNUG_OK;
-    snug_status status = snug_knob_parse(&space->knobs[k], snug_model_type_name(plan->type_k),
-                                         &config->value[k], err);
-    if (status == SNUG_OK)
-        status = snug_knob_parse(&space->knobs[v], snug_model_type_name(plan->type_v),
-                                 &config->value[v], err);
-    return status;
-}
-
 static void put_rows(struct snug_buffer *out, const struct snug_plan_rerank_row *rows, int n)
 {
     struct snug_table table = {.n_columns = 0};
@@ -53,29 +32,19 @@ static void put_rows(struct snug_buffer *out, const struct snug_plan_rerank_row 
 static snug_status rerank(struct cli_planning *p, struct cli_task *task, struct snug_buffer *out,
                           struct snug_error *err)
 {
-    const int64_t trained = p->model.n_ctx_train;
-    const int64_t n_ctx =
-        trained > 4 && trained < SNUG_EVAL_CHUNK_DEFAULT ? trained : SNUG_EVAL_CHUNK_DEFAULT;
-    struct snug_config config, reference;
+    const int64_t n_ctx = snug_quality_chunk(p->model.n_ctx_train);
     struct snug_plan_rerank_row rows[SNUG_PLAN_RERANK_MAX];
     char folder[4096];
     int n = 0;
     task->workload = (struct snug_workload){.n_prompt = n_ctx, .n_parallel = 1, .n_ctx = n_ctx};
-    snug_status status = cli_task_open_engine(p->args, task, on_phase, NULL, err);
-    if (status == SNUG_OK)
-        status = set_types(snug_engine_space(task->engine), &p->plan, &config, err);
+    snug_status status = cli_task_open_engine(p->args, task, cli_live_phase, NULL, err);
     if (status == SNUG_OK)
         status = snug_file_cache_folder(folder, sizeof folder, err);
-    if (status == SNUG_OK)
-        status = snug_file_make_folder(folder, err);
     if (status != SNUG_OK)
         return status;
-    snug_space_default(snug_engine_space(task->engine), &reference);
     const struct snug_plan_rerank_options options = {
         .request = &p->request,
         .space = snug_engine_space(task->engine),
-        .config = &config,
-        .config_reference = &reference,
         .text_path = p->args->text,
         .imatrix_path = p->args->imatrix,
         .n_ctx = n_ctx,
@@ -83,7 +52,7 @@ static snug_status rerank(struct cli_planning *p, struct cli_task *task, struct 
         .bytes_max = p->args->disk_bytes ? p->args->disk_bytes : p->plan.file_bytes,
         .folder = folder,
         .stop = &cli_stop,
-        .progress = on_phase};
+        .progress = cli_live_phase};
     status = snug_plan_rerank(&options, &p->plan, rows, &n, err);
     if (status == SNUG_OK)
         put_rows(out, rows, n);

@@ -8,7 +8,7 @@
 #include "report/table.h"
 #include "snug/units.h"
 
-enum { MENU = 64, TYPE_F16 = 1, TYPE_Q8_0 = 8, TYPE_Q4_0 = 2 };
+enum { MENU = 64, N_UBATCH = 512, TYPE_F16 = 1, TYPE_Q8_0 = 8, TYPE_Q4_0 = 2 };
 
 static void open_table(struct snug_table *table)
 {
@@ -79,38 +79,6 @@ snug_status cli_plan_put_menu(struct snug_buffer *out, const struct cli_planning
 
 /* ---- beside the recipes ---- */
 
-/* Types at the placement that makes them fastest and fits; whatever comes nearest else. */
-static snug_status best_placement(const struct cli_planning *p, const int *types,
-                                  const struct snug_plan_shape *like, struct snug_plan *out,
-                                  struct snug_error *err)
-{
-    struct snug_plan best = {.n_tensors = 0};
-    const int64_t most = p->law.tiers[0].kind == SNUG_TIER_DEVICE ? p->model.n_layer + 1 : 0;
-    snug_status status = SNUG_OK;
-    for (int64_t g = most; g >= 0 && status == SNUG_OK; g--) {
-        struct snug_plan plan;
-        struct snug_plan_shape shape = *like;
-        shape.n_gpu_layers = g;
-        status = snug_plan_evaluate(&p->request, types, &shape, &plan, err);
-        if (status != SNUG_OK)
-            break;
-        const bool is_worse_grade = best.n_tensors > 0 && plan.grade == SNUG_PLAN_INFEASIBLE;
-        if (best.n_tensors == 0 ||
-            (!is_worse_grade && (best.grade == SNUG_PLAN_INFEASIBLE ||
-                                 snug_plan_mid_tps(&plan) > snug_plan_mid_tps(&best)))) {
-            snug_plan_clear(&best);
-            best = plan;
-        } else {
-            snug_plan_clear(&plan);
-        }
-    }
-    if (status == SNUG_OK)
-        *out = best;
-    else
-        snug_plan_clear(&best);
-    return status;
-}
-
 enum { MID = 4, LOW = 5, N_RECIPES = 8 };
 static const char *const recipes[N_RECIPES] = {"f16",    "q8_0", "q6_k",   "q5_k_m",
                                                "q4_k_m", "q4_0", "q3_k_m", "q2_k"};
@@ -120,7 +88,7 @@ static snug_status put_types(struct snug_table *table, const struct cli_planning
                              const struct snug_plan_shape *shape, struct snug_error *err)
 {
     struct snug_plan plan;
-    const snug_status status = best_placement(p, types, shape, &plan, err);
+    const snug_status status = snug_plan_place(&p->request, types, shape, &plan, err);
     if (status != SNUG_OK)
         return status;
     put_row(table, name, &plan);
@@ -142,7 +110,7 @@ static snug_status put_rule(struct snug_table *table, const struct cli_planning 
         status = snug_plan_rule_ahmp(&p->request, types_mid, types_low, percent / 100.0, types,
                                      &shape, err);
         if (status == SNUG_OK)
-            status = best_placement(p, types, &shape, &plan, err);
+            status = snug_plan_place(&p->request, types, &shape, &plan, err);
         is_met = status == SNUG_OK && snug_plan_mid_tps(&plan) >= p->request.target_tps;
     }
     if (status == SNUG_OK)
@@ -168,31 +136,45 @@ static snug_status put_fit(struct snug_table *table, const struct cli_planning *
     return SNUG_OK;
 }
 
+/* Rows of one table: what libllama refuses for this model is left out. */
+static snug_status put_recipes(struct snug_table *table, const struct cli_planning *p,
+                               const struct snug_plan_shape *shape, struct snug_error *err)
+{
+    const size_t n = (size_t)p->model.n_tensors;
+    uint64_t bytes[N_RECIPES] = {0};
+    int *types = malloc((N_RECIPES + 1) * n * sizeof *types);
+    snug_status status = types ? SNUG_OK : snug_fail(err, SNUG_NO_MEMORY, "no memory for recipes");
+    if (status == SNUG_OK)
+        status = snug_engine_recipes(&p->model, recipes, N_RECIPES, false, types, bytes, err);
+    for (size_t i = 0; i < N_RECIPES && status == SNUG_OK; i++) {
+        if (bytes[i] > 0)
+            status = put_types(table, p, recipes[i], types + i * n, shape, err);
+        else
+            cli_say("%s is left out: libllama refuses it for this model", recipes[i]);
+    }
+    if (status == SNUG_OK && bytes[MID] > 0 && bytes[LOW] > 0)
+        status = put_rule(table, p, types + MID * n, types + LOW * n, types + N_RECIPES * n, err);
+    free(types);
+    return status;
+}
+
 snug_status cli_plan_put_compare(struct snug_buffer *out, const struct cli_planning *p,
                                  struct snug_error *err)
 {
-    const struct snug_plan_shape shape = {.n_ctx = p->plan.n_ctx,
-                                          .n_parallel = p->plan.n_parallel,
-                                          .n_batch = p->plan.n_batch,
-                                          .n_ubatch = 512,
-                                          .type_k = TYPE_F16,
-                                          .type_v = TYPE_F16,
-                                          .flash_attn = true};
-    const size_t n = (size_t)p->model.n_tensors;
+    struct snug_plan_shape shape = snug_plan_shape_of(&p->plan);
     struct snug_table table = {.n_columns = 0};
-    int *types = malloc((N_RECIPES + 1) * n * sizeof *types);
-    snug_status status = types ? SNUG_OK : snug_fail(err, SNUG_NO_MEMORY, "no memory for recipes");
+    struct snug_error why = {0};
+    shape.n_gpu_layers = 0;
+    shape.n_ubatch = N_UBATCH;
+    shape.type_k = shape.type_v = TYPE_F16;
+    shape.flash_attn = true;
+    shape.use_mmap = false;
     open_table(&table);
     put_row(&table, "snug", &p->plan);
-    if (status == SNUG_OK)
-        status = snug_engine_recipes(&p->shape_model, recipes, N_RECIPES, false, types, NULL, err);
-    for (size_t i = 0; i < N_RECIPES && status == SNUG_OK; i++)
-        status = put_types(&table, p, recipes[i], types + i * n, &shape, err);
-    if (status == SNUG_OK)
-        status = put_rule(&table, p, types + MID * n, types + LOW * n, types + N_RECIPES * n, err);
-    if (status == SNUG_OK && strcmp(p->args->machine ? p->args->machine : "this", "this") == 0)
-        status = put_fit(&table, p, &shape, err);
-    free(types);
+    const snug_status status = put_recipes(&table, p, &shape, err);
+    if (status == SNUG_OK && strcmp(p->args->machine ? p->args->machine : "this", "this") == 0 &&
+        put_fit(&table, p, &shape, &why) != SNUG_OK)
+        cli_say("llama.cpp --fit is left out: %s", why.text);
     snug_buffer_puts(out, "\nrecipes of llama-quantize with an f16 cache, placed where each is "
                           "fastest, and the rules of others\n");
     finish(&table, out);
@@ -240,14 +222,9 @@ snug_status cli_plan_put_shadow(struct snug_buffer *out, const struct cli_planni
     }
     /* A step of the cache's type, with the same weights. */
     const int step = p->plan.type_k == TYPE_F16 ? TYPE_Q8_0 : TYPE_Q4_0;
-    const struct snug_plan_shape shape = {.n_ctx = p->plan.n_ctx,
-                                          .n_parallel = p->plan.n_parallel,
-                                          .n_batch = p->plan.n_batch,
-                                          .n_ubatch = p->plan.n_ubatch,
-                                          .n_gpu_layers = p->plan.n_gpu_layers,
-                                          .type_k = step,
-                                          .type_v = step,
-                                          .flash_attn = true};
+    struct snug_plan_shape shape = snug_plan_shape_of(&p->plan);
+    shape.type_k = shape.type_v = step;
+    shape.flash_attn = true;
     struct snug_plan plan;
     if (status == SNUG_OK)
         status = snug_plan_evaluate(&p->request, p->plan.types, &shape, &plan, err);

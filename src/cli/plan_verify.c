@@ -3,10 +3,10 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/scratch.h"
 #include "cli/plan.h"
 #include "cli/task.h"
 #include "report/table.h"
@@ -17,18 +17,13 @@ enum { N_GEN = 32 };
 
 struct verifying {
     const struct cli_planning *p;
-    char path[4096]; /* of the file made */
+    struct snug_scratch scratch;
+    char path[sizeof((struct snug_scratch *)0)->path + 16]; /* of the file made */
     struct cli_task task;
     struct snug_table table;
     struct snug_json_writer residuals; /* for the history: corrects the next prediction */
     int n, n_outside;
 };
-
-static void on_phase(const char *phase, void *data)
-{
-    (void)data;
-    cli_live("verify: %s", phase);
-}
 
 /* ---- the file ---- */
 
@@ -58,16 +53,20 @@ static snug_status make_file(struct verifying *v, struct snug_error *err)
     snug_status status = snug_file_cache_folder(folder, sizeof folder, err);
     if (status != SNUG_OK)
         return status;
-    snprintf(v->path, sizeof v->path, "%s/verify-%ld.gguf", folder, (long)getpid());
+    status = snug_scratch_open(folder, &v->scratch, err);
+    if (status != SNUG_OK)
+        return status;
+    snprintf(v->path, sizeof v->path, "%s/plan.gguf", v->scratch.path);
     if (p->model.is_preset)
         return synthesise(v, err);
     const struct snug_quantize_options options = {.model_path = p->model.path,
                                                   .names = p->plan.names,
                                                   .types = p->plan.types,
                                                   .n_tensors = p->plan.n_tensors,
+                                                  .imatrix_path = p->args->imatrix,
                                                   .out_path = v->path,
                                                   .stop = &cli_stop,
-                                                  .progress = on_phase};
+                                                  .progress = cli_live_phase};
     return snug_engine_quantize_plan(&options, NULL, err);
 }
 
@@ -113,39 +112,6 @@ static void put_rate(struct verifying *v, const char *name, const struct snug_pr
 
 /* ---- trials ---- */
 
-static snug_status set_knob(const struct snug_space *space, struct snug_config *config,
-                            const char *name, const char *text, struct snug_error *err)
-{
-    const int row = snug_space_find(space, name);
-    return row < 0 ? SNUG_OK : cli_parse_knob(&space->knobs[row], text, &config->value[row], err);
-}
-
-static snug_status plan_config(const struct snug_plan *plan, const struct snug_space *space,
-                               struct snug_config *config, struct snug_error *err)
-{
-    char threads[24], batch[24], ubatch[24], layers[24];
-    snprintf(threads, sizeof threads, "%lld", (long long)plan->n_threads);
-    snprintf(batch, sizeof batch, "%lld", (long long)plan->n_batch);
-    snprintf(ubatch, sizeof ubatch, "%lld", (long long)plan->n_ubatch);
-    snprintf(layers, sizeof layers, "%lld", (long long)plan->n_gpu_layers);
-    const char *const pairs[][2] = {
-        {"type_k", snug_model_type_name(plan->type_k)},
-        {"type_v", snug_model_type_name(plan->type_v)},
-        {"flash_attn", plan->flash_attn ? "on" : "off"},
-        {"load_mode", plan->use_mmap ? "mmap" : "none"},
-        {"n_threads", threads},
-        {"n_threads_batch", threads},
-        {"n_batch", batch},
-        {"n_ubatch", ubatch},
-        {"n_gpu_layers", plan->n_gpu_layers > 0 ? layers : "0"},
-    };
-    snug_space_default(space, config);
-    snug_status status = SNUG_OK;
-    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0] && status == SNUG_OK; i++)
-        status = set_knob(space, config, pairs[i][0], pairs[i][1], err);
-    return status;
-}
-
 /* Prefill of n_prompt and decode behind depth tokens, in the planned context. */
 static snug_status run(struct verifying *v, int64_t n_prompt, int64_t depth,
                        struct snug_measurement *out, struct snug_error *err)
@@ -160,9 +126,9 @@ static snug_status run(struct verifying *v, int64_t n_prompt, int64_t depth,
                                               .n_depth = depth,
                                               .n_parallel = plan->n_parallel,
                                               .n_ctx = plan->n_ctx / plan->n_parallel};
-    snug_status status = cli_task_open_engine(v->p->args, &v->task, on_phase, NULL, err);
+    snug_status status = cli_task_open_engine(v->p->args, &v->task, cli_live_phase, NULL, err);
     if (status == SNUG_OK)
-        status = plan_config(plan, snug_engine_space(v->task.engine), &config, err);
+        status = snug_plan_config(plan, snug_engine_space(v->task.engine), &config, err);
     snug_effort_default(&effort);
     effort.deadline_s = DEADLINE_S;
     effort.want_prefill = n_prompt > 0;
@@ -241,9 +207,6 @@ static snug_status verify(struct verifying *v, struct snug_error *err)
 {
     const struct cli_planning *p = v->p;
     snug_status status = SNUG_OK;
-    if (p->args->machine && strcmp(p->args->machine, "this") != 0)
-        return snug_fail(err, SNUG_UNSUPPORTED,
-                         "--verify runs the plan here: leave --machine %s away", p->args->machine);
     if (p->model.header && !p->model.is_preset)
         return snug_fail(err, SNUG_UNSUPPORTED,
                          "--verify needs the weights here: download the model, or verify a preset "
@@ -259,7 +222,8 @@ static snug_status verify(struct verifying *v, struct snug_error *err)
     snug_json_begin_object(&v->residuals, NULL);
     snug_json_begin_array(&v->residuals, "residuals");
     status = run_depths(v, err);
-    return status == SNUG_OK ? keep(v, err) : status;
+    /* What a device does says nothing of the host's law, which is what is corrected. */
+    return status == SNUG_OK && p->plan.n_gpu_layers == 0 ? keep(v, err) : status;
 }
 
 snug_status cli_plan_put_verify(struct snug_buffer *out, const struct cli_planning *p,
@@ -285,8 +249,7 @@ snug_status cli_plan_put_verify(struct snug_buffer *out, const struct cli_planni
     snug_table_clear(&v->table);
     snug_json_writer_clear(&v->residuals);
     cli_task_close(&v->task);
-    if (v->path[0])
-        unlink(v->path);
+    snug_scratch_close(&v->scratch);
     free(v);
     return status;
 }

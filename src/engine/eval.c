@@ -7,15 +7,6 @@
 #include "trial/quality_json.h"
 #include "trial/trial_json.h"
 
-static snug_status status_from_name(const char *name)
-{
-    for (int i = 1; i < SNUG_N_STATUSES; i++) {
-        if (strcmp(snug_status_name((snug_status)i), name) == 0)
-            return (snug_status)i;
-    }
-    return SNUG_UNSUPPORTED;
-}
-
 static void write_request(const struct snug_eval_options *o, struct snug_json_writer *w)
 {
     const char *slash = strrchr(o->model_path, '/');
@@ -60,8 +51,7 @@ snug_status snug_engine_eval(const struct snug_eval_options *o, struct snug_qual
     if (status == SNUG_OK && strcmp(snug_json_get_string(root, "event", ""), "eval") == 0)
         snug_quality_from_json(snug_json_get(root, "quality"), out);
     else if (status == SNUG_OK)
-        status = snug_fail(err, status_from_name(snug_json_get_string(root, "status", "")), "%s",
-                           snug_json_get_string(root, "reason", "no reason given"));
+        status = snug__link_refusal(root, err);
     snug_json_free(doc);
     snug__link_close(&link);
     return status;

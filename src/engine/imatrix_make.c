@@ -8,15 +8,6 @@
 static const double NO_DEADLINE_S = 30.0 * 86400.0;
 enum { CHUNK_DEFAULT = 512, CHUNK_MIN = 16 };
 
-static snug_status status_from_name(const char *name)
-{
-    for (int i = 1; i < SNUG_N_STATUSES; i++) {
-        if (strcmp(snug_status_name((snug_status)i), name) == 0)
-            return (snug_status)i;
-    }
-    return SNUG_UNSUPPORTED;
-}
-
 static void write_request(const struct snug_imatrix_options *o, const char *part,
                           struct snug_json_writer *w)
 {
@@ -55,8 +46,7 @@ static snug_status collect(const struct snug_imatrix_options *o, const struct sn
                              o->deadline_s > 0 ? o->deadline_s : NO_DEADLINE_S, &doc, &end, err);
     const struct snug_json_node *root = snug_json_root(doc);
     if (status == SNUG_OK && strcmp(snug_json_get_string(root, "event", ""), "imatrix") != 0)
-        status = snug_fail(err, status_from_name(snug_json_get_string(root, "status", "")), "%s",
-                           snug_json_get_string(root, "reason", "no reason given"));
+        status = snug__link_refusal(root, err);
     if (status == SNUG_OK)
         *out_n_chunks = snug_json_get_int(root, "n_chunks", 0);
     snug_json_free(doc);

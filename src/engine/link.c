@@ -285,6 +285,17 @@ snug_status snug__link_open(struct snug__link *link, const struct snug_engine_op
     return status;
 }
 
+snug_status snug__link_refusal(const struct snug_json_node *root, struct snug_error *err)
+{
+    const char *name = snug_json_get_string(root, "status", "");
+    snug_status status = SNUG_UNSUPPORTED;
+    for (int i = 1; i < SNUG_N_STATUSES; i++) {
+        if (strcmp(snug_status_name((snug_status)i), name) == 0)
+            status = (snug_status)i;
+    }
+    return snug_fail(err, status, "%s", snug_json_get_string(root, "reason", "no reason given"));
+}
+
 void snug__effort_to_json(struct snug_json_writer *w, const char *key,
                           const struct snug_effort *effort)
 {

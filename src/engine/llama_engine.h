@@ -54,6 +54,9 @@ snug_status snug__link_call(struct snug__link *link, const struct snug_engine_op
                             struct snug_json_writer *request, double deadline_s,
                             struct snug_json **out_doc, struct snug__link_end *out_end,
                             struct snug_error *err) SNUG_CHECKED;
+/* The worker's own words for why not: its status (SNUG_UNSUPPORTED where it gives none) and reason.
+ */
+snug_status snug__link_refusal(const struct snug_json_node *root, struct snug_error *err);
 /* The next event of a request that answers with several. */
 snug_status snug__link_next(struct snug__link *link, const struct snug_engine_options *options,
                             double deadline_s, struct snug_json **out_doc,

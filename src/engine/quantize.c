@@ -2,16 +2,13 @@
  * tensor it does not like, and since its memory goes back only with the process. */
 #include "engine/quantize.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include <ggml.h>
 
 #include "engine/llama_engine.h"
+#include "engine/sensitivity.h"
 
 /* In llama-quantize's order of size. */
 static const struct {
@@ -115,8 +112,7 @@ bool snug__needs_imatrix(const char *tensor, int type)
     if (strcmp(tensor, "output.weight") == 0 || strcmp(tensor, "token_embd.weight") == 0 ||
         strcmp(tensor, "per_layer_token_embd.weight") == 0)
         return false;
-    return type == GGML_TYPE_IQ3_XXS || type == GGML_TYPE_IQ2_XXS || type == GGML_TYPE_IQ2_XS ||
-           type == GGML_TYPE_IQ2_S || type == GGML_TYPE_IQ1_M || type == GGML_TYPE_IQ1_S;
+    return snug__type_needs_imatrix(type);
 }
 
 const char *const *snug_engine_weight_types(void)
@@ -189,35 +185,5 @@ snug_status snug__quantize_call(struct snug__link *link, const struct snug_engin
         *out_doc = doc;
     else
         snug_json_free(doc);
-    return status;
-}
-
-snug_status snug_engine_quantize(const char *model_path, const char *type, const char *out_path,
-                                 double deadline_s, const volatile int *stop,
-                                 struct snug_error *err)
-{
-    char part_path[4096];
-    const struct snug_model none = {0};
-    const struct snug_engine_options options = {
-        .model_path = model_path, .model = &none, .stop = stop};
-    struct snug__link link = {0};
-    const struct snug__quantize_ask ask = {
-        .from = model_path, .to = part_path, .file_type = snug__weight_type(type)};
-    if (ask.file_type == LLAMA_FTYPE_GUESSED)
-        return snug_fail(err, SNUG_BAD_INPUT, "'%.40s' is no type to quantise to", type);
-    if ((size_t)snprintf(part_path, sizeof part_path, "%s.part", out_path) >= sizeof part_path)
-        return snug_fail(err, SNUG_BAD_INPUT, "%.80s...: the path is too long", out_path);
-    snug_status status = snug__link_open(&link, &options, NULL, err);
-    if (status == SNUG_OK) {
-        status = snug__quantize_call(&link, &options, &ask, deadline_s, NULL, err);
-        if (status != SNUG_OK && status != SNUG_INTERRUPTED)
-            status = snug_fail_prefix(err, status, "quantising to %s", type);
-    }
-    snug__link_close(&link);
-    if (status == SNUG_OK && rename(part_path, out_path) != 0)
-        status = snug_fail(err, SNUG_IO, "%s: cannot be renamed to %s: %s", part_path, out_path,
-                           strerror(errno));
-    if (status != SNUG_OK)
-        unlink(part_path);
     return status;
 }

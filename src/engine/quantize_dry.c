@@ -3,32 +3,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include <ggml.h>
-
+#include "base/file.h"
 #include "base/near.h"
 #include "engine/llama_engine.h"
 #include "engine/quantize.h"
+#include "model/gguf_read.h"
 
 static const double DRY_LIMIT_S = 120.0; /* of some ms each; a file server may be slow */
-enum { ALIGNMENT = 32 };                 /* libllama writes with GGUF's default always */
 
 /* ---- size ---- */
 
+/* libllama writes with GGUF's default always. */
 static uint64_t pad(uint64_t n)
 {
-    return (n + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-}
-
-static uint64_t tensor_bytes(const struct snug_tensor *t, int type)
-{
-    if (type < 0 || type >= GGML_TYPE_COUNT || ggml_blck_size((enum ggml_type)type) <= 0)
-        return 0;
-    const uint64_t n_block = (uint64_t)ggml_blck_size((enum ggml_type)type);
-    if ((uint64_t)t->ne[0] % n_block != 0)
-        return 0;
-    return t->n_elements / n_block * ggml_type_size((enum ggml_type)type);
+    return (n + SNUG__GGUF_ALIGNMENT - 1) / SNUG__GGUF_ALIGNMENT * SNUG__GGUF_ALIGNMENT;
 }
 
 uint64_t snug_engine_file_bytes(const struct snug_model *model, const int *types)
@@ -41,7 +30,7 @@ uint64_t snug_engine_file_bytes(const struct snug_model *model, const int *types
     header += 8 + strlen("general.file_type") + 4 + 4;
     for (int i = 0; i < model->n_tensors; i++) {
         const struct snug_tensor *t = &model->tensors[i];
-        const uint64_t bytes = tensor_bytes(t, types ? types[i] : t->type);
+        const uint64_t bytes = snug_model_tensor_bytes(t, types ? types[i] : t->type);
         int n_dims = 4; /* as ggml writes them: without ones at the end */
         while (n_dims > 1 && t->ne[n_dims - 1] == 1)
             n_dims--;
@@ -139,33 +128,11 @@ snug_status snug__unknown_recipe(const char *name, struct snug_error *err)
                      near ? near : "", near ? "'?" : "");
 }
 
-/* The file a dry run reads: of a preset a shape-only one, which is the caller's to unlink. */
-static snug_status find_header(const struct snug_model *model, char out[4200], bool *out_is_made,
-                               struct snug_error *err)
-{
-    const struct snug_synth_options shape = {.is_shape_only = true};
-    char name[128];
-    *out_is_made = false;
-    if (!model->is_preset) {
-        snprintf(out, 4200, "%s", model->path);
-        return SNUG_OK;
-    }
-    const char *base = getenv("TMPDIR");
-    const char *after = strncmp(model->path, "preset:", 7) == 0 ? model->path + 7 : model->path;
-    snprintf(name, sizeof name, "%.*s", (int)strcspn(after, ":"), after);
-    snprintf(out, 4200, "%.4000s/snug-shape-%ld.gguf", base && *base ? base : "/tmp",
-             (long)getpid());
-    const snug_status status = snug_model_synth(name, &shape, out, NULL, NULL, err);
-    *out_is_made = status == SNUG_OK;
-    return status;
-}
-
 snug_status snug_engine_recipes(const struct snug_model *model, const char *const *names,
                                 int n_names, bool has_imatrix, int *out_types, uint64_t *out_bytes,
                                 struct snug_error *err)
 {
-    char path[4200];
-    bool is_made = false;
+    char folder[4000], path[4096];
     const size_t n = (size_t)model->n_tensors;
     struct snug__link link = {0};
     for (int i = 0; i < n_names; i++) {
@@ -175,7 +142,9 @@ snug_status snug_engine_recipes(const struct snug_model *model, const char *cons
     int *types = malloc((n + 1) * sizeof *types);
     if (!types)
         return snug_fail(err, SNUG_NO_MEMORY, "no memory for %zu tensors", n);
-    snug_status status = find_header(model, path, &is_made, err);
+    snug_status status = snug_file_cache_folder(folder, sizeof folder, err);
+    if (status == SNUG_OK)
+        status = snug_model_shape_file(model, folder, path, sizeof path, err);
     const struct snug_engine_options options = {.model_path = path, .model = model};
     if (status == SNUG_OK)
         status = snug__link_open(&link, &options, NULL, err);
@@ -201,8 +170,6 @@ snug_status snug_engine_recipes(const struct snug_model *model, const char *cons
             out_bytes[i] = snug_engine_file_bytes(model, types);
     }
     snug__link_close(&link);
-    if (is_made)
-        unlink(path);
     free(types);
     return status;
 }

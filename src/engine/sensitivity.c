@@ -1,12 +1,10 @@
-/* Reconstruction errors and mixed files, parent side: one worker for each request, since ggml ends
- * its process on weights that it does not like. */
+/* Reconstruction errors, parent side: in a worker, since ggml ends its process on weights that it
+ * does not like. */
 #include "engine/sensitivity.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "engine/llama_engine.h"
 
@@ -18,17 +16,6 @@ static snug_status explain(snug_status status, const struct snug__link_end *end,
         return status;
     return snug_fail(err, end->outcome == SNUG_TRIAL_TIMEOUT ? SNUG_TIMEOUT : SNUG_CRASHED,
                      "%s: %s", path, end->reason);
-}
-
-static snug_status refusal(const struct snug_json_node *root, struct snug_error *err)
-{
-    const char *name = snug_json_get_string(root, "status", "");
-    snug_status status = SNUG_UNSUPPORTED;
-    for (int i = 1; i < SNUG_N_STATUSES; i++) {
-        if (strcmp(snug_status_name((snug_status)i), name) == 0)
-            status = (snug_status)i;
-    }
-    return snug_fail(err, status, "%s", snug_json_get_string(root, "reason", "no reason given"));
 }
 
 static void write_errors_request(const struct snug__errors_request *r, struct snug_json_writer *w)
@@ -76,7 +63,7 @@ static snug_status collect(struct snug__link *link, const struct snug_engine_opt
         const char *event = snug_json_get_string(root, "event", "");
         if (strcmp(event, "errors") != 0) {
             if (strcmp(event, "done") != 0)
-                status = refusal(root, err);
+                status = snug__link_refusal(root, err);
             else if (n_done != r->model->n_tensors)
                 status =
                     snug_fail(err, SNUG_BAD_INPUT, "%s: changed while it was read", r->model->path);
@@ -111,44 +98,5 @@ snug_status snug__sensitivity_errors(const struct snug__errors_request *r,
     if (status == SNUG_OK)
         status = collect(&link, &options, r, out, err);
     snug__link_close(&link);
-    return status;
-}
-
-static void write_mix_request(const struct snug__mix_request *r, struct snug_json_writer *w)
-{
-    snug_json_begin_object(w, NULL);
-    snug_json_put_string(w, "op", "mix");
-    snug_json_put_string(w, "model", r->model->path);
-    snug_json_put_string(w, "imatrix", r->imatrix_path ? r->imatrix_path : "");
-    snug_json_put_string(w, "to", r->out_path);
-    snug_json_put_int(w, "type", r->type);
-    snug_json_begin_array(w, "names");
-    for (int i = 0; i < r->n_names; i++)
-        snug_json_put_string(w, NULL, r->names[i]);
-    snug_json_end(w);
-    snug_json_end(w);
-}
-
-snug_status snug__sensitivity_mix(const struct snug__mix_request *r, struct snug_error *err)
-{
-    const struct snug_engine_options options = {
-        .model_path = r->model->path, .model = r->model, .stop = r->stop};
-    struct snug__link link = {0};
-    struct snug__link_end end = {0};
-    struct snug_json_writer request = {0};
-    struct snug_json *doc = NULL;
-    snug_status status = snug__link_open(&link, &options, NULL, err);
-    if (status == SNUG_OK) {
-        write_mix_request(r, &request);
-        status = snug__link_call(&link, &options, &request, r->deadline_s, &doc, &end, err);
-        status = explain(status, &end, r->model->path, err);
-    }
-    if (status == SNUG_OK &&
-        strcmp(snug_json_get_string(snug_json_root(doc), "event", ""), "mixed") != 0)
-        status = refusal(snug_json_root(doc), err);
-    snug_json_free(doc);
-    snug__link_close(&link);
-    if (status != SNUG_OK)
-        unlink(r->out_path);
     return status;
 }

@@ -1,5 +1,5 @@
-/* What quantising does to weights: which types a tensor can have, the reconstruction error of each,
- * and files in which a few tensors alone are quantised. */
+/* What quantising does to weights: which types a tensor can have, and the reconstruction error of
+ * each. */
 #ifndef SNUG_ENGINE_SENSITIVITY_H
 #define SNUG_ENGINE_SENSITIVITY_H
 
@@ -40,26 +40,9 @@ snug_status snug__sensitivity_errors(const struct snug__errors_request *request,
                                      struct snug_estimate *out,
                                      struct snug_error *err) SNUG_CHECKED;
 
-struct snug__mix_request {
-    const struct snug_model *model;
-    const char *imatrix_path; /* or NULL */
-    const char *const *names; /* of the tensors to quantise; the others keep their type */
-    int n_names;
-    int type;
-    const char *out_path;
-    double deadline_s;
-    const volatile int *stop;
-};
-/* Write the model with these tensors in that type. Nothing is left behind on failure. */
-snug_status snug__sensitivity_mix(const struct snug__mix_request *request,
-                                  struct snug_error *err) SNUG_CHECKED;
-
 /* In the worker:
  *   -> {"op":"errors","model":PATH,"imatrix":PATH,"types":[..]}
- *   <- {"event":"errors","tensor":I,"values":[value,se,..]}* {"event":"done"} | refused
- *   -> {"op":"mix","model":PATH,"imatrix":PATH,"to":PATH,"type":T,"names":[..]}
- *   <- {"event":"mixed"} | refused */
+ *   <- {"event":"errors","tensor":I,"values":[value,se,..]}* {"event":"done"} | refused */
 void snug__worker_errors(struct snug__worker *w, const struct snug_json_node *request);
-void snug__worker_mix(struct snug__worker *w, const struct snug_json_node *request);
 
 #endif

@@ -352,8 +352,6 @@ static void on_request(struct snug__worker *w, const char *line)
         snug__worker_quantize(w, request);
     } else if (strcmp(op, "errors") == 0) {
         snug__worker_errors(w, request);
-    } else if (strcmp(op, "mix") == 0) {
-        snug__worker_mix(w, request);
     } else if (snug__settings_from_json(snug_json_get(request, "config"), &settings, &err) !=
                SNUG_OK) {
         send_refused(w, SNUG_TRIAL_REFUSED, err.text);

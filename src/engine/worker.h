@@ -9,9 +9,9 @@
  *   -> {"op":"tokens","config":{},"workload":{..}}
  *   <- {"event":"tokens","longest":N,"median":N,"is_session":..} | refused
  *   -> {"op":"run","config":{..},"workload":{..},"effort":{..}}
- *   <- {"event":"phase","name":..}*
- * {"event":"done","measurement":{..},"effective":{..},"gaps":[..]} |
- * {"event":"refused","outcome":"oom"|"refused","reason":..}
+ *   <- {"event":"phase","name":..}*, then one of
+ *      {"event":"done","measurement":{..},"effective":{..},"gaps":[..]}
+ *      {"event":"refused","outcome":"oom"|"refused","reason":..}
  *   -> {"op":"score","config":{..},"n_ctx":N,"items":[{"context":..,"choices":[..]}..]}
  *   <- {"event":"scored","items":[{"n_context":..,"n_cut":..,"choices":[{"lp":..,"n":..}..]}..]} |
  *      refused
@@ -24,9 +24,7 @@
  *   <- phase*, {"event":"quantized",..} | refused
  *   -> {"op":"imatrix",..}  (see imatrix.h)
  *   <- phase*, {"event":"imatrix",..} | refused
- *   -> {"op":"quantize","model":PATH,"type":T,"to":PATH}  (see quantize.h)
- *   <- {"event":"quantized"} | refused
- *   -> {"op":"errors",..} and {"op":"mix",..}  (see sensitivity.h)
+ *   -> {"op":"errors",..}  (see sensitivity.h)
  * End of input ends the worker, and so does the death of its parent. */
 #ifndef SNUG_ENGINE_WORKER_H
 #define SNUG_ENGINE_WORKER_H

@@ -361,13 +361,11 @@ static void job_close(struct job *job)
     snug_model_clear(&job->model);
 }
 
-/* The event when all went well, else the refusal. */
-static void send_end(struct snug__worker *w, const char *event, snug_status status,
-                     const char *reason)
+static void send_end(struct snug__worker *w, snug_status status, const char *reason)
 {
     struct snug_json_writer writer = {0};
     snug_json_begin_object(&writer, NULL);
-    snug_json_put_string(&writer, "event", status == SNUG_OK ? event : "refused");
+    snug_json_put_string(&writer, "event", status == SNUG_OK ? "done" : "refused");
     if (status != SNUG_OK) {
         snug_json_put_string(&writer, "status", snug_status_name(status));
         snug_json_put_string(&writer, "reason", reason);
@@ -391,126 +389,5 @@ void snug__worker_errors(struct snug__worker *w, const struct snug_json_node *re
         pthread_mutex_destroy(&job->lock);
     }
     free(job);
-    send_end(w, "done", status, err.text[0] ? err.text : "no memory");
-}
-
-/* ---- files of mixed types ---- */
-
-/* libllama takes regular expressions: the whole name, every special character escaped. */
-static char *pattern_of(const char *name)
-{
-    const size_t n = strlen(name);
-    char *out = malloc(2 * n + 3), *p = out;
-    if (!out)
-        return NULL;
-    *p++ = '^';
-    for (size_t i = 0; i < n; i++) {
-        if (strchr("^$\\.*+?()[]{}|", name[i]))
-            *p++ = '\\';
-        *p++ = name[i];
-    }
-    *p++ = '$';
-    *p = '\0';
-    return out;
-}
-
-struct mix {
-    struct snug_model model;
-    struct snug_imatrix imatrix;
-    struct llama_model_imatrix_data *data;         /* ended by name NULL */
-    struct llama_model_tensor_override *overrides; /* ended by pattern NULL */
-    int n_overrides;
-};
-
-static snug_status add_override(struct mix *mix, const char *name, int type, struct snug_error *err)
-{
-    struct llama_model_tensor_override *o = &mix->overrides[mix->n_overrides];
-    o->pattern = pattern_of(name);
-    o->type = (enum ggml_type)type;
-    if (!o->pattern)
-        return snug_fail(err, SNUG_NO_MEMORY, "no memory for the types of tensors");
-    mix->n_overrides++;
-    return SNUG_OK;
-}
-
-static bool is_named(const struct snug_json_node *names, const char *name)
-{
-    for (size_t i = 0; i < snug_json_count(names); i++) {
-        if (strcmp(snug_json_string(snug_json_at(names, i), ""), name) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* The named tensors in the type, then every other one in its own. The file's default type is only
- * what no tensor has: libllama skips an override that names it. */
-static snug_status fill_overrides(struct mix *mix, const struct snug_json_node *request,
-                                  struct snug_error *err)
-{
-    const struct snug_json_node *names = snug_json_get(request, "names");
-    const int type = (int)snug_json_get_int(request, "type", 0);
-    snug_status status = SNUG_OK;
-    mix->overrides = calloc((size_t)mix->model.n_tensors + 1, sizeof *mix->overrides);
-    if (!mix->overrides)
-        return snug_fail(err, SNUG_NO_MEMORY, "no memory for the types of tensors");
-    for (int i = 0; status == SNUG_OK && i < mix->model.n_tensors; i++) {
-        const struct snug_tensor *t = &mix->model.tensors[i];
-        if (snug__tensor_is_quantisable(t))
-            status = add_override(mix, t->name, is_named(names, t->name) ? type : t->type, err);
-    }
-    return status;
-}
-
-static snug_status fill_imatrix(struct mix *mix, const char *path, struct snug_error *err)
-{
-    if (!path[0])
-        return SNUG_OK;
-    snug_status status = snug_imatrix_read(path, &mix->imatrix, err);
-    if (status == SNUG_OK)
-        status = check_imatrix(&mix->imatrix, path, &mix->model, err);
-    if (status != SNUG_OK)
-        return status;
-    mix->data = calloc((size_t)mix->imatrix.n_rows + 1, sizeof *mix->data);
-    if (!mix->data)
-        return snug_fail(err, SNUG_NO_MEMORY, "%s: no memory for its rows", path);
-    for (int i = 0; i < mix->imatrix.n_rows; i++) {
-        const struct snug_imatrix_row *row = &mix->imatrix.rows[i];
-        mix->data[i] = (struct llama_model_imatrix_data){row->name, row->values, (size_t)row->n};
-    }
-    return SNUG_OK;
-}
-
-static void mix_clear(struct mix *mix)
-{
-    for (int i = 0; i < mix->n_overrides; i++)
-        free((char *)mix->overrides[i].pattern);
-    free(mix->overrides);
-    free(mix->data);
-    snug_imatrix_clear(&mix->imatrix);
-    snug_model_clear(&mix->model);
-}
-
-void snug__worker_mix(struct snug__worker *w, const struct snug_json_node *request)
-{
-    const char *path = snug_json_get_string(request, "model", "");
-    struct snug_error err = {0};
-    struct mix mix = {.n_overrides = 0};
-    struct llama_model_quantize_params params = llama_model_quantize_default_params();
-    snug_status status = snug_model_open(path, &mix.model, &err);
-    if (status == SNUG_OK)
-        status = fill_imatrix(&mix, snug_json_get_string(request, "imatrix", ""), &err);
-    if (status == SNUG_OK)
-        status = fill_overrides(&mix, request, &err);
-    if (status == SNUG_OK) {
-        params.ftype = LLAMA_FTYPE_MOSTLY_Q8_0;
-        params.tt_overrides = mix.overrides;
-        params.imatrix = mix.data;
-        snug__llama_log.last_error[0] = '\0';
-        if (llama_model_quantize(path, snug_json_get_string(request, "to", ""), &params) != 0)
-            status = snug_fail(&err, SNUG_UNSUPPORTED, "%s",
-                               snug__llama_log.last_error[0] ? snug__llama_log.last_error
-                                                             : "libllama cannot quantise it");
-    }
-    mix_clear(&mix);
-    send_end(w, "mixed", status, err.text);
+    send_end(w, status, err.text[0] ? err.text : "no memory");
 }

@@ -192,8 +192,12 @@ static snug_status quantize(struct snug__lab_run *run, struct snug__lab_file *fi
     char what[160];
     snprintf(what, sizeof what, "%s as %s", run->plan->models[file->i_model].name, file->weights);
     snug__lab_tell(run, SNUG_LAB_MAKE, what);
-    const snug_status status = snug_engine_quantize(from->path, file->weights, file->path,
-                                                    QUANTIZE_LIMIT_S, run->options->stop, &why);
+    const struct snug_quantize_options options = {.model_path = from->path,
+                                                  .recipe = file->weights,
+                                                  .out_path = file->path,
+                                                  .deadline_s = QUANTIZE_LIMIT_S,
+                                                  .stop = run->options->stop};
+    const snug_status status = snug_engine_quantize_plan(&options, NULL, &why);
     if (status == SNUG_OK)
         return open_file(run, file, err);
     if (status == SNUG_INTERRUPTED || status == SNUG_IO || status == SNUG_NO_MEMORY)
@@ -216,12 +220,8 @@ void snug__lab_files_clear(struct snug__lab_run *run)
 {
     for (int i = 0; i < run->n_files; i++) {
         struct snug__lab_file *file = &run->files[i];
-        char part[4200];
-        snprintf(part, sizeof part, "%s.part", file->path);
-        if (file->is_made) {
+        if (file->is_made)
             unlink(file->path);
-            unlink(part);
-        }
         snug_model_clear(&file->model);
     }
     free(run->files);

@@ -52,13 +52,6 @@ static int find_model(const struct snug_lab_plan *plan, const char *name, int fa
     return fallback;
 }
 
-static int64_t chunk_of(const struct snug_model *model)
-{
-    return model->n_ctx_train > 4 && model->n_ctx_train < SNUG_EVAL_CHUNK_DEFAULT
-               ? model->n_ctx_train
-               : SNUG_EVAL_CHUNK_DEFAULT;
-}
-
 static snug_status evaluate(struct pricing *p, int i_file, const struct snug_config *config,
                             bool is_reference, struct snug_quality *out, struct snug_error *err)
 {
@@ -70,7 +63,7 @@ static snug_status evaluate(struct pricing *p, int i_file, const struct snug_con
         .space = snug_engine_space(run->engine),
         .config = config,
         .text_path = p->text,
-        .n_ctx = chunk_of(&run->files[p->i_reference].model),
+        .n_ctx = snug_quality_chunk(run->files[p->i_reference].model.n_ctx_train),
         .n_chunks = 0,
         .n_chunks_max = CHUNKS_MAX,
         .reference_read = is_reference ? NULL : p->reference,
@@ -206,7 +199,7 @@ static snug_status score(struct snug__lab_run *run, const struct snug_task_file 
              run->plan->models[i_model].name, round->name);
     snug__lab_tell(run, SNUG_LAB_MAKE, what);
     const struct snug__lab_file *model = &run->files[i_file];
-    const int64_t n_ctx = chunk_of(&model->model);
+    const int64_t n_ctx = snug_quality_chunk(model->model.n_ctx_train);
     const struct snug_engine_options engine = {
         .model_path = model->path,
         .machine = run->options->machine,

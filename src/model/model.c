@@ -413,6 +413,14 @@ int snug_model_type_from_name(const char *name)
     return -1;
 }
 
+uint64_t snug_model_tensor_bytes(const struct snug_tensor *tensor, int type)
+{
+    const int64_t n_block = is_known_type(type) ? ggml_blck_size((enum ggml_type)type) : 0;
+    if (n_block <= 0 || tensor->ne[0] % n_block != 0)
+        return 0;
+    return tensor->n_elements / (uint64_t)n_block * ggml_type_size((enum ggml_type)type);
+}
+
 double snug_model_type_bits(int type)
 {
     return is_known_type(type) ? 8.0 * (double)ggml_type_size((enum ggml_type)type) /

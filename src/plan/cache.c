@@ -4,29 +4,32 @@
 
 #include <ggml.h>
 
+#include "plan/law_fit.h"
 #include "snug/plan.h"
 
 static const int64_t CELLS_PAD = 256; /* libllama rounds contexts up to this many cells */
 
-/* Layers with a sliding window, of every `of` layers, by architecture; as libllama sets them. */
+/* The first `windowed` layers of every `of` have a sliding window, as libllama's set_swa_pattern
+ * has it for each architecture. */
 static const struct {
     const char *arch;
     int windowed, of;
-} windows[] = {
-    {"gemma2", 1, 2},
-    {"gemma3", 5, 6},
-    {"gpt-oss", 1, 2},
-    {"cohere2", 3, 4},
+} WINDOWS[] = {
+    {"gemma2", 1, 2},  {"gemma3", 5, 6},  {"gemma3n", 4, 5},
+    {"gpt-oss", 1, 2}, {"cohere2", 3, 4}, {"llama4", 3, 4},
 };
 
-static int64_t n_windowed(const struct snug_model *m)
+int64_t snug__n_windowed(const struct snug_model *model)
 {
-    int64_t n = 0;
-    for (size_t i = 0; i < sizeof windows / sizeof windows[0] && m->n_swa > 0; i++) {
-        for (int64_t l = 0; l < m->n_layer && strcmp(windows[i].arch, m->arch) == 0; l++)
-            n += l % windows[i].of < windows[i].windowed;
+    for (size_t i = 0; model->n_swa > 0 && i < sizeof WINDOWS / sizeof *WINDOWS; i++) {
+        int64_t n = 0;
+        if (strcmp(WINDOWS[i].arch, model->arch) != 0)
+            continue;
+        for (int64_t l = 0; l < model->n_layer; l++)
+            n += l % WINDOWS[i].of < WINDOWS[i].windowed;
+        return n;
     }
-    return n;
+    return -1;
 }
 
 static int64_t pad(int64_t n)
@@ -47,7 +50,7 @@ snug_status snug_plan_bytes_formula(const struct snug_plan_shape *s, struct snug
     const struct snug_model *m = model;
     const int64_t n_seq = s->n_parallel > 0 ? s->n_parallel : 1;
     const int64_t n_cells = pad((s->n_ctx + n_seq - 1) / n_seq);
-    const int64_t n_narrow = n_windowed(m);
+    const int64_t n_known = snug__n_windowed(m), n_narrow = n_known > 0 ? n_known : 0;
     int64_t n_cells_narrow = pad(m->n_swa + s->n_ubatch);
     n_cells_narrow = n_cells_narrow < n_cells ? n_cells_narrow : n_cells;
     if (!s->flash_attn && ggml_is_quantized((enum ggml_type)s->type_v))

@@ -59,8 +59,8 @@ void snug__candidate_budget(const struct snug__problem *p, struct snug__candidat
     c->is_over_disk = p->disk >= 0 && disk == 0 && cache_host + compute_host < host->bytes;
 }
 
-static snug_status state_bytes(const struct snug__problem *p, struct snug__candidate *c,
-                               struct snug_error *err)
+snug_status snug__candidate_bytes(const struct snug__problem *p, struct snug__candidate *c,
+                                  struct snug_error *err)
 {
     const struct snug_plan_request *r = p->request;
     struct snug_model model = *p->model;
@@ -73,7 +73,7 @@ static snug_status add_placements(const struct snug__problem *p, const struct sn
                                   struct snug__candidate *list, int *n, struct snug_error *err)
 {
     struct snug__candidate c = *like;
-    const snug_status status = state_bytes(p, &c, err);
+    const snug_status status = snug__candidate_bytes(p, &c, err);
     if (status == SNUG_INFEASIBLE)
         return SNUG_OK; /* refused by the engine: no candidate */
     if (status != SNUG_OK)

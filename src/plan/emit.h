@@ -61,7 +61,6 @@ snug_status snug__emit_end(struct snug_buffer *out, char **out_text,
 /* Text of unknown origin within a comment or a description: what could end its line or carry it
  * over to the next becomes '?'. */
 void snug__put_clean(struct snug_buffer *out, const char *text);
-/* Bits per weight of a ggml_type. */
 /* Is it a matrix, which a quantiser works on, or a vector, which it leaves alone? */
 bool snug__is_matrix(const struct snug_tensor *tensor);
 

@@ -12,64 +12,33 @@
 
 /* ---- the plan as knob rows ---- */
 
-static int64_t value_of(const struct snug_knob *knob, const char *name)
-{
-    for (int i = 0; i < knob->n_values; i++) {
-        if (strcmp(knob->values[i], name) == 0)
-            return i;
-    }
-    return -1;
-}
+/* Rows that a plan sets. They are emitted even at their defaults: what llama.cpp does by itself may
+ * change with its version. */
+static const char *const ROWS[] = {"load_mode",  "n_gpu_layers", "n_batch", "n_ubatch",
+                                   "flash_attn", "type_k",       "type_v"};
+static const char *const THREAD_ROWS[] = {"n_threads", "n_threads_batch"};
 
-/* A row that is tuned is emitted even at its default: what llama.cpp does by itself may change with
- * its version. */
-static void set_row(struct snug_space *space, struct snug_config *config, const char *name,
-                    int64_t value)
+static void emit_rows(struct snug_space *space, const char *const *names, size_t n)
 {
-    const int row = snug_space_find(space, name);
-    space->knobs[row].is_tuned = true;
-    config->value[row] = value;
-}
-
-static snug_status set_type(struct snug_space *space, struct snug_config *config, const char *name,
-                            int type, struct snug_error *err)
-{
-    const struct snug_knob *knob = &space->knobs[snug_space_find(space, name)];
-    const int64_t value = value_of(knob, snug_model_type_name(type));
-    if (value < 0)
-        return snug_fail(err, SNUG_BAD_INPUT, "%s is %s in the plan: llama.cpp has no such cache",
-                         name, snug_model_type_name(type));
-    set_row(space, config, name, value);
-    return SNUG_OK;
+    for (size_t i = 0; i < n; i++)
+        space->knobs[snug_space_find(space, names[i])].is_tuned = true;
 }
 
 /* Words for n_parallel sequences of n_ctx_seq tokens. */
 static snug_status plan_words(const struct snug_command *c, int64_t n_parallel, char ***out_words,
                               struct snug_error *err)
 {
-    const struct snug_plan *plan = c->plan;
     const struct snug_workload workload = {.n_ctx = c->n_ctx_seq, .n_parallel = n_parallel};
     struct snug_space space = *snug_engine_rows();
     struct snug_config config;
     for (int i = 0; i < space.n; i++)
         space.knobs[i].is_tuned = false;
-    snug_space_default(&space, &config);
-    const struct snug_knob *load = &space.knobs[snug_space_find(&space, "load_mode")];
-    set_row(&space, &config, "load_mode", value_of(load, plan->use_mmap ? "mmap" : "none"));
-    set_row(&space, &config, "n_gpu_layers", plan->n_gpu_layers);
-    if (plan->n_threads > 0) {
-        set_row(&space, &config, "n_threads", plan->n_threads);
-        set_row(&space, &config, "n_threads_batch", plan->n_threads);
-    }
-    set_row(&space, &config, "n_batch", plan->n_batch);
-    set_row(&space, &config, "n_ubatch", plan->n_ubatch);
-    set_row(&space, &config, "flash_attn", plan->flash_attn);
-    snug_status status = set_type(&space, &config, "type_k", plan->type_k, err);
-    if (status == SNUG_OK)
-        status = set_type(&space, &config, "type_v", plan->type_v, err);
-    if (status == SNUG_OK)
-        status = snug_engine_flags(&space, &config, &workload, out_words, err);
-    return status;
+    emit_rows(&space, ROWS, sizeof ROWS / sizeof *ROWS);
+    if (c->plan->n_threads > 0)
+        emit_rows(&space, THREAD_ROWS, sizeof THREAD_ROWS / sizeof *THREAD_ROWS);
+    const snug_status status = snug_plan_config(c->plan, &space, &config, err);
+    return status == SNUG_OK ? snug_engine_flags(&space, &config, &workload, out_words, err)
+                             : status;
 }
 
 /* ---- words ---- */

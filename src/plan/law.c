@@ -20,16 +20,7 @@
 
 /* Trials that weigh as much as the belief they are drawn to. */
 static const double SHRINK_TRIALS = 3.0;
-/* Multiply and add, for K and for V. */
 static const double ATTENTION_FLOPS = 4.0;
-
-/* Architectures whose window holds in some layers only: the share that has one. Source: libllama's
- * set_swa_pattern per architecture. */
-static const struct {
-    const char *arch;
-    double frac;
-} SWA_SHARES[] = {{"gemma2", 1.0 / 2},  {"gemma3", 5.0 / 6},  {"gemma3n", 4.0 / 5},
-                  {"gpt-oss", 1.0 / 2}, {"cohere2", 3.0 / 4}, {"llama4", 3.0 / 4}};
 
 /* ---- loads ---- */
 
@@ -58,10 +49,7 @@ void snug_law_load_add(struct snug_law_load *load, const struct snug_model *mode
         (is_embedding && !is_head))
         return;
     uint64_t elements = t->n_elements;
-    uint64_t bytes = t->bytes;
-    if (type != t->type)
-        bytes = (uint64_t)(t->n_elements / (uint64_t)(t->ne[0] > 0 ? t->ne[0] : 1)) *
-                ggml_row_size((enum ggml_type)type, t->ne[0]);
+    uint64_t bytes = type == t->type ? t->bytes : snug_model_tensor_bytes(t, type);
     if (strstr(t->name, "_exps.") && model->n_expert > 0 && model->n_expert_used > 0) {
         elements = elements / (uint64_t)model->n_expert * (uint64_t)model->n_expert_used;
         bytes = bytes / (uint64_t)model->n_expert * (uint64_t)model->n_expert_used;
@@ -90,10 +78,10 @@ void snug_law_load_init(const struct snug_model *model, const int *types, int ti
     out->n_embd_head = (model->n_embd_head_k + model->n_embd_head_v) / 2;
     out->n_embd = model->n_embd;
     out->n_swa = model->n_swa;
-    out->swa_frac = model->n_swa > 0 ? 1.0 : 0.0;
-    for (size_t i = 0; model->n_swa > 0 && i < sizeof SWA_SHARES / sizeof *SWA_SHARES; i++)
-        if (strcmp(model->arch, SWA_SHARES[i].arch) == 0)
-            out->swa_frac = SWA_SHARES[i].frac;
+    const int64_t n_windowed = snug__n_windowed(model);
+    out->swa_frac = model->n_swa <= 0 ? 0.0
+                    : n_windowed < 0  ? 1.0
+                                      : (double)n_windowed / (double)model->n_layer;
     out->n_ubatch = n_ubatch;
 }
 
@@ -115,10 +103,9 @@ static double of_cache(const double *by_type, const struct snug_law_load *load)
     return (k + v) / 2.0;
 }
 
-static double attention_flops(const struct snug_law_load *load, int tier)
+double snug__law_attention_flops(const struct snug_law_load *load, int t)
 {
-    return ATTENTION_FLOPS * (double)(load->n_head * load->n_embd_head) *
-           (double)load->n_layer[tier];
+    return ATTENTION_FLOPS * (double)(load->n_head * load->n_embd_head) * (double)load->n_layer[t];
 }
 
 static double hops_s(const struct snug_law *law, const struct snug_law_load *load)
@@ -146,7 +133,8 @@ static double decode_step_s(const struct snug_law *law, const struct snug_law_lo
         s += (double)load->n_layer[t] * (tier->layer_s + (n_seq - 1.0) * tier->layer_token_s);
         s +=
             cells * (double)load->cache_bytes_per_token[t] * of_cache(tier->cache_s_per_byte, load);
-        s += cells * attention_flops(load, t) * of_cache(tier->attention_step_s_per_flop, load);
+        s += cells * snug__law_attention_flops(load, t) *
+             of_cache(tier->attention_step_s_per_flop, load);
     }
     return s;
 }
@@ -164,7 +152,7 @@ static double ubatch_tier_s(const struct snug_law_tier *tier, const struct snug_
     const double layers = (double)load->n_layer[t];
     s += layers * tier->layer_s;
     s += layers * n * (tier->layer_token_s + (double)load->n_embd * tier->token_element_s);
-    s += n * cells_at(load, depth + n / 2.0) * attention_flops(load, t) *
+    s += n * cells_at(load, depth + n / 2.0) * snug__law_attention_flops(load, t) *
          of_cache(tier->attention_s_per_flop, load);
     return s;
 }

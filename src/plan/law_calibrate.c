@@ -16,8 +16,9 @@
 
 #include <ggml.h>
 
-#include "base/file.h"
 #include "base/process.h"
+#include "base/scratch.h"
+#include "plan/config.h"
 #include "plan/law_fit.h"
 #include "snug/engine.h"
 
@@ -52,9 +53,9 @@ enum { N_SHAPES = sizeof SHAPES / sizeof *SHAPES };
 #define TRIALS_MAX (N_SHAPES)
 /* A step to the next tier: copies of one activation, tens of microseconds on a bus. */
 static const double HOP_S = 3e-5;
-/* Nine of ten trials that were not fitted lie within these; perf/plan_speed.py checks them. */
-/* Decode: what 44 configs on a noisy two-core virtual machine showed (docs/RESULTS.md, plans,
- * speed); short runs of two threads were up to a third slower than a quiet machine's. */
+/* Nine of ten trials that were not fitted lie within these, by perf/plan_speed.py: of decode, 44
+ * configs on a noisy two-core virtual machine (docs/RESULTS.md, plans, speed), where short runs of
+ * two threads were up to a third slower than a quiet machine's. */
 static const double DECODE_LO = 0.72, DECODE_HI = 1.15, PREFILL_LO = 0.80, PREFILL_HI = 1.20;
 /* A calibration with more disturbed trials than this is used, said to be so, and not kept. */
 static const double DISTURBED_FRAC_MAX = 0.2;
@@ -67,14 +68,14 @@ static const double DEVICE_SHARE = 0.4;
 struct calibration {
     const struct snug_machine *machine;
     const struct snug_law_request *request;
-    const char *folder;
     double start_s, budget_s;
     bool is_device; /* the tier that is timed */
     int n_threads[SNUG__LAW_COUNTS_MAX], n_counts;
     struct snug__law_trial trials[SNUG__LAW_COUNTS_MAX][TRIALS_MAX];
     int n_trials[SNUG__LAW_COUNTS_MAX];
     double latest_s; /* that the latest row took */
-    char path[4096]; /* of the model of the moment */
+    struct snug_scratch scratch;
+    char path[sizeof((struct snug_scratch *)0)->path + 16]; /* of the model of the moment */
     const struct shape *at;
     struct snug_model model; /* of that file */
     bool has_model;
@@ -118,13 +119,7 @@ static snug_status make_model(struct calibration *c, const struct shape *shape,
     drop_model(c);
     const struct snug_synth_options synth = {
         .type = shape->type, .seed = 1, .n_layer = shape->n_layer};
-    const int n =
-        snprintf(c->path, sizeof c->path, "%s/calibrate-%d.gguf", c->folder, (int)getpid());
-    if (n < 0 || (size_t)n >= sizeof c->path) {
-        c->path[0] = '\0';
-        return snug_fail(err, SNUG_BAD_INPUT, "cache folder: path longer than %zu bytes",
-                         sizeof c->path);
-    }
+    snprintf(c->path, sizeof c->path, "%s/calibrate.gguf", c->scratch.path);
     snug_status status = snug_model_synth(shape->preset, &synth, c->path, may_go_on, c, err);
     if (status == SNUG_OK)
         status = snug_model_open(c->path, &c->model, err);
@@ -133,44 +128,23 @@ static snug_status make_model(struct calibration *c, const struct shape *shape,
     return status;
 }
 
-static void set_knob(const struct snug_space *space, struct snug_config *config, const char *name,
-                     int64_t value)
+static snug_status make_config(const struct calibration *c, const struct shape *shape,
+                               int n_threads, const struct snug_space *space,
+                               struct snug_config *config, struct snug_error *err)
 {
-    const int row = snug_space_find(space, name);
-    if (row >= 0)
-        config->value[row] = value;
-}
-
-static void set_words(const struct snug_space *space, struct snug_config *config, const char *name,
-                      const char *text)
-{
-    const int row = snug_space_find(space, name);
-    int64_t value = 0;
-    if (row >= 0 && snug_knob_parse(&space->knobs[row], text, &value, NULL) == SNUG_OK)
-        config->value[row] = value;
-}
-
-static void make_config(const struct calibration *c, const struct shape *shape, int n_threads,
-                        const struct snug_space *space, struct snug_config *config)
-{
+    const char *const words[][2] = {{"type_k", shape->cache},
+                                    {"type_v", shape->cache},
+                                    {"flash_attn", "on"},
+                                    {"device", c->is_device ? "auto" : "none"}};
+    snug_status status = SNUG_OK;
     snug_space_default(space, config);
-    set_knob(space, config, "n_threads", n_threads);
-    set_knob(space, config, "n_threads_batch", n_threads);
-    set_words(space, config, "type_k", shape->cache);
-    set_words(space, config, "type_v", shape->cache);
-    set_words(space, config, "flash_attn", "on");
-    if (!c->is_device) {
-        set_knob(space, config, "n_gpu_layers", 0);
-        set_words(space, config, "device", "none");
-    }
-}
-
-static int cache_type(const char *name)
-{
-    for (int y = 0; y < SNUG_MODEL_TYPES_MAX; y++)
-        if (snug__law_is_type(y) && strcmp(snug_model_type_name(y), name) == 0)
-            return y;
-    return GGML_TYPE_F16;
+    snug__config_number(space, config, "n_threads", n_threads);
+    snug__config_number(space, config, "n_threads_batch", n_threads);
+    if (!c->is_device)
+        snug__config_number(space, config, "n_gpu_layers", 0);
+    for (size_t i = 0; i < sizeof words / sizeof *words && status == SNUG_OK; i++)
+        status = snug__config_word(space, config, words[i][0], words[i][1], err);
+    return status;
 }
 
 /* Others can only take time away: the best block is the nearest to what the machine can do. */
@@ -196,13 +170,15 @@ static snug_status run_trial(struct calibration *c, const struct shape *shape,
     effort.may_cut = true;
     effort.deadline_s = TRIAL_DEADLINE_S; /* a row that was begun is finished */
     effort.is_sampling_off = true;
-    make_config(c, shape, c->n_threads[count], snug_engine_space(engine), &config);
-    const snug_status status = snug_engine_run(engine, &config, &effort, &m, err);
+    snug_status status =
+        make_config(c, shape, c->n_threads[count], snug_engine_space(engine), &config, err);
+    if (status == SNUG_OK)
+        status = snug_engine_run(engine, &config, &effort, &m, err);
     if (status == SNUG_OK && m.outcome == SNUG_TRIAL_OK) {
         struct snug__law_trial *trial = &c->trials[count][c->n_trials[count]++];
         *trial = (struct snug__law_trial){
             .n_prompt = shape->n_prompt, .n_gen = shape->n_gen, .depth = shape->depth};
-        const int type = cache_type(shape->cache);
+        const int type = snug_model_type_from_name(shape->cache);
         snug_law_load_init(&c->model, NULL, 0, type, type, 512, &trial->load);
         trial->prefill_tps = best(m.prefill_block_tps, m.n_prefill_blocks);
         trial->decode_tps = best(m.decode_block_tps, m.n_decode_blocks);
@@ -356,13 +332,12 @@ snug_status snug__law_calibrate(const struct snug_machine *machine, const char *
         return snug_fail(err, SNUG_NO_MEMORY, "calibration");
     c->machine = machine;
     c->request = request;
-    c->folder = folder;
     c->start_s = snug_clock_s();
     c->n_threads[c->n_counts++] = machine->n_threads_usable > 0 ? machine->n_threads_usable : 1;
     if (c->n_threads[0] > 1)
         c->n_threads[c->n_counts++] = 1;
     made.n_laws = c->n_counts;
-    snug_status status = snug_file_make_folder(folder, err);
+    snug_status status = snug_scratch_open(folder, &c->scratch, err);
     if (status == SNUG_OK && device) {
         c->budget_s = budget_s * DEVICE_SHARE;
         status = run_tier(c, device, &made, err);
@@ -377,6 +352,7 @@ snug_status snug__law_calibrate(const struct snug_machine *machine, const char *
         *out = made;
     }
     drop_model(c);
+    snug_scratch_close(&c->scratch);
     free(c);
     return status;
 }

@@ -124,14 +124,6 @@ static char *calibration_text(const struct snug__calibration *c)
 
 /* ---- reading ---- */
 
-static int type_of(const char *name)
-{
-    for (int y = 0; name && y < SNUG_MODEL_TYPES_MAX; y++)
-        if (snug__law_is_type(y) && strcmp(snug_model_type_name(y), name) == 0)
-            return y;
-    return -1;
-}
-
 static snug_status take_tier(const struct snug_json_node *node, struct snug_law_tier *out,
                              struct snug_error *err)
 {
@@ -152,7 +144,7 @@ static snug_status take_tier(const struct snug_json_node *node, struct snug_law_
         return snug_fail(err, SNUG_BAD_INPUT, "\"types\": more than %d", SNUG_MODEL_TYPES_MAX);
     for (size_t i = 0; i < snug_json_count(types); i++) {
         const struct snug_json_node *item = snug_json_at(types, i);
-        const int y = type_of(snug_json_get_string(item, "type", NULL));
+        const int y = snug__law_type_from_name(snug_json_get_string(item, "type", NULL));
         if (y < 0)
             return snug_fail(err, SNUG_BAD_INPUT, "\"types\"[%zu]: no type of weights", i);
         if (!take_figures(item, TYPE_FIGURES, COUNT(TYPE_FIGURES), out, (size_t)y, &key))

@@ -74,11 +74,6 @@ enum { WEIGHTS = 0, ATTENTION = SNUG_MODEL_TYPES_MAX, REST = 2 * SNUG_MODEL_TYPE
 enum { DECODE_LAYER = REST, DECODE_STEP, DECODE_CACHE, DECODE_COLUMNS };
 enum { PREFILL_LAYER_TOKEN = REST, PREFILL_ELEMENT, PREFILL_UBATCH, PREFILL_COLUMNS };
 
-static double attention_flops(const struct snug_law_load *load, int t)
-{
-    return 4.0 * (double)(load->n_head * load->n_embd_head * load->n_layer[t]);
-}
-
 static bool add_row(struct snug__fit *fit, double seconds)
 {
     if (!(seconds > 0.0) || !isfinite(seconds) || fit->n_rows == SNUG__FIT_ROWS_MAX)
@@ -96,8 +91,8 @@ static void add_decode(struct snug__fit *fit, const struct snug__law_trial *tria
     const double cells = (double)trial->depth + (double)(trial->n_gen - 1) / 2.0;
     for (int y = 0; y < SNUG_MODEL_TYPES_MAX; y++)
         row[WEIGHTS + y] = (double)load->weight_bytes[t][y];
-    row[ATTENTION + load->type_k] += cells * attention_flops(load, t) / 2.0;
-    row[ATTENTION + load->type_v] += cells * attention_flops(load, t) / 2.0;
+    row[ATTENTION + load->type_k] += cells * snug__law_attention_flops(load, t) / 2.0;
+    row[ATTENTION + load->type_v] += cells * snug__law_attention_flops(load, t) / 2.0;
     row[DECODE_LAYER] = (double)load->n_layer[t];
     row[DECODE_STEP] = 1.0;
     row[DECODE_CACHE] = cells * (double)load->cache_bytes_per_token[t];
@@ -121,7 +116,7 @@ static void add_prefill(struct snug__fit *fit, const struct snug__law_trial *tri
     for (int y = 0; y < SNUG_MODEL_TYPES_MAX; y++)
         row[WEIGHTS + y] =
             2.0 * n * (double)(load->weight_elements[t][y] - load->once_elements[t][y]);
-    const double cells = ((double)trial->depth + n / 2.0) * n * attention_flops(load, t);
+    const double cells = ((double)trial->depth + n / 2.0) * n * snug__law_attention_flops(load, t);
     row[ATTENTION + load->type_k] += cells / 2.0;
     row[ATTENTION + load->type_v] += cells / 2.0;
     row[PREFILL_LAYER_TOKEN] = n * (double)load->n_layer[t];

@@ -24,6 +24,9 @@ void snug__fit_solve(const struct snug__fit *fit, double *out_x);
 
 /* ---- trials ---- */
 
+/* Of one token per cell that it attends to, all layers of tier t: multiply and add, for K and V. */
+double snug__law_attention_flops(const struct snug_law_load *load, int t);
+
 struct snug__law_trial {
     struct snug_law_load load;
     int64_t n_prompt, n_gen, depth;
@@ -34,10 +37,17 @@ struct snug__law_trial {
  * filled from those that had one. false when no trial has a speed of one of the phases. */
 bool snug__law_fit(const struct snug__law_trial *trials, int n_trials, int t, struct snug_law *law);
 
+/* ---- windows ---- */
+
+/* Layers with a sliding window; -1 for an architecture of which it is not known. */
+int64_t snug__n_windowed(const struct snug_model *model);
+
 /* ---- types ---- */
 
 /* Is this a type that weights or the cache can have? */
 bool snug__law_is_type(int type);
+/* The same of a name; -1 when it is none, or NULL. */
+int snug__law_type_from_name(const char *name);
 /* Give every type without figures those of its nearest relative that has some. */
 void snug__law_fill_types(struct snug_law_tier *tier);
 

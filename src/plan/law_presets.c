@@ -208,14 +208,6 @@ snug_status snug__law_custom(const struct snug_law_request *request, struct snug
 
 /* ---- saved probes ---- */
 
-static int type_of(const char *name)
-{
-    for (int y = 0; y < SNUG_MODEL_TYPES_MAX; y++)
-        if (snug__law_is_type(y) && strcmp(snug_model_type_name(y), name) == 0)
-            return y;
-    return -1;
-}
-
 /* The host's tier, with the measured figures in place of the general ones. */
 static void take_speeds(const struct snug_machine_speed *speed, struct snug_law_tier *tier)
 {
@@ -223,7 +215,7 @@ static void take_speeds(const struct snug_machine_speed *speed, struct snug_law_
     memset(tier->prefill_s_per_flop, 0, sizeof tier->prefill_s_per_flop);
     for (int i = 0; i < speed->n_mul_mat; i++) {
         const struct snug_mul_mat_speed *m = &speed->mul_mat[i];
-        const int y = type_of(m->type);
+        const int y = snug__law_type_from_name(m->type);
         if (y < 0 || !(m->decode_bps.mid > 0.0) || !(m->prefill_flops.mid > 0.0))
             continue;
         tier->decode_s_per_byte[y] = 1.0 / m->decode_bps.mid;

@@ -7,7 +7,8 @@
 
 /* What resembles what, nearest first: unpacking work per weight and which kernels there are decide.
  * time_ratio: time per weight against the relative where computing bounds, roughly; the grid
- * look-ups of IQ1 to IQ3 are some times dearer on a CPU (llama.cpp's own tables of token speed). */
+ * look-ups of IQ1 to IQ3 are taken to be twice as dear on a CPU. A guess for what was not measured.
+ */
 struct relative {
     int type, relatives[3];
     double time_ratio;
@@ -49,17 +50,17 @@ bool snug__law_is_type(int type)
     return false;
 }
 
-static double bytes_per_weight(int type)
+int snug__law_type_from_name(const char *name)
 {
-    return (double)ggml_type_size((enum ggml_type)type) /
-           (double)ggml_blck_size((enum ggml_type)type);
+    const int type = name ? snug_model_type_from_name(name) : -1;
+    return type >= 0 && snug__law_is_type(type) ? type : -1;
 }
 
 /* Bytes bound a part of the time and computing the rest: between the same time per byte and the
  * same time per weight, the geometric middle, and the root of the ratio. */
 static double decode_ratio(const struct relative *r, int relative)
 {
-    return sqrt(bytes_per_weight(relative) / bytes_per_weight(r->type) * r->time_ratio);
+    return sqrt(snug_model_type_bits(relative) / snug_model_type_bits(r->type) * r->time_ratio);
 }
 
 typedef double (*ratio_fn)(const struct relative *r, int relative);

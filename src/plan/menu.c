@@ -57,21 +57,53 @@ snug_status snug_plan_evaluate(const struct snug_plan_request *request, const in
     snug_status status = snug__problem_init(&p, request, err);
     if (status != SNUG_OK)
         return status;
-    struct snug_model model = *request->model;
     int *own = malloc((size_t)p.n_tensors * sizeof *own);
     if (!own)
         status = snug_fail(err, SNUG_NO_MEMORY, "a plan of %d tensors", p.n_tensors);
     for (int t = 0; t < p.n_tensors && own; t++)
-        own[t] = types ? types[t] : model.tensors[t].type;
+        own[t] = types ? types[t] : p.model->tensors[t].type;
     if (status == SNUG_OK)
-        status = request->bytes ? request->bytes(shape, &c.bytes, request->bytes_data, err)
-                                : snug_plan_bytes_formula(shape, &c.bytes, &model, err);
+        status = snug__candidate_bytes(&p, &c, err);
     if (status == SNUG_OK) {
         snug__candidate_budget(&p, &c);
         status = snug__plan_fill(&p, &c, own, out, err);
     }
     free(own);
     snug__problem_clear(&p);
+    return status;
+}
+
+snug_status snug_plan_place(const struct snug_plan_request *request, const int *types,
+                            const struct snug_plan_shape *like, struct snug_plan *out,
+                            struct snug_error *err)
+{
+    struct snug_plan best = {.n_tensors = 0};
+    struct snug_plan_shape shape = *like;
+    bool has_device = false;
+    snug_status status = SNUG_OK;
+    for (int i = 0; i < request->law->n_tiers; i++)
+        has_device = has_device || request->law->tiers[i].kind == SNUG_TIER_DEVICE;
+    for (shape.n_gpu_layers = has_device ? request->model->n_layer + 1 : 0;
+         shape.n_gpu_layers >= 0 && status == SNUG_OK; shape.n_gpu_layers--) {
+        struct snug_plan plan = {.n_tensors = 0};
+        status = snug_plan_evaluate(request, types, &shape, &plan, err);
+        if (status != SNUG_OK)
+            break;
+        const bool is_first = best.n_tensors == 0;
+        const bool is_better = plan.grade != SNUG_PLAN_INFEASIBLE &&
+                               (best.grade == SNUG_PLAN_INFEASIBLE ||
+                                snug_plan_mid_tps(&plan) > snug_plan_mid_tps(&best));
+        if (is_first || is_better) {
+            snug_plan_clear(&best);
+            best = plan;
+        } else {
+            snug_plan_clear(&plan);
+        }
+    }
+    if (status == SNUG_OK)
+        *out = best;
+    else
+        snug_plan_clear(&best);
     return status;
 }
 

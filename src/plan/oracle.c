@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "snug/plan.h"
+#include "plan/config.h"
 
 #define ENGINES_MAX 8
 static const uint64_t BASE_GRAIN = 4u << 20;
@@ -79,24 +79,6 @@ static snug_status engine_for(struct snug_plan_oracle *o, int64_t n_ctx, int64_t
     return SNUG_OK;
 }
 
-static snug_status set(const struct snug_space *space, struct snug_config *config, const char *name,
-                       const char *text, struct snug_error *err)
-{
-    const int row = snug_space_find(space, name);
-    if (row < 0)
-        return snug_fail(err, SNUG_UNSUPPORTED, "the engine has no knob %s", name);
-    return snug_knob_parse(&space->knobs[row], text, &config->value[row], err);
-}
-
-/* Values beyond the lattice of this machine are fine for a question about bytes. */
-static void set_number(const struct snug_space *space, struct snug_config *config, const char *name,
-                       int64_t value)
-{
-    const int row = snug_space_find(space, name);
-    if (row >= 0)
-        config->value[row] = value;
-}
-
 snug_status snug_plan_oracle_bytes(const struct snug_plan_shape *shape, struct snug_plan_bytes *out,
                                    void *data, struct snug_error *err)
 {
@@ -110,16 +92,9 @@ snug_status snug_plan_oracle_bytes(const struct snug_plan_shape *shape, struct s
         return status;
     const struct snug_space *space = snug_engine_space(engine);
     snug_space_default(space, &config);
-    status = set(space, &config, "type_k", snug_model_type_name(shape->type_k), err);
+    status = snug__config_shape(space, shape, &config, err);
     if (status == SNUG_OK)
-        status = set(space, &config, "type_v", snug_model_type_name(shape->type_v), err);
-    if (status == SNUG_OK)
-        status = set(space, &config, "flash_attn", shape->flash_attn ? "on" : "off", err);
-    if (status != SNUG_OK)
-        return status;
-    set_number(space, &config, "n_batch", shape->n_batch);
-    set_number(space, &config, "n_ubatch", shape->n_ubatch);
-    status = snug_engine_estimate(engine, &config, &bytes, err);
+        status = snug_engine_estimate(engine, &config, &bytes, err);
     if (status != SNUG_OK)
         return status;
     /* The process's own bytes differ by some pages from start to start; a plan should not. */

@@ -84,16 +84,6 @@ const struct snug__plan_section snug__plan_sections[] = {
     {NULL, NULL, 0, {NULL}},
 };
 
-const char *snug__plan_method_name(enum snug_sensitivity_method method)
-{
-    static const char *const NAMES[] = {
-#define X(id, name, text) name,
-        SNUG_SENSITIVITY_METHODS(X)
-#undef X
-    };
-    return (unsigned)method < SNUG_N_SENSITIVITY_METHODS ? NAMES[method] : NULL;
-}
-
 /* ---- writing ---- */
 
 static void put_range(struct snug_json_writer *w, const char *key,
@@ -136,7 +126,7 @@ static void put_field(struct snug_json_writer *w, const struct snug__plan_field 
     case SNUG__PLAN_METHOD:
         snug_json_put_string(
             w, field->key,
-            snug__plan_method_name(*(const enum snug_sensitivity_method *)(const void *)at));
+            snug_sensitivity_method_name(*(const enum snug_sensitivity_method *)(const void *)at));
         break;
     case SNUG__PLAN_NUMBER:
         snug_json_put_number(w, field->key, *(const double *)(const void *)at);

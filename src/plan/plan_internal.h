@@ -50,7 +50,5 @@ extern const int snug__plan_n_tier_fields;
 /* From text, as snug_plan_read does; `name` begins error texts. *out is set on success only. */
 snug_status snug__plan_parse(const char *name, const char *text, size_t n, struct snug_plan *out,
                              struct snug_error *err) SNUG_CHECKED;
-/* The method's name in the file; NULL for none. */
-const char *snug__plan_method_name(enum snug_sensitivity_method method);
 
 #endif

@@ -184,7 +184,7 @@ static snug_status read_method(const struct reader *r, const char *path,
 {
     const char *names[SNUG_N_SENSITIVITY_METHODS];
     for (int i = 0; i < SNUG_N_SENSITIVITY_METHODS; i++)
-        names[i] = snug__plan_method_name((enum snug_sensitivity_method)i);
+        names[i] = snug_sensitivity_method_name((enum snug_sensitivity_method)i);
     const int i = find_word(r, path, node, names, SNUG_N_SENSITIVITY_METHODS);
     if (i < 0)
         return SNUG_BAD_INPUT;

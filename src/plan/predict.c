@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <ggml.h>
-
 #include "plan/problem.h"
 #include "snug/units.h"
 
@@ -80,10 +78,8 @@ static uint64_t fill_weights(const struct snug__problem *p, const struct snug__c
 {
     uint64_t sum[2] = {0, 0}, missing = 0;
     for (int t = 0; t < p->n_tensors; t++) {
-        const struct snug_tensor *tensor = &p->model->tensors[t];
         sum[snug__problem_side(p, c, t)] +=
-            ggml_row_size((enum ggml_type)plan->types[t], tensor->ne[0]) *
-            (tensor->n_elements / (uint64_t)tensor->ne[0]);
+            snug_model_tensor_bytes(&p->model->tensors[t], plan->types[t]);
     }
     plan->file_bytes = snug_engine_file_bytes(p->model, plan->types);
     if (plan->file_bytes == 0) /* no GGUF behind the model: without its header's padding */

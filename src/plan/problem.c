@@ -9,10 +9,12 @@
 
 #include <ggml.h>
 
+#include "model/gguf_read.h"
+#include "plan/sensitivity.h"
+
 static const int64_t N_CTX_DEFAULT = 8192;
 static const int64_t N_PROMPT_DEFAULT = 512;
 static const int64_t N_PARALLEL_BATCH = 8;
-static const uint64_t ALIGNMENT = 32;
 
 void snug_plan_request_init(struct snug_plan_request *out)
 {
@@ -22,9 +24,10 @@ void snug_plan_request_init(struct snug_plan_request *out)
 /* "blk.12.attn_q.weight" is of layer 12; the output of layer n_layer, as libllama counts. */
 static int64_t layer_of(const struct snug_model *m, const char *name)
 {
-    if (strncmp(name, "blk.", 4) == 0)
-        return strtoll(name + 4, NULL, 10);
-    return strncmp(name, "output", 6) == 0 ? m->n_layer : -1;
+    char role[SNUG__ROLE_MAX];
+    int64_t layer = -1;
+    snug__tensor_role(name, role, &layer);
+    return layer < 0 && strncmp(name, "output", 6) == 0 ? m->n_layer : layer;
 }
 
 /* An embedding is looked up by rows, unless it makes the logits too; of experts only some work. */
@@ -48,12 +51,6 @@ static void set_shares(struct snug__problem *p, int t)
         p->read_frac[t] = p->prompt_frac[t] = 0.0;
 }
 
-static uint64_t bytes_as(const struct snug_tensor *t, int type)
-{
-    return ggml_row_size((enum ggml_type)type, t->ne[0]) *
-           (uint64_t)(t->n_elements / (uint64_t)t->ne[0]);
-}
-
 static void add_options(struct snug__problem *p, int t)
 {
     const struct snug_sensitivity *s = p->request->sensitivity;
@@ -71,8 +68,9 @@ static void add_options(struct snug__problem *p, int t)
             s->types[k] != tensor->type)
             continue;
         has_source = has_source || s->types[k] == tensor->type;
-        out[n++] = (struct snug__plan_option){s->types[k], bytes_as(tensor, s->types[k]),
-                                              fmax((double)loss->value, 0.0)};
+        out[n++] =
+            (struct snug__plan_option){s->types[k], snug_model_tensor_bytes(tensor, s->types[k]),
+                                       fmax((double)loss->value, 0.0)};
     }
     if (!has_source)
         out[n++] = (struct snug__plan_option){tensor->type, tensor->bytes, 0.0};
@@ -167,8 +165,8 @@ snug_status snug__problem_init(struct snug__problem *p, const struct snug_plan_r
     /* Header, and what alignment may add to each tensor, whatever its type. */
     const uint64_t file_bytes = snug_engine_file_bytes(request->model, NULL);
     if (file_bytes > request->model->bytes_tensors)
-        p->header_bytes =
-            file_bytes - request->model->bytes_tensors + (uint64_t)p->n_tensors * ALIGNMENT;
+        p->header_bytes = file_bytes - request->model->bytes_tensors +
+                          (uint64_t)p->n_tensors * SNUG__GGUF_ALIGNMENT;
     else if (request->model->bytes_file > request->model->bytes_tensors)
         p->header_bytes = request->model->bytes_file - request->model->bytes_tensors;
     return SNUG_OK;
@@ -228,8 +226,8 @@ static double sum_seconds(const struct snug__problem *p, const struct snug__cand
     double sum = 0.0;
     for (int t = 0; t < p->n_tensors; t++) {
         const struct snug__plan_option *o = option_of(p, t, types[t]);
-        const struct snug__plan_option own = {types[t], bytes_as(&p->model->tensors[t], types[t]),
-                                              NAN};
+        const struct snug__plan_option own = {
+            types[t], snug_model_tensor_bytes(&p->model->tensors[t], types[t]), NAN};
         sum += seconds(p, snug__problem_side(p, c, t), t, o ? o : &own);
     }
     return sum;

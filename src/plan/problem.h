@@ -46,6 +46,9 @@ struct snug__candidate {
 
 /* 0 device, 1 host: where a tensor lies under this placement. */
 int snug__problem_side(const struct snug__problem *p, const struct snug__candidate *c, int tensor);
+/* Cache and compute bytes of a candidate's shape: the request's statement, or the formula's. */
+snug_status snug__candidate_bytes(const struct snug__problem *p, struct snug__candidate *c,
+                                  struct snug_error *err) SNUG_CHECKED;
 /* Budgets of a candidate whose shape and bytes are set. */
 void snug__candidate_budget(const struct snug__problem *p, struct snug__candidate *c);
 /* All candidates worth a look, malloc'ed. */

@@ -9,12 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "snug/plan.h"
+#include "plan/config.h"
+#include "plan/divergence.h"
 
 enum { CANDIDATES_MAX = SNUG_PLAN_RERANK_MAX };
-static const double DEADLINE_S = 24.0 * 3600.0;
 static const double BENDS[] = {0.8, 0.9, 1.15};
 #define N_BENDS (sizeof BENDS / sizeof BENDS[0])
 
@@ -24,8 +23,8 @@ struct reranking {
     int *types[CANDIDATES_MAX]; /* [n_tensors] each, malloc'ed */
     struct snug_plan_rerank_row rows[CANDIDATES_MAX];
     int n;
-    int64_t n_chunks; /* of the reference; 0: not made yet */
-    char reference[4200], file[4200];
+    struct snug_config config, config_source; /* alike but for the cache's types */
+    struct snug__divergence divergence;
 };
 
 /* ---- candidates ---- */
@@ -150,75 +149,56 @@ static snug_status add_recipes(struct reranking *r, struct snug_error *err)
 
 /* ---- measuring ---- */
 
-static snug_status evaluate(struct reranking *r, const char *path, const struct snug_model *model,
-                            bool is_reference, struct snug_quality *out, struct snug_error *err)
+/* Losses are counted from the defaults, an f16 cache among them. Where the plan runs, and with how
+ * many threads, is of the machine that it is for and not of this one. */
+static snug_status set_configs(struct reranking *r, struct snug_error *err)
 {
-    const struct snug_eval_options options = {
-        .model_path = path,
-        .model = model,
-        .space = r->o->space,
-        .config = is_reference ? r->o->config_reference : r->o->config,
-        .text_path = r->o->text_path,
-        .n_ctx = r->o->n_ctx,
-        .n_chunks = is_reference ? 0 : r->n_chunks,
-        .n_chunks_max = r->o->n_chunks,
-        .reference_read = is_reference ? NULL : r->reference,
-        .reference_write = is_reference ? r->reference : NULL,
-        .folder = r->o->folder,
-        .deadline_s = DEADLINE_S,
-        .stop = r->o->stop,
-    };
-    snug_quality_init(out);
-    return snug_engine_eval(&options, out, err);
+    const struct snug_space *space = r->o->space;
+    snug_space_default(space, &r->config_source);
+    r->config = r->config_source;
+    snug_status status =
+        snug__config_word(space, &r->config, "type_k", snug_model_type_name(r->plan->type_k), err);
+    if (status == SNUG_OK)
+        status = snug__config_word(space, &r->config, "type_v",
+                                   snug_model_type_name(r->plan->type_v), err);
+    return status;
 }
 
-static snug_status measure(struct reranking *r, int i, struct snug_error *err)
+static void tell(const struct reranking *r, const char *text)
 {
-    const struct snug_model *source = r->o->request->model;
-    struct snug_model made = {.n_tensors = 0};
-    struct snug_quality quality;
-    struct snug_quantize_result result = {.bytes = 0};
-    const struct snug_quantize_options options = {.model_path = source->path,
-                                                  .names = r->plan->names,
-                                                  .types = r->types[i],
-                                                  .n_tensors = r->plan->n_tensors,
-                                                  .imatrix_path = r->o->imatrix_path,
-                                                  .out_path = r->file,
-                                                  .stop = r->o->stop};
-    if (r->o->progress) {
-        char text[96];
-        snprintf(text, sizeof text, "measuring plan %d of %d: %s", i + 1, r->n, r->rows[i].name);
+    if (r->o->progress)
         r->o->progress(text, r->o->progress_data);
-    }
-    snug_status status = snug_engine_quantize_plan(&options, &result, err);
-    if (status == SNUG_OK)
-        status = snug_model_open(r->file, &made, err);
-    if (status == SNUG_OK)
-        status = evaluate(r, r->file, &made, false, &quality, err);
-    snug_model_clear(&made);
-    unlink(r->file);
-    if (status != SNUG_OK)
-        return snug_fail_prefix(err, status, "plan %d of %d", i + 1, r->n);
-    r->rows[i].kld = quality.kld_mean;
-    r->rows[i].file_bytes = result.bytes;
-    return SNUG_OK;
 }
 
 static snug_status measure_all(struct reranking *r, int *out_best, struct snug_error *err)
 {
-    struct snug_quality quality;
-    const struct snug_model *source = r->o->request->model;
-    if (r->o->progress)
-        r->o->progress("the model as it is", r->o->progress_data);
-    snug_status status = evaluate(r, source->path, source, true, &quality, err);
-    r->n_chunks = quality.n_chunks;
+    struct snug__divergence *d = &r->divergence;
+    *d = (struct snug__divergence){.model = r->o->request->model,
+                                   .imatrix_path = r->o->imatrix_path,
+                                   .space = r->o->space,
+                                   .config = &r->config,
+                                   .config_reference = &r->config_source,
+                                   .text_path = r->o->text_path,
+                                   .n_ctx = r->o->n_ctx,
+                                   .n_chunks_max = r->o->n_chunks,
+                                   .folder = r->o->folder,
+                                   .stop = r->o->stop};
+    snug_status status = set_configs(r, err);
+    tell(r, "the model as it is");
+    if (status == SNUG_OK)
+        status = snug__divergence_reference(d, err);
     *out_best = 0;
     for (int i = 0; i < r->n && status == SNUG_OK; i++) {
-        status = measure(r, i, err);
-        if (status == SNUG_OK && r->rows[i].kld.value < r->rows[*out_best].kld.value)
+        char text[96];
+        snprintf(text, sizeof text, "measuring plan %d of %d: %s", i + 1, r->n, r->rows[i].name);
+        tell(r, text);
+        status = snug__divergence_of(d, r->types[i], &r->rows[i].kld, &r->rows[i].file_bytes, err);
+        if (status != SNUG_OK)
+            status = snug_fail_prefix(err, status, "plan %d of %d", i + 1, r->n);
+        else if (r->rows[i].kld.value < r->rows[*out_best].kld.value)
             *out_best = i;
     }
-    unlink(r->reference);
+    snug__divergence_close(d);
     return status;
 }
 
@@ -228,15 +208,7 @@ static snug_status measure_all(struct reranking *r, int *out_best, struct snug_e
 static snug_status take(struct reranking *r, int best, struct snug_plan *plan,
                         struct snug_error *err)
 {
-    const struct snug_plan_shape shape = {.n_ctx = plan->n_ctx,
-                                          .n_parallel = plan->n_parallel,
-                                          .n_batch = plan->n_batch,
-                                          .n_ubatch = plan->n_ubatch,
-                                          .n_gpu_layers = plan->n_gpu_layers,
-                                          .type_k = plan->type_k,
-                                          .type_v = plan->type_v,
-                                          .flash_attn = plan->flash_attn,
-                                          .use_mmap = plan->use_mmap};
+    const struct snug_plan_shape shape = snug_plan_shape_of(plan);
     struct snug_plan winner;
     const snug_status status =
         snug_plan_evaluate(r->o->request, r->types[best], &shape, &winner, err);
@@ -265,9 +237,6 @@ snug_status snug_plan_rerank(const struct snug_plan_rerank_options *options, str
         return snug_fail(err, SNUG_NO_MEMORY, "no memory to measure plans");
     r->o = options;
     r->plan = plan;
-    snprintf(r->reference, sizeof r->reference, "%s/rerank-%ld.snugref", options->folder,
-             (long)getpid());
-    snprintf(r->file, sizeof r->file, "%s/rerank-%ld.gguf", options->folder, (long)getpid());
     snug_status status = add(r, "the plan", plan->types, err);
     if (status == SNUG_OK)
         status = add_bent(r, err);

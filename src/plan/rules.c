@@ -22,11 +22,6 @@ struct rule {
     int *out;
 };
 
-static uint64_t bytes_of(const struct snug_tensor *t, int type)
-{
-    return ggml_row_size((enum ggml_type)type, t->ne[0]) * (t->n_elements / (uint64_t)t->ne[0]);
-}
-
 /* First and last blocks matter most: 2 at the ends, 1 in the middle. */
 static double u_shape(int64_t block, int64_t n)
 {
@@ -50,11 +45,11 @@ static bool choose(const struct rule *r, uint64_t budget, struct snug_error *err
     for (int t = 0; t < p->n_tensors && *out_status == SNUG_OK; t++) {
         const struct snug_tensor *tensor = &p->model->tensors[t];
         if (p->layer[t] < 0 || p->layer[t] >= n) {
-            rest += bytes_of(tensor, r->types[1][t]);
+            rest += snug_model_tensor_bytes(tensor, r->types[1][t]);
             continue;
         }
         for (int o = 0; o < 3; o++)
-            options[3 * p->layer[t] + o].bytes += bytes_of(tensor, r->types[o][t]);
+            options[3 * p->layer[t] + o].bytes += snug_model_tensor_bytes(tensor, r->types[o][t]);
     }
     for (int64_t b = 0; b < n && *out_status == SNUG_OK; b++) {
         items[b] = (struct snug__knapsack_item){options + 3 * b, 3};
@@ -81,12 +76,8 @@ static bool choose(const struct rule *r, uint64_t budget, struct snug_error *err
 static snug_status budget_of(const struct snug__problem *p, struct snug__candidate *c,
                              bool on_device, uint64_t *out, struct snug_error *err)
 {
-    struct snug_model model = *p->model;
-    const struct snug_plan_request *r = p->request;
     c->shape.n_gpu_layers = p->device >= 0 ? p->n_layer + 1 : 0;
-    const snug_status status = r->bytes
-                                   ? r->bytes(&c->shape, &c->bytes, r->bytes_data, err)
-                                   : snug_plan_bytes_formula(&c->shape, &c->bytes, &model, err);
+    const snug_status status = snug__candidate_bytes(p, c, err);
     if (status != SNUG_OK)
         return status;
     snug__candidate_budget(p, c);

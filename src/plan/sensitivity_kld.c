@@ -9,18 +9,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <ggml.h>
 
 #include "base/file.h"
 #include "base/hash.h"
 #include "engine/sensitivity.h"
+#include "plan/divergence.h"
 #include "plan/sensitivity.h"
 #include "snug/store.h"
 
 enum { ANCHORS_MAX = SNUG_PLAN_TYPES_MAX, IMATRIX_BYTES_MAX = 1 << 30 };
-static const double DEADLINE_S = 24.0 * 3600.0; /* of one file or one evaluation */
 static const double SURE = 2.0; /* a divergence under so many standard errors tells nothing */
 
 /* What is measured when nothing is said. Two are enough: a group's scale moves by a tenth or so
@@ -42,9 +41,8 @@ struct measuring {
     int n_anchors;
     struct snug_estimate *kld; /* [groups.n][n_anchors]; value NAN: not to be measured */
     char text_hash[SNUG_SHA256_HEX_MAX], imatrix_hash[SNUG_SHA256_HEX_MAX];
-    char reference[4200], mixed[4200]; /* temporary files */
-    int64_t n_chunks;                  /* of the reference; 0: not made yet */
-    const char **names;                /* room for a group's tensor names */
+    struct snug__divergence divergence;
+    int *mixed; /* [n_tensors] types: a group's changed, the others as they are */
     int n_total, n_done;
 };
 
@@ -148,8 +146,8 @@ static snug_status choose(struct measuring *m, struct snug_error *err)
         return status;
     const size_t n = (size_t)m->groups.n * (size_t)m->n_anchors;
     m->kld = calloc(n + 1, sizeof *m->kld);
-    m->names = calloc((size_t)m->model->n_tensors, sizeof *m->names);
-    if (!m->kld || !m->names)
+    m->mixed = calloc((size_t)m->model->n_tensors, sizeof *m->mixed);
+    if (!m->kld || !m->mixed)
         return snug_fail(err, SNUG_NO_MEMORY, "no memory for %d groups", m->groups.n);
     for (size_t i = 0; i < n; i++) {
         const struct snug__tensor_group *g = &m->groups.groups[i / (size_t)m->n_anchors];
@@ -170,95 +168,22 @@ static void tell(const struct measuring *m, const char *what)
         m->o->base.progress(what, m->o->base.progress_data);
 }
 
-static snug_status evaluate(struct measuring *m, const struct snug_model *model, bool is_reference,
-                            struct snug_quality *out, struct snug_error *err)
-{
-    const struct snug_eval_options options = {
-        .model_path = model->path,
-        .model = model,
-        .space = m->o->space,
-        .config = m->o->config,
-        .text_path = m->o->text_path,
-        .n_ctx = m->o->n_ctx,
-        .n_chunks = is_reference ? 0 : m->n_chunks,
-        .n_chunks_max = m->o->n_chunks,
-        .reference_read = is_reference ? NULL : m->reference,
-        .reference_write = is_reference ? m->reference : NULL,
-        .folder = m->o->folder,
-        .deadline_s = DEADLINE_S,
-        .stop = m->o->base.stop,
-    };
-    snug_quality_init(out);
-    return snug_engine_eval(&options, out, err);
-}
-
-static snug_status make_reference(struct measuring *m, struct snug_error *err)
-{
-    struct snug_quality quality;
-    if (m->n_chunks > 0)
-        return SNUG_OK;
-    tell(m, "the model as it is");
-    const snug_status status = evaluate(m, m->model, true, &quality, err);
-    if (status == SNUG_OK)
-        m->n_chunks = quality.n_chunks;
-    return status;
-}
-
-/* libllama may put a type in place of another; a divergence of something else is worth nothing. */
-static snug_status check_mixed(const struct measuring *m, const struct snug_model *mixed,
-                               const struct snug__tensor_group *g, int k, struct snug_error *err)
-{
-    bool is_same = mixed->n_tensors == m->model->n_tensors;
-    for (int i = 0, at = 0; is_same && i < mixed->n_tensors; i++) {
-        const bool is_mine = at < g->n && g->tensors[at] == i;
-        const int want = is_mine && may_change(m, i, k) ? m->s.types[k] : m->model->tensors[i].type;
-        at += is_mine;
-        /* libllama may write them in another order */
-        for (int j = 0; is_same && j < mixed->n_tensors; j++) {
-            const struct snug_tensor *t = &mixed->tensors[(i + j) % mixed->n_tensors];
-            if (strcmp(t->name, m->model->tensors[i].name) != 0)
-                continue;
-            if (t->type == want)
-                break;
-            return snug_fail(err, SNUG_UNSUPPORTED, "libllama made %s of type %s, not %s", t->name,
-                             snug_model_type_name(t->type), snug_model_type_name(want));
-        }
-    }
-    return is_same ? SNUG_OK
-                   : snug_fail(err, SNUG_UNSUPPORTED, "libllama made a file of %d tensors, not %d",
-                               mixed->n_tensors, m->model->n_tensors);
-}
-
 static snug_status measure(struct measuring *m, const struct snug__tensor_group *g, int k,
-                           struct snug_estimate *out, struct snug_error *err)
+                           const char *what, struct snug_estimate *out, struct snug_error *err)
 {
-    struct snug_model mixed = {.n_tensors = 0};
-    struct snug_quality quality;
-    struct snug__mix_request request = {.model = m->model,
-                                        .imatrix_path = m->o->base.imatrix_path,
-                                        .names = m->names,
-                                        .type = m->s.types[k],
-                                        .out_path = m->mixed,
-                                        .deadline_s = DEADLINE_S,
-                                        .stop = m->o->base.stop};
+    if (m->divergence.n_chunks == 0)
+        tell(m, "the model as it is");
+    snug_status status = snug__divergence_reference(&m->divergence, err);
+    if (status != SNUG_OK)
+        return status;
+    for (int i = 0; i < m->model->n_tensors; i++)
+        m->mixed[i] = m->model->tensors[i].type;
     for (int i = 0; i < g->n; i++) {
         if (may_change(m, g->tensors[i], k))
-            m->names[request.n_names++] = m->model->tensors[g->tensors[i]].name;
+            m->mixed[g->tensors[i]] = m->s.types[k];
     }
-    snug_status status = make_reference(m, err);
-    if (status == SNUG_OK)
-        status = snug__sensitivity_mix(&request, err);
-    if (status == SNUG_OK)
-        status = snug_model_open(m->mixed, &mixed, err);
-    if (status == SNUG_OK)
-        status = check_mixed(m, &mixed, g, k, err);
-    if (status == SNUG_OK)
-        status = evaluate(m, &mixed, false, &quality, err);
-    snug_model_clear(&mixed);
-    unlink(m->mixed);
-    if (status == SNUG_OK)
-        *out = quality.kld_mean;
-    return status;
+    tell(m, what);
+    return snug__divergence_of(&m->divergence, m->mixed, out, NULL, err);
 }
 
 static snug_status measure_or_recall(struct measuring *m, int i_group, int i_anchor,
@@ -285,8 +210,7 @@ static snug_status measure_or_recall(struct measuring *m, int i_group, int i_anc
     }
     char what[200];
     snprintf(what, sizeof what, "%s to %s, %d of %d", g->name, place.type, m->n_done, m->n_total);
-    tell(m, what);
-    snug_status status = measure(m, g, k, out, err);
+    snug_status status = measure(m, g, k, what, out, err);
     if (status == SNUG_INTERRUPTED)
         return snug_fail(err, status, "stopped; %d of %d measurements are %s", m->n_done - 1,
                          m->n_total,
@@ -410,15 +334,17 @@ static snug_status prepare(struct measuring *m, struct snug_error *err)
         status = snug_sensitivity_weights(&base, &m->s, err);
     if (status == SNUG_OK)
         status = choose(m, err);
-    if (status != SNUG_OK)
-        return status;
-    const long pid = (long)getpid();
-    const int n =
-        snprintf(m->reference, sizeof m->reference, "%s/sens-%ld.snugref", o->folder, pid);
-    snprintf(m->mixed, sizeof m->mixed, "%s/sens-%ld.gguf", o->folder, pid);
-    return n < (int)sizeof m->reference
-               ? SNUG_OK
-               : snug_fail(err, SNUG_BAD_INPUT, "%.80s...: the path is too long", o->folder);
+    m->divergence = (struct snug__divergence){.model = m->model,
+                                              .imatrix_path = base.imatrix_path,
+                                              .space = o->space,
+                                              .config = o->config,
+                                              .config_reference = o->config,
+                                              .text_path = o->text_path,
+                                              .n_ctx = o->n_ctx,
+                                              .n_chunks_max = o->n_chunks,
+                                              .folder = o->folder,
+                                              .stop = base.stop};
+    return status;
 }
 
 snug_status snug_sensitivity_kld(const struct snug_sensitivity_kld_options *o,
@@ -437,8 +363,7 @@ snug_status snug_sensitivity_kld(const struct snug_sensitivity_kld_options *o,
         for (int a = 0; status == SNUG_OK && a < m->n_anchors; a++)
             status = measure_or_recall(m, g, a, err);
     }
-    if (m->reference[0])
-        unlink(m->reference);
+    snug__divergence_close(&m->divergence);
     if (status == SNUG_OK) {
         spread(m);
         m->s.method = SNUG_SENSITIVITY_KLD;
@@ -451,7 +376,7 @@ snug_status snug_sensitivity_kld(const struct snug_sensitivity_kld_options *o,
     snug_sensitivity_clear(&m->s);
     snug__tensor_groups_clear(&m->groups);
     free(m->kld);
-    free(m->names);
+    free(m->mixed);
     free(m);
     return status;
 }

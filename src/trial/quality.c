@@ -7,6 +7,12 @@
 
 static const struct snug_estimate UNKNOWN = {NAN, NAN};
 
+int64_t snug_quality_chunk(int64_t n_ctx_train)
+{
+    return n_ctx_train > 4 && n_ctx_train < SNUG_EVAL_CHUNK_DEFAULT ? n_ctx_train
+                                                                    : SNUG_EVAL_CHUNK_DEFAULT;
+}
+
 void snug_quality_init(struct snug_quality *out)
 {
     *out = (struct snug_quality){

@@ -130,7 +130,7 @@ static void cache_type_without_a_flag_is_refused(void **state)
     t->plan.type_k = GGML_TYPE_Q4_K;
     assert_fails(SNUG_BAD_INPUT,
                  snug_plan_command(&t->plan, &t->model, "llama-server", NULL, &text, &err));
-    assert_contains(err.text, "type_k is q4_K");
+    assert_contains(err.text, "the plan: type_k: 'q4_K' is not known");
 }
 
 /* ---- command lines ---- */

@@ -6,6 +6,7 @@
 
 #include "engine/sensitivity.h"
 #include "gguf_build.h"
+#include "plan/divergence.h"
 #include "snug/store.h"
 
 enum { F32 = 0, Q4_0 = 2, Q8_0 = 8, Q3_K = 11, Q4_K = 12, IQ2_S = 22, N_COLUMNS = 64 };
@@ -276,42 +277,25 @@ static void close_real(struct real *r)
 /* Divergence of the model with every tensor in one type. */
 static double whole_kld(struct engine_test *t, struct real *r, int type)
 {
-    char reference[600], mixed[600];
-    const char *names[256];
+    int types[256];
     struct snug_error err;
-    struct snug_model whole;
-    struct snug_quality quality;
-    struct snug__mix_request mix = {.model = &r->model,
-                                    .names = names,
-                                    .type = type,
-                                    .out_path = mixed,
-                                    .deadline_s = PATIENCE_S};
-    snprintf(reference, sizeof reference, "%s/whole.snugref", t->folder);
-    snprintf(mixed, sizeof mixed, "%s/whole.gguf", t->folder);
+    struct snug_estimate kld;
+    struct snug__divergence d = {.model = &r->model,
+                                 .space = r->options.space,
+                                 .config = &r->config,
+                                 .config_reference = &r->config,
+                                 .text_path = r->text,
+                                 .n_ctx = r->options.n_ctx,
+                                 .n_chunks_max = r->options.n_chunks,
+                                 .folder = t->folder};
+    assert_true(r->model.n_tensors <= (int)COUNT(types));
     for (int i = 0; i < r->model.n_tensors; i++) {
-        if (snug__tensor_is_quantisable(&r->model.tensors[i]))
-            names[mix.n_names++] = r->model.tensors[i].name;
+        const struct snug_tensor *tensor = &r->model.tensors[i];
+        types[i] = snug__tensor_is_quantisable(tensor) ? type : tensor->type;
     }
-    assert_ok(snug__sensitivity_mix(&mix, &err));
-    assert_ok(snug_model_open(mixed, &whole, &err));
-    struct snug_eval_options eval = {.model_path = r->model.path,
-                                     .model = &r->model,
-                                     .space = r->options.space,
-                                     .config = &r->config,
-                                     .text_path = r->text,
-                                     .n_ctx = r->options.n_ctx,
-                                     .n_chunks = r->options.n_chunks,
-                                     .reference_write = reference,
-                                     .folder = t->folder,
-                                     .deadline_s = PATIENCE_S};
-    assert_ok(snug_engine_eval(&eval, &quality, &err));
-    eval.reference_write = NULL;
-    eval.reference_read = reference;
-    eval.model_path = mixed;
-    eval.model = &whole;
-    assert_ok(snug_engine_eval(&eval, &quality, &err));
-    snug_model_clear(&whole);
-    return quality.kld_mean.value;
+    assert_ok(snug__divergence_of(&d, types, &kld, NULL, &err));
+    snug__divergence_close(&d);
+    return kld.value;
 }
 
 static int n_files(const char *folder, const char *part)
@@ -336,11 +320,11 @@ static void measured_losses_add_up_and_go_on_after_a_stop(void **state)
     r.stop_after = 3;
     assert_fails(SNUG_INTERRUPTED, snug_sensitivity_kld(&r.options, &s, &err));
     assert_contains(err.text, "2 of 22 measurements are kept");
-    assert_int_equal(n_files(t->folder, "sens-"), 0);
+    assert_int_equal(n_files(t->folder, "scratch-"), 0);
     r.stop = r.stop_after = r.n_measured = 0;
     assert_ok(snug_sensitivity_kld(&r.options, &s, &err));
     assert_int_equal(r.n_measured, 20);
-    assert_int_equal(n_files(t->folder, "sens-"), 0);
+    assert_int_equal(n_files(t->folder, "scratch-"), 0);
     /* Once more, and nothing is left to measure. */
     struct snug_sensitivity again;
     r.n_measured = 0;
@@ -384,7 +368,7 @@ static void measuring_what_cannot_be_is_refused(void **state)
     r.options.text_path = text;
     assert_fails(SNUG_BAD_INPUT, snug_sensitivity_kld(&r.options, &s, &err));
     assert_contains(err.text, "fewer than one chunk of 64");
-    assert_int_equal(n_files(t->folder, "sens-"), 0);
+    assert_int_equal(n_files(t->folder, "scratch-"), 0);
     r.options.n_chunks = 0;
     assert_fails(SNUG_BAD_INPUT, snug_sensitivity_kld(&r.options, &s, &err));
     close_real(&r);
