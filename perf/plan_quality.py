@@ -50,6 +50,7 @@ def sensitivity(model, method, args, folder):
     path = os.path.join(folder, f"{os.path.basename(model)}-{method}.json")
     if not os.path.exists(path):
         text = ["--text", args.train, "--store", os.path.join(folder, "sensitivity.db")] if method == "kld" else []
+        text += ["--per-tensor"] if method == "kld" and args.per_tensor else []
         snug("sensitivity", model, "--method", method, *text, "-o", path)
     return path
 
@@ -87,6 +88,7 @@ def main():
     parser.add_argument("--text", default=os.path.join(DATA, "text", "tinystories_valid_794k.txt"))
     parser.add_argument("--chunks", type=int, default=40)
     parser.add_argument("--measured", action="store_true", help="snug plan --text: the top few measured on the training text")
+    parser.add_argument("--per-tensor", action="store_true", help="kld of each tensor, not of groups")
     parser.add_argument("--folder")
     args = parser.parse_args()
     folder = args.folder or tempfile.mkdtemp(prefix="snug-plan-quality-")

@@ -58,6 +58,10 @@ const struct snug_space *snug_engine_space(const struct snug_engine *engine);
 const char *snug_engine_build(const struct snug_engine *engine);
 /* The same without an engine; returns out. */
 const char *snug_engine_build_here(char *out, size_t cap);
+/* Types, a bit per ggml_type, as which this CPU would store a tied embedding a second time: its
+ * kernels want the matrix of the output in another layout than the rows that are looked up. 0 for a
+ * model whose embedding is not tied. */
+uint64_t snug_engine_tied_repacked(const struct snug_engine *engine);
 /* Bytes a config will need, stated without allocating (about 10 ms the first time, then cached).
  * Errors  SNUG_INFEASIBLE: the engine refuses the config, with its reason. */
 snug_status snug_engine_estimate(struct snug_engine *engine, const struct snug_config *config,

@@ -145,6 +145,9 @@ struct snug_plan {
     struct snug_plan_tier tiers[SNUG_TIERS_MAX];
     int n_tiers;
     uint64_t total_bytes; /* peak of memory, all tiers but disk */
+    /* The process's own resident set at its peak: what the host holds. Of mapped weights the kernel
+     * may drop all, so that the interval is wide. */
+    struct snug_prediction host_bytes;
     int64_t depths[SNUG_PLAN_DEPTHS_MAX];
     struct snug_prediction decode_tps[SNUG_PLAN_DEPTHS_MAX]; /* at each depth */
     int n_depths;
@@ -172,6 +175,7 @@ struct snug_plan_shape {
 struct snug_plan_bytes {
     uint64_t cache, compute; /* all tiers together */
     uint64_t base;           /* of the process with its vocabulary and without a model */
+    uint64_t tied_repacked;  /* snug_engine_tied_repacked */
 };
 /* Errors  SNUG_INFEASIBLE: the engine refuses the shape. The answer must not depend on anything but
  * the shape; it is asked once for each. */

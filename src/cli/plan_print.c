@@ -128,6 +128,11 @@ static void put_memory(struct snug_buffer *out, const struct snug_plan *plan)
     }
     snug_table_render(&table, SNUG_TABLE_MD, out);
     snug_table_clear(&table);
+    char text[SNUG_UNIT_TEXT_MAX], lo[SNUG_UNIT_TEXT_MAX], hi[SNUG_UNIT_TEXT_MAX];
+    snug_buffer_printf(out, "\n%-11s %s of this process (%s to %s)\n", "peak",
+                       snug_bytes_text((uint64_t)plan->host_bytes.value, text),
+                       snug_bytes_text((uint64_t)plan->host_bytes.lo, lo),
+                       snug_bytes_text((uint64_t)plan->host_bytes.hi, hi));
 }
 
 static void put_range(struct snug_buffer *out, const char *name, const struct snug_prediction *x,
@@ -172,9 +177,8 @@ void cli_plan_put(struct snug_buffer *out, const struct cli_planning *p)
     snug_buffer_printf(out, "\n%-11s %lld layers on the GPU, batch %lld, ubatch %lld, %s\n\n",
                        "runs with", (long long)plan->n_gpu_layers, (long long)plan->n_batch,
                        (long long)plan->n_ubatch,
-                       plan->use_mmap ? "weights mapped" : "weights read into memory");
+                       plan->use_mmap ? "weights mapped as they are" : "weights read into memory");
     put_memory(out, plan);
-    snug_buffer_puts(out, "\n");
     put_speed(out, plan);
     snug_buffer_printf(
         out, "%-11s KLD %.4f nats per token (%.4f to %.4f), by %s%s\n", "loss", plan->loss.value,

@@ -103,6 +103,11 @@ const char *snug_engine_build(const struct snug_engine *engine)
     return engine->row->build(engine->state);
 }
 
+uint64_t snug_engine_tied_repacked(const struct snug_engine *engine)
+{
+    return engine->row->tied_repacked(engine->state);
+}
+
 const char *snug_engine_build_here(char *out, size_t cap)
 {
     snprintf(out, cap, "libllama %s, ggml %s", llama_version(), ggml_version());

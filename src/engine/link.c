@@ -209,6 +209,7 @@ static void read_caps(const struct snug_json_node *root, struct snug__llama_caps
     caps->has_openmp = snug_json_get_bool(root, "has_openmp", false);
     caps->has_repack = snug_json_get_bool(root, "has_repack", false);
     caps->rss_base = (uint64_t)snug_json_get_int(root, "rss_base", 0);
+    caps->tied_repacked = (uint64_t)snug_json_get_int(root, "tied_repacked", 0);
     const struct snug_json_node *devices = snug_json_get(root, "devices");
     caps->n_gpus = 0; /* a worker that was started again tells them again */
     for (size_t i = 0; i < snug_json_count(devices) && caps->n_gpus < SNUG_DEVICES_MAX; i++) {

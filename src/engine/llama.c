@@ -356,12 +356,18 @@ static const char *get_build(const void *state)
     return ((const struct llama_engine *)state)->caps.build;
 }
 
+static uint64_t get_tied_repacked(const void *state)
+{
+    return ((const struct llama_engine *)state)->caps.tied_repacked;
+}
+
 const struct snug__engine_row snug__engine_llama = {
     .name = "llama",
     .open = open_engine,
     .close = close_engine,
     .space = get_space,
     .build = get_build,
+    .tied_repacked = get_tied_repacked,
     .estimate = estimate,
     .run = run,
     .restart = restart_trials,

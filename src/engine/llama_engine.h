@@ -20,7 +20,8 @@ struct snug__llama_caps {
     int n_gpus;
     char masks[SNUG__MASKS_MAX][SNUG_CPU_MASK_MAX]; /* worth trying besides all CPUs */
     int n_masks;
-    uint64_t rss_base; /* empty worker */
+    uint64_t rss_base;      /* empty worker */
+    uint64_t tied_repacked; /* a bit per ggml_type */
 };
 
 void snug__llama_space(const struct snug__llama_caps *caps,

@@ -167,6 +167,19 @@ static uint64_t data_bytes(void)
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+/* A bit per ggml_type. */
+static int64_t tied_repacked(const struct snug__worker *w)
+{
+    int64_t types = 0;
+    for (int type = 0; w->tied_ne0 > 0 && type < SNUG_MODEL_TYPES_MAX; type++) {
+        const int64_t block =
+            snug_model_type_bits(type) > 0.0 ? ggml_blck_size((enum ggml_type)type) : 0;
+        if (block > 0 && w->tied_ne0 % block == 0 && snug__worker_repacks_tied(w, type))
+            types |= INT64_C(1) << type;
+    }
+    return types;
+}
+
 static void on_open(struct snug__worker *w, const struct snug_json_node *request)
 {
     const char *path = snug_json_get_string(request, "model", "");
@@ -201,6 +214,7 @@ static void on_open(struct snug__worker *w, const struct snug_json_node *request
     snug_json_put_bool(&writer, "has_openmp", has_cpu_feature("OPENMP"));
     snug_json_put_bool(&writer, "has_repack", has_cpu_feature("REPACK"));
     snug_json_put_int(&writer, "rss_base", (int64_t)w->rss_base);
+    snug_json_put_int(&writer, "tied_repacked", tied_repacked(w));
     put_devices(&writer);
     snug_json_end(&writer);
     snug__worker_send(w, &writer);

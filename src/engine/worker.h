@@ -110,6 +110,11 @@ struct snug__worker {
     int64_t tied_ne0, tied_ne1;
 };
 
+/* Whether some extra buffer type (repacked, AMX) of the CPU would take the tied embedding, as this
+ * type, for its matrix product: it is then stored twice. The question is put to the device as
+ * libllama's loader puts it, with a weight that lies in an empty buffer of that type. */
+bool snug__worker_repacks_tied(const struct snug__worker *w, int type);
+
 /* Make model and context match settings and workload; reuses what it can. On failure nothing that
  * does not match stays. outcome tells oom from refused. */
 snug_status snug__worker_prepare(struct snug__worker *w, const struct snug__settings *settings,

@@ -232,10 +232,7 @@ snug_status snug__worker_prepare(struct snug__worker *w, const struct snug__sett
 
 /* ---- dry run ---- */
 
-/* Whether some extra buffer type (repacked, AMX) of the CPU would take the tied embedding for its
- * matrix product. The question is put to the device as libllama's loader puts it: with a weight
- * that lies in an empty buffer of that type. */
-static bool is_tied_repacked(const struct snug__worker *w)
+bool snug__worker_repacks_tied(const struct snug__worker *w, int type)
 {
     ggml_backend_dev_t cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
     const ggml_backend_dev_get_extra_bufts_t get =
@@ -248,7 +245,7 @@ static bool is_tied_repacked(const struct snug__worker *w)
         if (!ctx)
             return false;
         struct ggml_tensor *weight =
-            ggml_new_tensor_2d(ctx, (enum ggml_type)w->tied_type, w->tied_ne0, w->tied_ne1);
+            ggml_new_tensor_2d(ctx, (enum ggml_type)type, w->tied_ne0, w->tied_ne1);
         struct ggml_tensor *input = ggml_new_tensor_2d(ctx, GGML_TYPE_F32, w->tied_ne0, 512);
         struct ggml_tensor *product = ggml_mul_mat(ctx, weight, input);
         weight->buffer = ggml_backend_buft_alloc_buffer(*types, 0);
@@ -264,10 +261,10 @@ static uint64_t tied_copy_bytes(const struct snug__worker *w, const struct snug_
 {
     if (w->tied_ne0 <= 0)
         return 0;
-    const bool is_offloaded =
-        s->n_gpu_layers < 0 || s->n_gpu_layers > llama_model_n_layer(w->dry_model);
-    const bool has_gpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_GPU) != NULL;
-    if ((has_gpu && is_offloaded) || (s->use_repack && is_tied_repacked(w)))
+    /* The output is the first to go when any layer does. */
+    const bool is_offloaded = s->n_gpu_layers != 0 && strcmp(s->device, "none") != 0 &&
+                              ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_GPU) != NULL;
+    if (is_offloaded || (s->use_repack && snug__worker_repacks_tied(w, w->tied_type)))
         return ggml_row_size((enum ggml_type)w->tied_type, w->tied_ne0) * (uint64_t)w->tied_ne1;
     return 0;
 }

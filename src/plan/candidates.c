@@ -49,6 +49,7 @@ void snug__candidate_budget(const struct snug__problem *p, struct snug__candidat
      */
     const uint64_t compute_host = share < 1.0 ? c->bytes.compute : c->bytes.compute / 8;
     c->budget[1] = minus(host->bytes, cache_host + compute_host + c->bytes.base);
+    c->host_room = c->budget[1];
     const uint64_t disk = p->request->disk_bytes;
     if (disk > 0) {
         const uint64_t most = minus(disk, p->header_bytes);

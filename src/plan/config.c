@@ -55,6 +55,10 @@ snug_status snug_plan_config(const struct snug_plan *plan, const struct snug_spa
     if (status == SNUG_OK)
         status =
             snug__config_word(space, &config, "load_mode", plan->use_mmap ? "mmap" : "none", err);
+    /* Repacked weights are memory that cannot be dropped: what is larger than memory stays as it is
+     * in the file. */
+    if (status == SNUG_OK && plan->use_mmap)
+        status = snug__config_word(space, &config, "repack", "off", err);
     snug__config_number(space, &config, "n_gpu_layers", plan->n_gpu_layers);
     if (plan->n_threads > 0) {
         snug__config_number(space, &config, "n_threads", plan->n_threads);

@@ -184,9 +184,12 @@ static snug_status bench_line(const struct snug_command *c, char *const *flags, 
                  add_number(&words, "--n-gen", is_prefill ? 0 : BENCH_GEN);
     depths_text(c, depths, sizeof depths);
     is_ok = is_ok && (is_prefill || add_pair(&words, "--n-depth", depths));
-    for (size_t i = 0; is_ok && flags[i] && flags[i + 1]; i += 2) {
+    for (size_t i = 0; is_ok && flags[i]; i++) {
         const char *flag = bench_flag(flags[i]);
-        is_ok = !flag || add_pair(&words, flag, flags[i + 1]);
+        if (strcmp(flags[i], "--no-repack") == 0) /* the one word without a value */
+            is_ok = add_pair(&words, "--repack", "0");
+        else if (flags[++i])
+            is_ok = !flag || add_pair(&words, flag, flags[i]);
     }
     const snug_status status =
         is_ok ? put_line(out, "llama-bench", c->gguf_path, words, err)

@@ -8,6 +8,7 @@
  * with one. The rows below are in order of worth: when time runs out the last ones are left out,
  * and their types take the figures of relatives. */
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@
 #include "plan/config.h"
 #include "plan/law_fit.h"
 #include "snug/engine.h"
+#include "snug/stats.h"
 
 struct shape {
     const char *preset, *type;
@@ -30,7 +32,9 @@ struct shape {
 };
 
 static const struct shape SHAPES[] = {
-    {"tinyllama-1.1b", "q4_0", 2, 128, 12, 0, "f16"},
+    {"tinyllama-1.1b", "q4_0", 2, 128, 12, 0,
+     "f16"}, /* three times: how one run differs from ... */
+    {"tinyllama-1.1b", "q4_0", 2, 128, 12, 0, "f16"}, /* ... the next, in processes of their own */
     {"tinyllama-1.1b", "q4_0", 6, 128, 12, 0, "f16"},
     {"smollm2-135m", "q4_0", 24, 128, 16, 0, "f16"},
     {"smollm2-135m", "q4_0", 6, 128, 16, 0, "f16"},
@@ -38,6 +42,7 @@ static const struct shape SHAPES[] = {
     {"tinyllama-1.1b", "q6_k", 2, 128, 12, 0, "f16"},
     {"tinyllama-1.1b", "q4_k", 2, 128, 12, 0, "f16"},
     {"smollm2-135m", "q4_0", 6, 128, 12, 1024, "f16"},
+    {"tinyllama-1.1b", "q4_0", 2, 128, 12, 0, "f16"},
     {"tinyllama-1.1b", "q4_0", 2, 96, 12, 512, "f16"},
     {"tinyllama-1.1b", "f16", 2, 32, 8, 0, "f16"},
     {"tinyllama-1.1b", "iq4_nl", 2, 128, 12, 0, "f16"},
@@ -53,10 +58,11 @@ enum { N_SHAPES = sizeof SHAPES / sizeof *SHAPES };
 #define TRIALS_MAX (N_SHAPES)
 /* A step to the next tier: copies of one activation, tens of microseconds on a bus. */
 static const double HOP_S = 3e-5;
-/* Nine of ten trials that were not fitted lie within these, by perf/plan_speed.py: of decode, 44
- * configs on a noisy two-core virtual machine (docs/RESULTS.md, plans, speed), where short runs of
- * two threads were up to a third slower than a quiet machine's. */
-static const double DECODE_LO = 0.72, DECODE_HI = 1.15, PREFILL_LO = 0.80, PREFILL_HI = 1.20;
+/* How far trials that were not fitted lie from the law on a quiet machine, as a standard deviation
+ * of the logarithm (perf/plan_speed.py; docs/RESULTS.md, plans, speed). What this machine's own
+ * runs differ by among themselves comes on top. */
+static const double DECODE_SD = 0.07, PREFILL_SD = 0.08;
+static const double Z_90 = 1.645;
 /* A calibration with more disturbed trials than this is used, said to be so, and not kept. */
 static const double DISTURBED_FRAC_MAX = 0.2;
 static const double TRIAL_DEADLINE_S = 30.0;
@@ -147,13 +153,14 @@ static snug_status make_config(const struct calibration *c, const struct shape *
     return status;
 }
 
-/* Others can only take time away: the best block is the nearest to what the machine can do. */
-static double best(const double *tps, int n)
+/* The median of the blocks, as a trial is judged by; where other programs took time away, the best
+ * is nearer to what the machine can do. */
+static double speed_of(const struct snug_measurement *m, const double *tps, int n)
 {
     double most = 0.0;
     for (int i = 0; i < n; i++)
         most = tps[i] > most ? tps[i] : most;
-    return most;
+    return m->warnings & SNUG_WARN(OTHER_LOAD) ? most : snug_stats_median(tps, (size_t)n);
 }
 
 static snug_status run_trial(struct calibration *c, const struct shape *shape,
@@ -180,8 +187,8 @@ static snug_status run_trial(struct calibration *c, const struct shape *shape,
             .n_prompt = shape->n_prompt, .n_gen = shape->n_gen, .depth = shape->depth};
         const int type = snug_model_type_from_name(shape->cache);
         snug_law_load_init(&c->model, NULL, 0, type, type, 512, &trial->load);
-        trial->prefill_tps = best(m.prefill_block_tps, m.n_prefill_blocks);
-        trial->decode_tps = best(m.decode_block_tps, m.n_decode_blocks);
+        trial->prefill_tps = speed_of(&m, m.prefill_block_tps, m.n_prefill_blocks);
+        trial->decode_tps = speed_of(&m, m.decode_block_tps, m.n_decode_blocks);
         snug_log(SNUG_LOG_INFO,
                  "event=calibrate preset=%s type=%s n_layer=%lld depth=%lld cache=%s n_threads=%d "
                  "prefill_tps=%.2f decode_tps=%.2f load_s=%.2f wall_s=%.2f",
@@ -269,6 +276,34 @@ static const struct snug_device *find_device(const struct snug_machine *machine)
     return NULL;
 }
 
+/* Trials of the first row's load: the standard deviation of the logarithm of their speeds. */
+static double spread_of(const struct calibration *c, int count, bool is_prefill)
+{
+    const struct snug__law_trial *trials = c->trials[count];
+    double sum = 0.0, squares = 0.0;
+    int n = 0;
+    for (int i = 0; i < c->n_trials[count]; i++) {
+        const double tps = is_prefill ? trials[i].prefill_tps : trials[i].decode_tps;
+        if (memcmp(&trials[i].load, &trials[0].load, sizeof trials[i].load) != 0 ||
+            trials[i].depth != trials[0].depth || !(tps > 0.0))
+            continue;
+        sum += log(tps);
+        squares += log(tps) * log(tps);
+        n++;
+    }
+    return n > 1 ? sqrt(fmax(0.0, (squares - sum * sum / n) / (n - 1))) : 0.0;
+}
+
+static void set_interval(const struct calibration *c, int count, struct snug_law *law)
+{
+    const double decode = Z_90 * hypot(DECODE_SD, spread_of(c, count, false));
+    const double prefill = Z_90 * hypot(PREFILL_SD, spread_of(c, count, true));
+    law->decode_lo_frac = exp(-decode);
+    law->decode_hi_frac = exp(decode);
+    law->prefill_lo_frac = exp(-prefill);
+    law->prefill_hi_frac = exp(prefill);
+}
+
 /* One tier timed whole, appended to the laws of every thread count. */
 static snug_status run_tier(struct calibration *c, const struct snug_device *device,
                             struct snug__calibration *out, struct snug_error *err)
@@ -292,6 +327,7 @@ static snug_status run_tier(struct calibration *c, const struct snug_device *dev
             law->ubatch_s = fitted.ubatch_s;
         }
         law->tiers[law->n_tiers++] = *tier;
+        set_interval(c, i, law); /* the host's, which is timed last */
     }
     return status;
 }
@@ -314,10 +350,6 @@ static void describe(const struct calibration *c, struct snug__calibration *out)
                  snug_clock_s() - c->start_s, date, c->n_left_out ? ", cut short" : "",
                  c->n_disturbed ? ", while other programs ran" : "");
         law->n_threads = c->n_threads[i];
-        law->decode_lo_frac = DECODE_LO;
-        law->decode_hi_frac = DECODE_HI;
-        law->prefill_lo_frac = PREFILL_LO;
-        law->prefill_hi_frac = PREFILL_HI;
     }
 }
 

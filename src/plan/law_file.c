@@ -12,7 +12,7 @@
 #include "plan/law_fit.h"
 
 #define LAW_FILE_MAX (1u << 20)
-#define LAW_FILE_VERSION 1
+#define LAW_FILE_VERSION 2
 #define FINGERPRINT_DIGITS 64
 
 /* ---- tables: a row writes and reads a figure ---- */

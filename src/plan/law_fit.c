@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define SWEEPS_MAX 20000
+#define ROBUST_ROUNDS 4
 static const double CONVERGED = 1e-10;
 /* Pulls what the trials cannot tell apart to the smallest that fits; far below timing noise. */
 static const double RIDGE = 1e-7;
@@ -19,22 +20,28 @@ struct normal {
     double scale[SNUG__FIT_COLUMNS_MAX];
 };
 
+static double weight_of(const struct snug__fit *fit, int row)
+{
+    return fit->weight[row] > 0.0 ? fit->weight[row] : 1.0;
+}
+
 static void make_normal(const struct snug__fit *fit, struct normal *n)
 {
     for (int j = 0; j < fit->n_columns; j++) {
         double sum = 0.0;
         for (int i = 0; i < fit->n_rows; i++)
-            sum += pow(fit->a[i][j] / fit->seconds[i], 2.0);
+            sum += weight_of(fit, i) * pow(fit->a[i][j] / fit->seconds[i], 2.0);
         n->scale[j] = sum > 0.0 ? 1.0 / sqrt(sum) : 0.0;
     }
     for (int j = 0; j < fit->n_columns; j++) {
         n->h[j] = 0.0;
         for (int i = 0; i < fit->n_rows; i++)
-            n->h[j] += fit->a[i][j] / fit->seconds[i] * n->scale[j];
+            n->h[j] += weight_of(fit, i) * fit->a[i][j] / fit->seconds[i] * n->scale[j];
         for (int k = 0; k < fit->n_columns; k++) {
             double dot = 0.0;
             for (int i = 0; i < fit->n_rows; i++)
-                dot += fit->a[i][j] * fit->a[i][k] / (fit->seconds[i] * fit->seconds[i]);
+                dot += weight_of(fit, i) * fit->a[i][j] * fit->a[i][k] /
+                       (fit->seconds[i] * fit->seconds[i]);
             n->g[j][k] = dot * n->scale[j] * n->scale[k];
         }
     }
@@ -65,6 +72,22 @@ void snug__fit_solve(const struct snug__fit *fit, double *out_x)
     for (int j = 0; j < fit->n_columns; j++)
         out_x[j] *= n->scale[j];
     free(n);
+}
+
+void snug__fit_solve_robust(struct snug__fit *fit, double *out_x)
+{
+    memset(fit->weight, 0, sizeof fit->weight);
+    snug__fit_solve(fit, out_x);
+    for (int round = 0; round < ROBUST_ROUNDS; round++) {
+        for (int i = 0; i < fit->n_rows; i++) {
+            double sum = 0.0;
+            for (int j = 0; j < fit->n_columns; j++)
+                sum += fit->a[i][j] * out_x[j];
+            const double error = fabs(sum / fit->seconds[i] - 1.0);
+            fit->weight[i] = error > SNUG__FIT_HUBER ? SNUG__FIT_HUBER / error : 1.0;
+        }
+        snug__fit_solve(fit, out_x);
+    }
 }
 
 /* ---- columns ---- */
@@ -148,7 +171,7 @@ bool snug__law_fit(const struct snug__law_trial *trials, int n_trials, int t, st
     decode->n_columns = DECODE_COLUMNS;
     for (int i = 0; i < n_trials; i++)
         add_decode(decode, &trials[i], t);
-    snug__fit_solve(decode, x);
+    snug__fit_solve_robust(decode, x);
     for (int y = 0; y < SNUG_MODEL_TYPES_MAX; y++) {
         tier->decode_s_per_byte[y] = x[WEIGHTS + y];
         tier->attention_step_s_per_flop[y] = x[ATTENTION + y];
@@ -160,7 +183,7 @@ bool snug__law_fit(const struct snug__law_trial *trials, int n_trials, int t, st
     prefill->n_columns = PREFILL_COLUMNS;
     for (int i = 0; i < n_trials; i++)
         add_prefill(prefill, &trials[i], t, law);
-    snug__fit_solve(prefill, x);
+    snug__fit_solve_robust(prefill, x);
     for (int y = 0; y < SNUG_MODEL_TYPES_MAX; y++) {
         tier->prefill_s_per_flop[y] = x[WEIGHTS + y];
         tier->attention_s_per_flop[y] = x[ATTENTION + y];

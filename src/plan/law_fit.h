@@ -13,6 +13,7 @@
 struct snug__fit {
     double a[SNUG__FIT_ROWS_MAX][SNUG__FIT_COLUMNS_MAX];
     double seconds[SNUG__FIT_ROWS_MAX];
+    double weight[SNUG__FIT_ROWS_MAX]; /* of a row; 0 counts as 1 */
     int n_rows, n_columns;
 };
 
@@ -21,6 +22,11 @@ struct snug__fit {
  *         are scaled to the same length first, so that tiny coefficients converge like large ones
  * Cost    O(sweeps * n_columns^2), some ms */
 void snug__fit_solve(const struct snug__fit *fit, double *out_x);
+/* The same with rows that do not fit counted less (Huber 1964: linear beyond SNUG__FIT_HUBER of
+ * relative error), so that one trial which something disturbed does not bend the rest. Sets the
+ * weights of fit. Cost: some five times the above. */
+#define SNUG__FIT_HUBER 0.08
+void snug__fit_solve_robust(struct snug__fit *fit, double *out_x);
 
 /* ---- trials ---- */
 

@@ -100,8 +100,9 @@ snug_status snug_plan_oracle_bytes(const struct snug_plan_shape *shape, struct s
     /* The process's own bytes differ by some pages from start to start; a plan should not. */
     *out = (struct snug_plan_bytes){.cache = bytes.cache,
                                     .compute = bytes.compute,
-                                    .base = (bytes.rss_base + BASE_GRAIN - 1) / BASE_GRAIN *
-                                            BASE_GRAIN};
+                                    .base =
+                                        (bytes.rss_base + BASE_GRAIN - 1) / BASE_GRAIN * BASE_GRAIN,
+                                    .tied_repacked = snug_engine_tied_repacked(engine)};
     return SNUG_OK;
 }
 

@@ -54,6 +54,7 @@ static const struct snug__plan_field RUN[] = {
 static const struct snug__plan_field PREDICTED[] = {
     {"file_bytes", SNUG__PLAN_BYTES, AT(file_bytes), 0, BYTES_MOST},
     {"total_bytes", SNUG__PLAN_BYTES, AT(total_bytes), 0, BYTES_MOST},
+    {"host_bytes", SNUG__PLAN_RANGE, AT(host_bytes), 0, 0},
     {"n_prompt", SNUG__PLAN_INT, AT(n_prompt), 0, TOKENS_MOST},
     {"prefill_tps", SNUG__PLAN_RANGE, AT(prefill_tps), 0, 0},
     {"ttft_s", SNUG__PLAN_RANGE, AT(ttft_s), 0, 0},

@@ -8,6 +8,10 @@
 #include "plan/problem.h"
 #include "snug/units.h"
 
+/* Measured peaks lie within this share and so many bytes of what is stated (perf/plan_memory.py):
+ * a graph may touch less than the worst case reserved for it, and an allocator keeps some pages. */
+static const double HOST_FRAC = 0.03, HOST_BYTES = 4.0 * (1 << 20);
+
 /* Bytes on the wrong side of memory are read again by every step: the page cache drops what is
  * needed next when a scan is larger than it. */
 static void spill(const struct snug__problem *p, struct snug_law_load *load, uint64_t over,
@@ -72,6 +76,11 @@ static void fill_tiers(const struct snug__problem *p, const struct snug__candida
     host->reserve = c->bytes.base;
 }
 
+static uint64_t above(uint64_t bytes, uint64_t limit)
+{
+    return bytes > limit ? bytes - limit : 0;
+}
+
 /* Weights by tier; what the host cannot hold stays on disk. Returns the bytes that do not fit. */
 static uint64_t fill_weights(const struct snug__problem *p, const struct snug__candidate *c,
                              struct snug_plan *plan, uint64_t *out_over)
@@ -86,14 +95,21 @@ static uint64_t fill_weights(const struct snug__problem *p, const struct snug__c
         plan->file_bytes = sum[0] + sum[1] + p->header_bytes;
     if (p->device >= 0) {
         plan->tiers[p->device].weights = sum[0];
-        missing += sum[0] > c->budget[0] ? sum[0] - c->budget[0] : 0;
+        missing += above(sum[0], c->budget[0]);
     }
-    uint64_t over = sum[1] > c->budget[1] ? sum[1] - c->budget[1] : 0;
+    uint64_t copy = p->tied < 0 ? 0 : snug__tied_copy_bytes(p, c, plan->types[p->tied]);
+    uint64_t over = above(sum[1], c->budget[1]);
+    over = above(sum[1] + copy, c->host_room) > over ? above(sum[1] + copy, c->host_room) : over;
     if (!c->is_over_disk) {
         missing += over;
         over = 0;
+    } else if (over > 0) { /* mapped as it is */
+        struct snug__candidate mapped = *c;
+        mapped.shape.use_mmap = true;
+        copy = p->tied < 0 ? 0 : snug__tied_copy_bytes(p, &mapped, plan->types[p->tied]);
+        over = above(sum[1] + copy, c->host_room);
     }
-    plan->tiers[p->host].weights = sum[1] - over;
+    plan->tiers[p->host].weights = sum[1] + copy - over;
     if (p->disk >= 0)
         plan->tiers[p->disk].weights = over;
     for (int i = 0; i < plan->n_tiers; i++) {
@@ -103,6 +119,17 @@ static uint64_t fill_weights(const struct snug__problem *p, const struct snug__c
     }
     *out_over = over;
     return missing;
+}
+
+static void fill_host(const struct snug__problem *p, struct snug_plan *plan)
+{
+    const struct snug_plan_tier *host = &plan->tiers[p->host];
+    const double weights = (double)host->weights;
+    const double bytes = weights + (double)(host->cache + host->compute + host->reserve);
+    plan->host_bytes = (struct snug_prediction){
+        bytes, (plan->use_mmap ? bytes - weights : bytes) * (1.0 - HOST_FRAC) - HOST_BYTES,
+        bytes * (1.0 + HOST_FRAC) + HOST_BYTES};
+    plan->host_bytes.lo = fmax(plan->host_bytes.lo, 0.0);
 }
 
 static void fill_speeds(const struct snug__problem *p, const struct snug_law_load *load,
@@ -218,7 +245,8 @@ snug_status snug__plan_fill(const struct snug__problem *p, const struct snug__ca
     snprintf(plan.law_source, sizeof plan.law_source, "%s", p->law->source);
     fill_tiers(p, c, &plan);
     const uint64_t missing = fill_weights(p, c, &plan, &over);
-    plan.use_mmap = over > 0;
+    plan.use_mmap = c->shape.use_mmap || over > 0;
+    fill_host(p, &plan);
     fill_load(p, c, &plan, &load);
     spill(p, &load, over, plan.tiers[p->host].weights + over);
     fill_speeds(p, &load, &plan);

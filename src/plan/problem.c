@@ -15,6 +15,7 @@
 static const int64_t N_CTX_DEFAULT = 8192;
 static const int64_t N_PROMPT_DEFAULT = 512;
 static const int64_t N_PARALLEL_BATCH = 8;
+static const uint64_t NEVER_BYTES = UINT64_C(1) << 50; /* of an option that is left out */
 
 void snug_plan_request_init(struct snug_plan_request *out)
 {
@@ -37,9 +38,12 @@ static void set_shares(struct snug__problem *p, int t)
     const char *name = m->tensors[t].name;
     p->layer[t] = layer_of(m, name);
     p->read_frac[t] = p->prompt_frac[t] = 1.0;
-    if (strcmp(name, "token_embd.weight") == 0) {
-        p->read_frac[t] = m->is_tied ? 1.0 : 0.0;
+    if (strcmp(name, "token_embd.weight") == 0 && m->is_tied) {
+        p->tied = t;
+        p->layer[t] = m->n_layer; /* the product lies where the output does */
         p->prompt_frac[t] = 0.0;
+    } else if (strcmp(name, "token_embd.weight") == 0) {
+        p->read_frac[t] = p->prompt_frac[t] = 0.0;
     } else if (strcmp(name, "output.weight") == 0) {
         p->prompt_frac[t] = 0.0; /* of a prompt only the last token's logits are made */
     } else if (p->layer[t] < 0) {
@@ -139,6 +143,7 @@ snug_status snug__problem_init(struct snug__problem *p, const struct snug_plan_r
     *p = (struct snug__problem){.request = request,
                                 .model = request->model,
                                 .law = request->law,
+                                .tied = -1,
                                 .n_tensors = request->model->n_tensors,
                                 .n_layer = request->model->n_layer};
     const size_t n = (size_t)p->n_tensors;
@@ -189,6 +194,15 @@ int snug__problem_side(const struct snug__problem *p, const struct snug__candida
                    p->layer[tensor] >= first
                ? 0
                : 1;
+}
+
+uint64_t snug__tied_copy_bytes(const struct snug__problem *p, const struct snug__candidate *c,
+                               int type)
+{
+    const bool is_copied =
+        p->tied >= 0 && (snug__problem_side(p, c, p->tied) == 0 ||
+                         (c->bytes.tied_repacked >> type & 1 && !c->shape.use_mmap));
+    return is_copied ? snug_model_tensor_bytes(&p->model->tensors[p->tied], type) : 0;
 }
 
 /* ---- types under prices ---- */
@@ -255,43 +269,119 @@ struct side_work {
     int *tensor, *choice;
 };
 
-static snug_status solve_side(struct side_work *w, int side, int *out_types,
-                              struct snug__types_answer *out, struct snug_error *err)
+/* The smallest types that a side's tensors can have. */
+static uint64_t least_bytes(const struct snug__problem *p, const struct snug__candidate *c,
+                            int side)
+{
+    uint64_t sum = 0;
+    for (int t = 0; t < p->n_tensors; t++) {
+        uint64_t least = UINT64_MAX;
+        for (int o = p->begin[t]; o < p->begin[t + 1]; o++)
+            least = p->options[o].bytes < least ? p->options[o].bytes : least;
+        sum += snug__problem_side(p, c, t) == side ? least : 0;
+    }
+    return sum;
+}
+
+/* Is the host's memory what limits it, so that the copy of a tied embedding counts? */
+static bool counts_copy(const struct snug__problem *p, const struct snug__candidate *c)
+{
+    uint64_t most = 0;
+    for (int o = p->tied >= 0 ? p->begin[p->tied] : 0; p->tied >= 0 && o < p->begin[p->tied + 1];
+         o++) {
+        const uint64_t copy = snug__tied_copy_bytes(p, c, p->options[o].type);
+        most = copy > most ? copy : most;
+    }
+    return most > 0 && (c->host_room < c->budget[1] || c->host_room - c->budget[1] < most);
+}
+
+/* The items of one side. Of a tied embedding on the device only types whose copy leaves the host's
+ * smallest types room. */
+static int add_items(struct side_work *w, int side)
 {
     const struct snug__problem *p = w->p;
     const struct snug__candidate *c = w->c;
     const struct snug__prices *prices = w->prices;
+    const bool has_copy = counts_copy(p, c);
+    const uint64_t least = has_copy && side == 0 ? least_bytes(p, c, 1) : 0;
+    const uint64_t copy_max = c->budget[1] > least ? c->budget[1] - least : 0;
     int n = 0;
     size_t at = 0;
     for (int t = 0; t < p->n_tensors; t++) {
         if (snug__problem_side(p, c, t) != side)
             continue;
-        w->tensor[n] = t;
-        w->items[n++] =
-            (struct snug__knapsack_item){w->options + at, p->begin[t + 1] - p->begin[t]};
-        for (int o = p->begin[t]; o < p->begin[t + 1]; o++)
+        const size_t first = at;
+        const bool is_tied = has_copy && t == p->tied;
+        for (int o = p->begin[t]; o < p->begin[t + 1]; o++) {
+            const struct snug__plan_option *option = &p->options[o];
+            const uint64_t copy = is_tied ? snug__tied_copy_bytes(p, c, option->type) : 0;
+            const bool is_left_out = side == 0 && copy > copy_max && !c->is_over_disk;
             w->options[at++] = (struct snug__knapsack_option){
-                p->options[o].bytes,
-                prices->loss * p->options[o].loss +
-                    prices->decode * option_decode_s(p, side, t, &p->options[o]) +
-                    prices->prompt * option_prompt_s(p, side, t, &p->options[o])};
+                is_left_out ? NEVER_BYTES : option->bytes + (side == 1 ? copy : 0),
+                prices->loss * option->loss + prices->decode * option_decode_s(p, side, t, option) +
+                    prices->prompt * option_prompt_s(p, side, t, option)};
+        }
+        w->tensor[n] = t;
+        w->items[n++] = (struct snug__knapsack_item){w->options + first, (int)(at - first)};
     }
+    return n;
+}
+
+static snug_status solve_within(const struct side_work *w, const struct snug__knapsack *k,
+                                uint64_t budget, struct snug__knapsack_answer *out,
+                                struct snug_error *err)
+{
+    if (w->is_exact || k->bytes_min > budget)
+        return snug__knapsack_solve(k, budget, w->choice, out, err);
+    snug__knapsack_bound(k, budget, w->choice, out);
+    return SNUG_OK;
+}
+
+/* Host memory that the copy takes whatever type the embedding has, and with the type it has. */
+static void copy_bytes(const struct side_work *w, const int *types, uint64_t *out_least,
+                       uint64_t *out_bytes)
+{
+    const struct snug__problem *p = w->p;
+    *out_least = *out_bytes = 0;
+    if (!counts_copy(p, w->c) || snug__problem_side(p, w->c, p->tied) != 0)
+        return;
+    *out_bytes = *out_least = snug__tied_copy_bytes(p, w->c, types[p->tied]);
+    for (int o = p->begin[p->tied]; o < p->begin[p->tied + 1]; o++)
+        *out_least = p->options[o].bytes < *out_least ? p->options[o].bytes : *out_least;
+}
+
+static uint64_t minus(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+/* The host after the device: the copy of an embedding that lies there takes room here. The bound
+ * holds for whatever type it could have had; what is chosen fits beside the one that it has. */
+static snug_status solve_side(struct side_work *w, int side, int *out_types,
+                              struct snug__types_answer *out, struct snug_error *err)
+{
+    const struct snug__problem *p = w->p;
     struct snug__knapsack k;
     struct snug__knapsack_answer answer = {0};
+    const int n = add_items(w, side);
     snug_status status = snug__knapsack_init(&k, w->items, n, err);
     if (status != SNUG_OK)
         return status;
-    uint64_t budget = c->budget[side];
-    if (side == 1 && c->is_over_disk && k.bytes_min > budget)
-        budget = k.bytes_min; /* what does not fit is read from disk again and again: the least */
-    if (w->is_exact || k.bytes_min > budget)
-        status = snug__knapsack_solve(&k, budget, w->choice, &answer, err);
-    else
-        snug__knapsack_bound(&k, budget, w->choice, &answer);
+    uint64_t least = 0, copy = 0, budget = w->c->budget[side];
+    if (side == 1)
+        copy_bytes(w, out_types, &least, &copy);
+    if (side == 1 && w->c->is_over_disk && k.bytes_min > minus(budget, copy))
+        budget = k.bytes_min + copy; /* what does not fit is read again and again: the least */
+    status = solve_within(w, &k, minus(budget, least), &answer, err);
+    const double bound = answer.bound;
+    if (status == SNUG_OK && answer.bytes > minus(budget, copy)) {
+        status = solve_within(w, &k, minus(budget, copy), &answer, err);
+        answer.is_proved = false;
+    }
     snug__knapsack_clear(&k);
     if (status != SNUG_OK)
         return status;
-    out->bound += answer.bound;
+    out->bound += bound;
     out->bytes += answer.bytes;
     out->is_proved = out->is_proved && answer.is_proved;
     for (int i = 0; i < n; i++) {

@@ -25,6 +25,7 @@ struct snug__problem {
     int *begin;          /* [n_tensors + 1] into options */
     struct snug__plan_option *options;
     int device, host, disk; /* indices of the law's tiers, -1 for none */
+    int tied;               /* the embedding that is the output too, -1 for none */
     int64_t n_ctx, n_parallel, n_prompt;
     uint64_t header_bytes; /* of the file, and padding */
 };
@@ -40,12 +41,17 @@ struct snug__candidate {
     struct snug_plan_bytes bytes;
     double cache_loss;
     uint64_t budget[2]; /* for weights: device, host */
+    uint64_t host_room; /* of memory alone: without the limit of the file */
     bool is_over_disk;  /* weights of the host beyond its budget may stay on disk */
     double bound;       /* no types lose less here; HUGE_VAL: nothing fits */
 };
 
 /* 0 device, 1 host: where a tensor lies under this placement. */
 int snug__problem_side(const struct snug__problem *p, const struct snug__candidate *c, int tensor);
+/* Host memory that a tied embedding of this type takes beside the tensor itself: rows are looked up
+ * on the host though the output lies on the device, or in another layout. 0 for none. */
+uint64_t snug__tied_copy_bytes(const struct snug__problem *p, const struct snug__candidate *c,
+                               int type);
 /* Cache and compute bytes of a candidate's shape: the request's statement, or the formula's. */
 snug_status snug__candidate_bytes(const struct snug__problem *p, struct snug__candidate *c,
                                   struct snug_error *err) SNUG_CHECKED;

@@ -228,6 +228,15 @@ static bool is_possible(const struct snug__problem *p, const struct snug__candid
             bytes = p->options[o].bytes < bytes ? p->options[o].bytes : bytes;
         least[snug__problem_side(p, c, t)] += bytes;
     }
+    if (p->tied >= 0) {
+        uint64_t copy = UINT64_MAX;
+        for (int o = p->begin[p->tied]; o < p->begin[p->tied + 1]; o++) {
+            const uint64_t bytes = snug__tied_copy_bytes(p, c, p->options[o].type);
+            copy = bytes < copy ? bytes : copy;
+        }
+        if (least[1] + copy > c->host_room && !c->is_over_disk)
+            return false;
+    }
     return least[0] <= c->budget[0] && (least[1] <= c->budget[1] || c->is_over_disk);
 }
 
@@ -238,7 +247,7 @@ static snug_status most_speed(const struct snug__problem *p, struct ranked *r, i
     const struct snug__candidate *c = &r->c;
     struct snug__candidate roomy = *c;
     struct snug_plan plan;
-    roomy.budget[0] = roomy.budget[1] = UINT64_MAX / 4;
+    roomy.budget[0] = roomy.budget[1] = roomy.host_room = UINT64_MAX / 4;
     for (int t = 0; t < p->n_tensors; t++) {
         const int side = snug__problem_side(p, c, t);
         const double *s_per_byte = p->law->tiers[side == 0 ? p->device : p->host].decode_s_per_byte;

@@ -154,11 +154,14 @@ static void server_line_has_every_choice_of_the_plan(void **state)
     t->plan.n_ctx = 513; /* does not divide: each sequence gets what is whole */
     t->plan.tiers[0].weights = t->plan.tiers[0].bytes_usable;
     text = plan_test_text(t, "llama-server", NULL);
-    assert_string_equal(text,
-                        "llama-server --model ./smollm2-135m-plan.gguf --ctx-size 512 --parallel 2 "
-                        "--load-mode mmap --gpu-layers 0 --batch-size 64 --ubatch-size 32 "
-                        "--flash-attn off --cache-type-k f16 --cache-type-v f16 --fit off "
-                        "--cache-ram 0\n");
+    assert_string_equal(
+        text, "llama-server --model ./smollm2-135m-plan.gguf --ctx-size 512 --parallel 2 "
+              "--load-mode mmap --no-repack --gpu-layers 0 --batch-size 64 --ubatch-size 32 "
+              "--flash-attn off --cache-type-k f16 --cache-type-v f16 --fit off "
+              "--cache-ram 0\n");
+    free(text);
+    text = plan_test_text(t, "llama-bench", NULL);
+    assert_non_null(strstr(text, "--load-mode mmap --repack 0 --n-gpu-layers 0 --batch-size 64"));
     free(text);
 }
 

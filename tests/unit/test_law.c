@@ -274,6 +274,48 @@ static void fit_is_never_negative(void **state)
     free(fit);
 }
 
+static void fit_is_not_bent_by_one_disturbed_trial(void **state)
+{
+    (void)state;
+    struct snug__fit *fit = calloc(1, sizeof *fit);
+    double plain[2], robust[2];
+    fit->n_rows = 12;
+    fit->n_columns = 2;
+    for (int i = 0; i < fit->n_rows; i++) { /* 2 a + 3 b, 2 % off either way */
+        fit->a[i][0] = 1.0 + i;
+        fit->a[i][1] = 12.0 - i % 5;
+        fit->seconds[i] = (2.0 * fit->a[i][0] + 3.0 * fit->a[i][1]) * (i % 2 ? 1.02 : 0.98);
+    }
+    fit->seconds[7] *= 0.4;
+    snug__fit_solve(fit, plain);
+    snug__fit_solve_robust(fit, robust);
+    assert_true(fabs(robust[0] - 2.0) < 0.25 && fabs(robust[1] - 3.0) < 0.25);
+    assert_true(fabs(robust[0] - 2.0) + fabs(robust[1] - 3.0) <
+                0.5 * (fabs(plain[0] - 2.0) + fabs(plain[1] - 3.0)));
+    assert_true(fit->weight[7] < 0.2 && fit->weight[3] > 0.9);
+    free(fit);
+}
+
+static void interval_is_wider_for_types_that_were_not_timed(void **state)
+{
+    (void)state;
+    struct snug_law law = plain_law();
+    const struct snug_law_load load = plain_load();
+    const struct snug_prediction sheet = snug_law_decode_tps(&law, &load, 0);
+    assert_near(sheet.lo, 0.5 * sheet.value); /* none was: the law's own interval knows */
+    law.tiers[0].is_measured[GGML_TYPE_Q4_0] = true;
+    const struct snug_prediction some = snug_law_decode_tps(&law, &load, 0);
+    /* of the seconds of weights 5625000e-10 are timed, 1640625 * 2e-10 are not */
+    const double share = 3281250.0 / (3281250.0 + 5625000.0);
+    assert_near(some.value, sheet.value);
+    assert_near(some.lo, 0.5 * some.value / pow(2.0, share));
+    assert_near(some.hi, 2.0 * some.value * pow(2.0, share));
+    law.tiers[0].is_measured[GGML_TYPE_Q6_K] = true;
+    assert_near(snug_law_decode_tps(&law, &load, 0).hi, sheet.hi);
+    const struct snug_prediction prefill = snug_law_prefill_tps(&law, &load, 100, 0);
+    assert_near(prefill.hi, 4.0 * prefill.value);
+}
+
 /* ---- corrections ---- */
 
 static void correction_is_drawn_to_one_with_few_trials(void **state)
@@ -325,6 +367,8 @@ int main(void)
         cmocka_unit_test(load_of_a_tied_model_counts_the_embedding_as_head),
         cmocka_unit_test(fit_finds_the_law_that_made_the_trials),
         cmocka_unit_test(fit_is_never_negative),
+        cmocka_unit_test(fit_is_not_bent_by_one_disturbed_trial),
+        cmocka_unit_test(interval_is_wider_for_types_that_were_not_timed),
         cmocka_unit_test(correction_is_drawn_to_one_with_few_trials),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -250,7 +250,7 @@ static void calibration_damaged_anywhere_counts_as_none(void **state)
         assert_fails(SNUG_NOT_FOUND, snug__calibration_load(*state, FINGERPRINT, BUILD, &c, &err));
     }
     static const char *const changes[][3] = {
-        {"\"version\": 1", "\"version\": 2", "version"},
+        {"\"version\": 2", "\"version\": 1", "version"},
         {"\"n_threads\": 4", "\"n_threads\": 0", "n_threads"},
         {"\"n_threads\": 4", "\"n_threads\": 1", "fewer threads"},
         {"\"host\"", "\"moon\"", "kind"},

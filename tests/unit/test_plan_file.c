@@ -33,6 +33,7 @@ static void fill(struct snug_plan *p, int n_tensors)
                             .n_params = 8030261248,
                             .n_tiers = 2,
                             .total_bytes = 5000000001,
+                            .host_bytes = {4e9, 3.5e9, 4.25e9},
                             .n_depths = 2,
                             .depths = {0, 4096},
                             .decode_tps = {{10.5, 9.25, 11.125}, {8.1, 7.3, 9.7}},

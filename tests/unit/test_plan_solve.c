@@ -21,6 +21,7 @@ struct world {
     struct snug_law law;
     struct snug_loss loss[TENSORS * TYPES];
     struct snug_sensitivity sensitivity;
+    uint64_t repacked; /* types of a tied embedding that are stored twice */
     struct snug_plan_request request;
 };
 
@@ -38,7 +39,7 @@ static void add_tensor(struct world *w, const char *name, int64_t n_in, int64_t 
     w->model.n_params += w->tensors[i].n_elements;
 }
 
-static void make_model(struct world *w, struct snug_rng *rng)
+static void make_model(struct world *w, struct snug_rng *rng, bool is_tied)
 {
     const int64_t n_embd = 32 * (int64_t)(1 + snug_rng_below(rng, 8));
     const int64_t n_ff = 32 * (int64_t)(1 + snug_rng_below(rng, 24));
@@ -64,7 +65,9 @@ static void make_model(struct world *w, struct snug_rng *rng)
         add_tensor(w, name, n_embd, n_ff);
     }
     add_tensor(w, "output_norm.weight", n_embd, 1);
-    add_tensor(w, "output.weight", n_embd, 512);
+    if (!is_tied)
+        add_tensor(w, "output.weight", n_embd, 512);
+    w->model.is_tied = is_tied;
     w->model.bytes_file = w->model.bytes_tensors + 4096;
 }
 
@@ -94,12 +97,23 @@ static void make_law(struct world *w, struct snug_rng *rng)
     }
 }
 
+static snug_status bytes_of(const struct snug_plan_shape *shape, struct snug_plan_bytes *out,
+                            void *data, struct snug_error *err)
+{
+    struct world *w = data;
+    const snug_status status = snug_plan_bytes_formula(shape, out, &w->model, err);
+    out->tied_repacked = w->repacked;
+    return status;
+}
+
 static void make(struct world *w, uint64_t seed)
 {
     struct snug_rng rng;
     memset(w, 0, sizeof *w);
     snug_rng_init(&rng, seed);
-    make_model(w, &rng);
+    make_model(w, &rng, snug_rng_below(&rng, 3) == 0);
+    for (int k = 0; k < TYPES; k++)
+        w->repacked |= (uint64_t)snug_rng_below(&rng, 2) << types[k];
     make_law(w, &rng);
     for (int t = 0; t < TENSORS; t++) {
         double loss = 0.2 * snug_rng_double(&rng);
@@ -107,7 +121,7 @@ static void make(struct world *w, uint64_t seed)
             w->loss[t * TYPES + k].value = k == TYPES - 1 ? 0.0f : (float)loss;
     }
     w->sensitivity = (struct snug_sensitivity){.method = SNUG_SENSITIVITY_WEIGHTS,
-                                               .n_tensors = TENSORS,
+                                               .n_tensors = w->model.n_tensors,
                                                .n_types = TYPES,
                                                .loss = w->loss,
                                                .lo_frac = 0.5,
@@ -116,6 +130,8 @@ static void make(struct world *w, uint64_t seed)
     snug_plan_request_init(&w->request);
     w->request.model = &w->model;
     w->request.law = &w->law;
+    w->request.bytes = bytes_of;
+    w->request.bytes_data = w;
     w->request.sensitivity = &w->sensitivity;
     w->request.n_ctx = 256 * (int64_t)(1 + snug_rng_below(&rng, 8));
     /* Between too little and plenty for everything. */
@@ -163,10 +179,35 @@ static double proved(const struct snug_plan *plan)
     return fmax(plan->loss.value * (1.0 - plan->gap_frac), SNUG_PLAN_LOSS_NONE);
 }
 
+/* Of a tensor on the host as this type: a tied embedding may be stored twice. */
+static uint64_t taken_bytes(const struct world *w, int t, int type)
+{
+    const uint64_t bytes = snug_model_tensor_bytes(&w->tensors[t], type);
+    return w->model.is_tied && t == 0 && w->repacked >> type & 1 ? 2 * bytes : bytes;
+}
+
+/* What lies in memory and on disk is every tensor once, and the copy of a tied embedding: rows are
+ * looked up on the host wherever the output lies. */
+static void check_weights(const struct world *w, const struct snug_plan *plan)
+{
+    uint64_t placed = 0, sum = 0;
+    for (int i = 0; i < plan->n_tiers; i++)
+        placed += plan->tiers[i].weights;
+    for (int t = 0; t < w->model.n_tensors; t++)
+        sum += snug_model_tensor_bytes(&w->tensors[t], plan->types[t]);
+    if (w->model.is_tied && plan->n_gpu_layers > 0)
+        sum += snug_model_tensor_bytes(&w->tensors[0], plan->types[0]);
+    else if (!plan->use_mmap) /* mapped weights stay as they are */
+        sum += taken_bytes(w, 0, plan->types[0]) -
+               snug_model_tensor_bytes(&w->tensors[0], plan->types[0]);
+    assert_int_equal(placed, sum);
+}
+
 static void check_limits(const struct world *w, const struct snug_plan *plan)
 {
     if (plan->grade == SNUG_PLAN_INFEASIBLE)
         return;
+    check_weights(w, plan);
     for (int i = 0; i < plan->n_tiers; i++) {
         const struct snug_plan_tier *t = &plan->tiers[i];
         if (w->law.tiers[i].kind != SNUG_TIER_DISK)
@@ -177,7 +218,7 @@ static void check_limits(const struct world *w, const struct snug_plan *plan)
     if (w->request.target_tps > 0.0)
         assert_true(snug_plan_mid_tps(plan) >= w->request.target_tps * (1.0 - 1e-6));
     static const double bits[TYPES] = {4.5, 5.5, 8.5, 16.0};
-    for (int t = 0; t < TENSORS; t++) {
+    for (int t = 0; t < w->model.n_tensors; t++) {
         double has = 16.0, floor = 0.0;
         for (int k = 0; k < TYPES; k++) {
             has = plan->types[t] == types[k] ? bits[k] : has;
@@ -197,7 +238,7 @@ static void test_properties(void **state)
         struct snug_plan plan = solve(&w), same = solve(&w);
         check_limits(&w, &plan);
         n_feasible += plan.grade != SNUG_PLAN_INFEASIBLE;
-        assert_memory_equal(plan.types, same.types, TENSORS * sizeof *plan.types);
+        assert_memory_equal(plan.types, same.types, (size_t)w.model.n_tensors * sizeof *plan.types);
         assert_true(plan.n_gpu_layers == same.n_gpu_layers && plan.type_k == same.type_k);
         snug_plan_clear(&same);
         struct world roomy = w, fast = w, deep = w;
@@ -259,16 +300,14 @@ static double brute(const struct world *w, uint64_t budget, int t, uint64_t byte
 {
     if (bytes > budget)
         return HUGE_VAL;
-    if (t == TENSORS)
+    if (t == w->model.n_tensors)
         return loss;
-    static const double bytes_per[TYPES] = {18.0 / 32, 22.0 / 32, 34.0 / 32, 2.0};
     const struct snug_tensor *x = &w->tensors[t];
     if (x->n_dims < 2)
         return brute(w, budget, t + 1, bytes + x->bytes, loss);
     double best = HUGE_VAL;
     for (int k = 0; k < TYPES; k++)
-        best = fmin(best, brute(w, budget, t + 1,
-                                bytes + (uint64_t)(bytes_per[k] * (double)x->n_elements),
+        best = fmin(best, brute(w, budget, t + 1, bytes + taken_bytes(w, t, types[k]),
                                 loss + (double)w->loss[t * TYPES + k].value));
     return best;
 }

@@ -79,6 +79,19 @@ static void layers_lie_and_run_on_the_server(void **state)
     assert_true(m.decode_tps > 0.0 && m.prefill_tps > 0.0);
     assert_true(m.bytes.device > all.device);
     snug_measurement_clear(&m);
+    /* The output goes first, and a tied embedding with it: rows are still looked up here. */
+    const int64_t layers[] = {1, t->model.n_layer + 1};
+    for (int i = 0; i < 2; i++) {
+        set_layers(engine, &config, layers[i]);
+        assert_ok(snug_engine_estimate(engine, &config, &all, &err));
+        assert_ok(snug_engine_run(engine, &config, &t->effort, &m, &err));
+        assert_int_equal(m.outcome, SNUG_TRIAL_OK);
+        assert_true(t->model.is_tied && all.weights > t->model.bytes_tensors);
+        const double off = (double)m.bytes.weights - (double)all.weights;
+        assert_true(off < 65536.0 && off > -65536.0); /* its log has two decimals of a MiB */
+        snug_measurement_clear(&m);
+    }
+    set_layers(engine, &config, t->model.n_layer + 1);
     /* The server goes away: the worker dies of it, the trial says so, and nothing else happens. */
     snug_process_signal(&server, SIGKILL);
     snug_process_clear(&server);
