@@ -75,6 +75,12 @@ const struct cli_command cli_commands[] = {
      "whole configuration counts, cache types too. Tables of speed show the result from then on.",
      "snug eval model-q4_0.gguf --reference model-f16.gguf --text wiki.txt", 2048, cmd_eval, true,
      false},
+    {"trace", "MODEL", "one request as a timeline: load, tokenise, prefill, decode, sampling",
+     "Writes a trace for ui.perfetto.dev or chrome://tracing: one event for every ubatch of "
+     "prefill,\n"
+     "every decode step and every sampling, with resident memory, CPU frequency and tokens in the\n"
+     "cache as counters. Nothing is warmed up, and an end of text does not end it.",
+     "snug trace model.gguf -n 64 -o trace.json", 16384, cmd_trace, true, false},
     {"plan", "MODEL", "what fits, how fast, at what loss: types, cache, placement, without running",
      "MODEL is a GGUF file, a Hugging Face folder, a preset or a URL (only headers are read). One "
      "type\n"
@@ -85,12 +91,6 @@ const struct cli_command cli_commands[] = {
      "or its gap is said. The machine is this one, measured once, or a preset.\n"
      "Make the file with snug quantize --plan.",
      "snug plan model-f16.gguf --memory 6GiB -o plan.json", 262144, cmd_plan, false, false},
-    {"trace", "MODEL", "one request as a timeline: load, tokenise, prefill, decode, sampling",
-     "Writes a trace for ui.perfetto.dev or chrome://tracing: one event for every ubatch of "
-     "prefill,\n"
-     "every decode step and every sampling, with resident memory, CPU frequency and tokens in the\n"
-     "cache as counters. Nothing is warmed up, and an end of text does not end it.",
-     "snug trace model.gguf -n 64 -o trace.json", 16384, cmd_trace, true, false},
     {"quantize", "MODEL", "make the file of a plan, or of a recipe, with a type for every tensor",
      "MODEL is the f16, bf16 or f32 GGUF. With --plan every tensor gets the type that snug plan "
      "chose;\n"

@@ -239,19 +239,19 @@ static void fill_source(struct snug_command *c, const char *given)
     char stem[STEM_CAP], path[STEM_CAP + 16];
     if (given && !is_remote(given)) {
         put_path(c->source_path, given);
-        c->source = stat(given, &info) == 0 && S_ISDIR(info.st_mode) ? SNUG__SOURCE_FOLDER
-                                                                     : SNUG__SOURCE_GGUF;
-        if (c->source == SNUG__SOURCE_GGUF) {
+        c->origin = stat(given, &info) == 0 && S_ISDIR(info.st_mode) ? SNUG__ORIGIN_FOLDER
+                                                                     : SNUG__ORIGIN_GGUF;
+        if (c->origin == SNUG__ORIGIN_GGUF) {
             put_path(c->source_gguf, given);
             return;
         }
     } else if (given) {
         snprintf(c->source_path, sizeof c->source_path, "%s", given);
-        c->source = SNUG__SOURCE_REMOTE;
+        c->origin = SNUG__ORIGIN_REMOTE;
     }
     const bool is_preset = !given && c->model->is_preset;
     stem_of(given ? given : c->model->path, is_preset, stem);
-    snprintf(path, sizeof path, "%s%s.gguf", stem, c->source == SNUG__SOURCE_REMOTE ? "" : "-f16");
+    snprintf(path, sizeof path, "%s%s.gguf", stem, c->origin == SNUG__ORIGIN_REMOTE ? "" : "-f16");
     put_path(c->source_gguf, path);
 }
 

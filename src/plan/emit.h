@@ -8,11 +8,11 @@
 #define SNUG__PATH_CAP (SNUG_COMMAND_PATH_MAX + 3) /* "./" and the end */
 
 /* Of which source_gguf is, or has to be made first. */
-enum snug__source {
-    SNUG__SOURCE_NONE, /* a preset: to be had somewhere */
-    SNUG__SOURCE_GGUF,
-    SNUG__SOURCE_FOLDER, /* Hugging Face's format */
-    SNUG__SOURCE_REMOTE  /* an address, or hf:user/repo */
+enum snug__origin {
+    SNUG__ORIGIN_NONE, /* a preset: to be had somewhere */
+    SNUG__ORIGIN_GGUF,
+    SNUG__ORIGIN_FOLDER, /* Hugging Face's format */
+    SNUG__ORIGIN_REMOTE  /* an address, or hf:user/repo */
 };
 
 /* Everything that a text is made of, defaults filled in and checked: paths have no line breaks, the
@@ -25,7 +25,7 @@ struct snug_command {
     char gguf_path[SNUG__PATH_CAP];
     char source_gguf[SNUG__PATH_CAP];  /* what llama-quantize reads */
     char imatrix_path[SNUG__PATH_CAP]; /* "" for none */
-    enum snug__source source;
+    enum snug__origin origin;
     char source_path[SNUG__PATH_CAP]; /* the folder, the address; "" when there is none yet */
     int port;
     int64_t n_ctx_seq; /* of one sequence */

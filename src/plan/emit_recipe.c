@@ -262,13 +262,13 @@ static void put_head(const struct snug_command *c, const char *base, bool is_aga
                        "# %.2f bits per weight. The first pattern that matches gives a tensor its "
                        "type; %s is the file's label.\n",
                        c->bits, base);
-    if (c->source == SNUG__SOURCE_FOLDER) {
+    if (c->origin == SNUG__ORIGIN_FOLDER) {
         snug_buffer_puts(out, "# First, with llama.cpp's converter: convert_hf_to_gguf.py "
                               "--outtype f16 --outfile");
         snug__shell_put(out, c->source_gguf);
         snug__shell_put(out, c->source_path);
         snug_buffer_puts(out, "\n");
-    } else if (c->source == SNUG__SOURCE_REMOTE) {
+    } else if (c->origin == SNUG__ORIGIN_REMOTE) {
         snug_buffer_puts(out, "# First fetch this as the first file below: ");
         snug__put_clean(out, c->source_path);
         snug_buffer_puts(out, "\n");

@@ -243,7 +243,7 @@ static void put_limits(const struct snug_command *c, int arch, int base, struct 
 /* The folder of the source where it is one; a GGUF would be unpacked to 16 bits. */
 static void put_model(const struct snug_command *c, struct snug_buffer *out)
 {
-    const bool is_folder = c->source == SNUG__SOURCE_FOLDER;
+    const bool is_folder = c->origin == SNUG__ORIGIN_FOLDER;
     snug_buffer_puts(out, "model_id = ");
     put_string(out, is_folder ? c->source_path : c->name[0] ? c->name : "model");
     snug_buffer_puts(out, is_folder ? "\n\n" : "  # put its Hugging Face name or folder here\n\n");
