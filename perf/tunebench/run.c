@@ -35,13 +35,13 @@ static bool stated_bytes(const struct snug_config *config, uint64_t *out_bytes, 
     return cell != NULL;
 }
 
-static void add_trace(struct run *r, const struct snug_observation *o)
+static void add_trace(struct run *r, const struct snug_observation *o, double clock_s)
 {
     char config[512], line[768];
     snug_config_text(&r->table->table->space, &o->config, false, config, sizeof config);
     const int n = snprintf(line, sizeof line, "%d\t%s\t%s\t%.17g\t%llu\t%.17g\n",
                            r->out->n_trials + 1, config, snug_outcome_name(o->outcome), o->speed,
-                           (unsigned long long)o->bytes, r->replay.clock_s);
+                           (unsigned long long)o->bytes, clock_s);
     snug_sha256_update(&r->hash, line, (size_t)n);
     if (r->options->trace)
         snug_buffer_append(r->options->trace, line, (size_t)n);
@@ -98,7 +98,9 @@ static snug_status score(struct run *r, struct snug_error *err)
     return SNUG_OK;
 }
 
-static snug_status tell(struct run *r, const struct snug_observation *o, struct snug_error *err)
+/* clock_s: charged when o had been measured. */
+static snug_status tell(struct run *r, const struct snug_observation *o, double clock_s,
+                        struct snug_error *err)
 {
     struct tb_run *out = r->out;
     snug_status status = snug_strategy_tell(r->strategy, o, err);
@@ -107,8 +109,8 @@ static snug_status tell(struct run *r, const struct snug_observation *o, struct 
         status = score(r, err);
     if (status != SNUG_OK)
         return status;
-    add_trace(r, o);
-    out->clock_s[out->n_trials++] = r->replay.clock_s;
+    add_trace(r, o, clock_s);
+    out->clock_s[out->n_trials++] = clock_s;
     out->n_failed += o->outcome != SNUG_TRIAL_OK;
     r->start_ms = cpu_ms();
     return SNUG_OK;
@@ -138,13 +140,18 @@ static snug_status begin(struct run *r, struct snug_error *err)
     const struct tb_method *method = r->options->method;
     const struct snug__table *table = r->table->table;
     struct snug_observation first[2];
+    double clock_s[2];
     int n = 0;
     snug_space_default(&table->space, &r->problem.base);
-    if (method->starts_default)
-        first[n++] = measure(r, &r->problem.base);
+    if (method->starts_default) {
+        first[n] = measure(r, &r->problem.base);
+        clock_s[n++] = r->replay.clock_s;
+    }
     if (method->starts_fit && table->has_fit &&
-        !(n && snug_config_equal(&table->space, &table->fit, &r->problem.base)))
-        first[n++] = measure(r, &table->fit);
+        !(n && snug_config_equal(&table->space, &table->fit, &r->problem.base))) {
+        first[n] = measure(r, &table->fit);
+        clock_s[n++] = r->replay.clock_s;
+    }
     set_region(r, first, n);
     r->start_ms = cpu_ms();
     snug_status status =
@@ -152,7 +159,7 @@ static snug_status begin(struct run *r, struct snug_error *err)
             ? snug__strategy_new_kind(method->name, method->kind, &r->problem, &r->strategy, err)
             : snug_strategy_new(method->name, &r->problem, &r->strategy, err);
     for (int i = 0; status == SNUG_OK && i < n && i < r->options->n_trials; i++)
-        status = tell(r, &first[i], err);
+        status = tell(r, &first[i], clock_s[i], err);
     return status;
 }
 
@@ -167,7 +174,7 @@ static snug_status go_on(struct run *r, struct snug_error *err)
         const double asked_ms = cpu_ms() - r->start_ms;
         const struct snug_observation o = measure(r, &config);
         r->start_ms = cpu_ms() - asked_ms; /* the replay itself is not the method's */
-        status = tell(r, &o, err);
+        status = tell(r, &o, r->replay.clock_s, err);
     }
     return status == SNUG_NOT_FOUND ? SNUG_OK : status;
 }

@@ -57,8 +57,8 @@ static snug_status read_workloads(struct snug__table *t, const struct snug_json_
                          SNUG__TABLE_FIDELITIES_MAX);
     for (size_t i = 0; i < n; i++) {
         struct snug_workload *w = &t->workloads[i];
-        *w = (struct snug_workload){.n_parallel = 1};
         snug_workload_from_json(snug_json_at(node, i), w);
+        w->n_parallel = w->n_parallel ? w->n_parallel : 1; /* not written: one sequence */
         if (w->n_prompt < 0 || w->n_gen < 0 || w->n_parallel < 1 || w->n_prompt + w->n_gen == 0)
             return snug_fail(err, SNUG_BAD_INPUT,
                              "workload %zu: lengths of 0 or more, and not all of them 0", i);
