@@ -38,6 +38,10 @@ double snug_front_hypervolume(const struct snug_point *points, size_t n,
  * Pure: the same config gives the same answer. Cached by its owner. */
 typedef bool (*snug_bytes_fn)(const struct snug_config *config, uint64_t *out_bytes, void *data);
 
+/* What a cost model that was fitted elsewhere expects of a config: log of its speed, in the units
+ * that are told; NAN where it says nothing. Pure. */
+typedef double (*snug_prior_fn)(const struct snug_config *config, void *data);
+
 struct snug_problem {
     const struct snug_space *space; /* rows with is_tuned false stay at `base` */
     struct snug_config base;        /* values of rows that are not tuned */
@@ -45,6 +49,10 @@ struct snug_problem {
     uint64_t bytes_limit; /* configs that need more are never asked; 0: no limit */
     snug_bytes_fn bytes;
     void *bytes_data;
+    /* NULL: nothing is known beforehand. Strategies that learn weigh it by how well it explains
+     * what they were told, down to nothing. */
+    snug_prior_fn prior;
+    void *prior_data;
     uint64_t seed;
     int n_trials; /* planned, the default and fit trials included */
 };

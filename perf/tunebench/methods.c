@@ -6,11 +6,16 @@
 #include "perf/tunebench/tunebench.h"
 
 static const struct tb_method methods[TB_METHODS_MAX] = {
-#define OWN(name, help) {#name, help, NULL, true, true},
+#define OWN(name, help) {#name, help, NULL, true, true, TB_PRIOR_TRUE},
     SNUG_STRATEGIES(OWN)
 #undef OWN
-#define YARDSTICK(name, kind, def, fit, help) {name, help, &tb_kind_##kind, def, fit},
-        TB_METHODS(YARDSTICK)
+        {"snug-no-prior", "snug without the cost model's predictions", &snug__strategy_snug, true,
+         true, TB_PRIOR_NONE},
+    {"snug-wrong-prior", "snug with predictions of the mirrored config", &snug__strategy_snug, true,
+     true, TB_PRIOR_WRONG},
+#define YARDSTICK(name, kind, def, fit, help)                                                      \
+    {name, help, &tb_kind_##kind, def, fit, TB_PRIOR_NONE},
+    TB_METHODS(YARDSTICK)
 #undef YARDSTICK
 };
 

@@ -23,11 +23,12 @@ enum row { LAYERS, THREADS, UBATCH, KV_OFFLOAD, FLASH, CACHE, N_ROWS };
 
 #define GIB 1073741824.0
 #define MIB 1048576.0
+#define GUESS_SD 0.3
 #define START_S 0.8 /* a process and its device context */
 
 struct machine {
     double device_bytes, device_bps, device_flops, link_bps, hidden_bytes;
-    double host_bps, core_flops, n_cores, threads_half, roll_off;
+    double host_bps, n_cores, threads_half, roll_off;
     double disk_bps;
     int n_layer;
     double layer_bytes, head_bytes, layer_params; /* of one layer; of the output matrix */
@@ -56,7 +57,6 @@ static void draw_machine(struct machine *m, struct snug_rng *rng)
         .device_flops = draw(rng, 8e12, 40e12),
         .link_bps = draw(rng, 6e9, 22e9),
         .host_bps = draw(rng, 25e9, 75e9),
-        .core_flops = draw(rng, 15e9, 50e9),
         .n_cores = 4 + 2 * (double)snug_rng_below(rng, 5),
         .threads_half = draw(rng, 1.0, 3.0),
         .roll_off = draw(rng, 0.03, 0.15),
@@ -131,7 +131,7 @@ static void state_bytes(const struct machine *m, const int64_t *v, struct snug_b
     const double cache = cache_bytes(m, v, m->n_layer);
     double device = m->layer_bytes * n + (has_head(m, v) ? m->head_bytes : 0);
     device += v[KV_OFFLOAD] ? cache_bytes(m, v, n) : 0;
-    device += n > 0 ? compute : 0;
+    device += compute; /* also without layers: prompts are computed there */
     *out = (struct snug_bytes){.weights = (uint64_t)weights,
                                .cache = (uint64_t)cache,
                                .compute = (uint64_t)compute,
@@ -177,12 +177,41 @@ static double prefill_s(const struct machine *m, const int64_t *v)
     const double by_device = fmax(work / rate, m->layer_bytes / m->device_bps);
     /* llama.cpp copies a host layer's weights to the device for a batch this large */
     const double by_link = m->layer_bytes / m->link_bps + work / rate;
-    const double by_host =
-        fmax(work / (m->core_flops * m->n_cores * host_share(m, v)), m->layer_bytes / m->host_bps);
     double attention = 0.02 * by_device * m->n_layer * (v[FLASH] ? 1 : 1 + 4 * m->flash_gain);
     if (!v[KV_OFFLOAD])
         attention += n * tokens * m->cache_row_bytes * 4 / m->link_bps;
-    return n_batches * (n * by_device + rest * (v[LAYERS] > 0 ? by_link : by_host) + attention);
+    return n_batches * (n * by_device + rest * by_link + attention);
+}
+
+/* What a calibrated but coarse cost model would say: bandwidths and rates off by what the seed
+ * draws, threads that never crowd, no cost of the cache, of attention or of crossing over. */
+struct guess {
+    double device_bps, host_bps, device_flops, link_bps;
+};
+
+static void draw_guess(const struct machine *m, struct snug_rng *rng, struct guess *g)
+{
+    g->device_bps = m->device_bps * exp(GUESS_SD * snug_rng_normal(rng));
+    g->host_bps = m->host_bps * exp(GUESS_SD * snug_rng_normal(rng));
+    g->device_flops = m->device_flops * exp(GUESS_SD * snug_rng_normal(rng));
+    g->link_bps = m->link_bps * exp(GUESS_SD * snug_rng_normal(rng));
+}
+
+static double guess_decode_s(const struct machine *m, const struct guess *g, const int64_t *v)
+{
+    const double n = layers_on_device(m, v), rest = m->n_layer - n;
+    const double threads = fmin((double)v[THREADS], m->n_cores) / m->n_cores;
+    const double head = has_head(m, v) ? m->head_bytes : 0;
+    return (n * m->layer_bytes + head) / g->device_bps +
+           (rest * m->layer_bytes + m->head_bytes - head) / (g->host_bps * sqrt(threads));
+}
+
+static double guess_prefill_s(const struct machine *m, const struct guess *g, const int64_t *v)
+{
+    const double n = layers_on_device(m, v), rest = m->n_layer - n;
+    const double n_batches = ceil(N_PROMPT / (double)v[UBATCH]);
+    const double work = 2 * m->layer_params * N_PROMPT / g->device_flops;
+    return m->n_layer * work + n_batches * (rest * m->layer_bytes / g->link_bps + n * 1e-5);
 }
 
 /* ---- trials ---- */
@@ -233,32 +262,49 @@ static void put_bytes(struct snug_json_writer *w, const struct snug_bytes *bytes
     snug_json_end(w);
 }
 
-static void put_rep(struct snug_buffer *text, const struct snug_space *space,
-                    const struct snug_config *config, const struct outcome *o,
-                    const struct tb_offload_options *options, struct snug_rng *rng, int rep)
+/* One generated table on its way into text. */
+struct task {
+    struct machine machine;
+    struct guess guess;
+    struct snug_space space;
+    struct snug_rng rng;
+    double noise_frac;
+    struct snug_buffer body;
+    size_t n_lines;
+};
+
+static void put_rep(struct task *t, const struct snug_config *config, const struct outcome *o,
+                    int rep)
 {
     struct snug_json_writer w = {0};
     /* a repetition is off by `noise` as a whole, and its blocks by half of that each */
-    const double factor = exp(options->noise_frac * snug_rng_normal(rng));
+    const double factor = exp(t->noise_frac * snug_rng_normal(&t->rng));
     snug_json_begin_object(&w, NULL);
-    snug_config_to_json(&w, "config", space, config);
+    snug_config_to_json(&w, "config", &t->space, config);
     snug_json_put_int(&w, "fidelity", 0);
     snug_json_put_int(&w, "rep", rep);
     snug_json_put_string(&w, "outcome", snug_outcome_name(o->outcome));
     if (o->outcome == SNUG_TRIAL_OK) {
-        put_blocks(&w, "prefill_block_tps", o->prefill_tps * factor, options->noise_frac, rng);
-        put_blocks(&w, "decode_block_tps", o->decode_tps * factor, options->noise_frac, rng);
+        put_blocks(&w, "prefill_block_tps", o->prefill_tps * factor, t->noise_frac, &t->rng);
+        put_blocks(&w, "decode_block_tps", o->decode_tps * factor, t->noise_frac, &t->rng);
         snug_json_put_number(&w, "ttft_s", o->ttft_s / factor);
     }
     if (o->outcome != SNUG_TRIAL_REFUSED)
         put_bytes(&w, &o->bytes);
+    snug_json_begin_object(&w, "predicted");
+    snug_json_put_number(&w, "prefill_tps",
+                         N_PROMPT / guess_prefill_s(&t->machine, &t->guess, config->value));
+    snug_json_put_number(&w, "decode_tps",
+                         1 / guess_decode_s(&t->machine, &t->guess, config->value));
+    snug_json_end(&w);
     snug_json_put_number(&w, "wall_s", round(o->wall_s / factor * 1e4) / 1e4);
     snug_json_put_number(&w, "setup_s", round(o->setup_s * 1e4) / 1e4);
     snug_json_end(&w);
     char *line = snug_json_finish(&w, false);
-    snug_buffer_puts(text, line ? line : "");
-    snug_buffer_puts(text, "\n");
-    text->is_failed |= !line;
+    snug_buffer_puts(&t->body, line ? line : "");
+    snug_buffer_puts(&t->body, "\n");
+    t->body.is_failed |= !line;
+    t->n_lines++;
     free(line);
 }
 
@@ -276,66 +322,67 @@ static void fit(const struct machine *m, const struct snug_space *space, struct 
     }
 }
 
-static char *header(const struct machine *m, const struct snug_space *space,
-                    const struct tb_offload_options *options, const struct snug_buffer *body,
-                    size_t n_lines)
+static char *header(const struct task *t, uint64_t seed)
 {
     struct snug_json_writer w = {0};
     struct snug_config config;
     char name[SNUG_WORKLOAD_NAME_MAX], hash[SNUG_SHA256_HEX_MAX];
-    snprintf(name, sizeof name, "offload-%llu", (unsigned long long)options->seed);
+    snprintf(name, sizeof name, "offload-%llu", (unsigned long long)seed);
     snug_json_begin_object(&w, NULL);
     snug_json_put_int(&w, "snug_table", SNUG__TABLE_VERSION);
     snug_json_put_string(&w, "name", name);
-    snug_space_to_json(&w, "space", space);
+    snug_space_to_json(&w, "space", &t->space);
     snug_json_begin_array(&w, "workloads");
     const struct snug_workload workload = {N_PROMPT, N_GEN, 0, 1, N_CTX, "", "", ""};
     snug_workload_to_json(&w, NULL, &workload);
     snug_json_end(&w);
     snug_json_put_string(&w, "memory", "device");
-    snug_json_put_int(&w, "limit_bytes", (int64_t)m->device_bytes);
+    snug_json_put_int(&w, "limit_bytes", (int64_t)t->machine.device_bytes);
     snug_json_put_number(&w, "estimate_s", 0.01);
-    fit(m, space, &config);
-    snug_config_to_json(&w, "fit", space, &config);
+    fit(&t->machine, &t->space, &config);
+    snug_config_to_json(&w, "fit", &t->space, &config);
     snug_json_begin_object(&w, "made");
     snug_json_put_string(&w, "by", "tunebench, a made-up offload machine");
-    snug_json_put_int(&w, "seed", (int64_t)options->seed);
-    snug_json_put_number(&w, "noise_frac", options->noise_frac);
+    snug_json_put_int(&w, "seed", (int64_t)seed);
+    snug_json_put_number(&w, "noise_frac", t->noise_frac);
     snug_json_end(&w);
-    snug_json_put_int(&w, "n_lines", (int64_t)n_lines);
-    snug_json_put_string(&w, "sha256", snug_sha256_hex(body->data, body->len, hash));
+    snug_json_put_int(&w, "n_lines", (int64_t)t->n_lines);
+    snug_json_put_string(&w, "sha256", snug_sha256_hex(t->body.data, t->body.len, hash));
     snug_json_end(&w);
     return snug_json_finish(&w, false);
 }
 
-char *tb_offload_text(const struct tb_offload_options *options, size_t *out_n)
+static void put_lines(struct task *t)
 {
-    struct machine m;
-    struct snug_space space;
-    struct snug_rng rng;
     struct snug__lattice lattice;
-    struct snug_buffer body = {0}, text = {0};
-    size_t n_lines = 0;
-    snug_rng_init(&rng, options->seed + UINT64_C(0x6f66666c6f6164)); /* "offload" */
-    draw_machine(&m, &rng);
-    make_space(&m, &space);
-    snug__lattice_init(&lattice, &space, &(struct snug_config){0});
+    snug__lattice_init(&lattice, &t->space, &(struct snug_config){0});
     for (uint64_t i = 0; i < (uint64_t)lattice.n_configs; i++) {
         struct snug_config config;
         struct outcome o;
         snug__lattice_at(&lattice, i, &config);
-        run(&m, config.value, &o);
-        for (int rep = 0; rep < N_REPS; rep++, n_lines++)
-            put_rep(&body, &space, &config, &o, options, &rng, rep);
+        run(&t->machine, config.value, &o);
+        for (int rep = 0; rep < N_REPS; rep++)
+            put_rep(t, &config, &o, rep);
     }
-    char *first = body.is_failed ? NULL : header(&m, &space, options, &body, n_lines);
+}
+
+char *tb_offload_text(const struct tb_offload_options *options, size_t *out_n)
+{
+    struct task t = {.noise_frac = options->noise_frac};
+    struct snug_buffer text = {0};
+    snug_rng_init(&t.rng, options->seed + UINT64_C(0x6f66666c6f6164)); /* "offload" */
+    draw_machine(&t.machine, &t.rng);
+    draw_guess(&t.machine, &t.rng, &t.guess);
+    make_space(&t.machine, &t.space);
+    put_lines(&t);
+    char *first = t.body.is_failed ? NULL : header(&t, options->seed);
     snug_buffer_puts(&text, first ? first : "");
     snug_buffer_puts(&text, "\n");
-    if (body.len)
-        snug_buffer_append(&text, body.data, body.len);
+    if (t.body.len)
+        snug_buffer_append(&text, t.body.data, t.body.len);
     text.is_failed |= !first;
     free(first);
-    snug_buffer_clear(&body);
+    snug_buffer_clear(&t.body);
     *out_n = text.len;
     return snug_buffer_take(&text);
 }

@@ -35,6 +35,27 @@ static bool stated_bytes(const struct snug_config *config, uint64_t *out_bytes, 
     return cell != NULL;
 }
 
+/* snug_prior_fn; data is the run. */
+static double predicted(const struct snug_config *config, void *data)
+{
+    const struct run *r = data;
+    const struct tb_table *t = r->table;
+    struct snug_config asked = *config;
+    /* deliberately wrong: what holds for the other end of each ordered row */
+    for (int i = 0; i < t->table->space.n && r->options->method->prior == TB_PRIOR_WRONG; i++) {
+        const struct snug_knob *knob = &t->table->space.knobs[i];
+        const int n = snug_knob_n_levels(knob);
+        if (knob->is_tuned && (knob->kind == SNUG_KNOB_INT || knob->kind == SNUG_KNOB_LOG2))
+            asked.value[i] = snug_knob_level(knob, n - 1 - snug_knob_index(knob, asked.value[i]));
+    }
+    const struct snug__table_cell *cell = snug__table_find(t->table, &asked);
+    if (!cell)
+        return (double)NAN;
+    const struct snug_measurement m = {.prefill_tps = cell->predicted_prefill_tps,
+                                       .decode_tps = cell->predicted_decode_tps};
+    return log(snug_measurement_speed(&m, &t->table->workloads[0], t->objective));
+}
+
 static void add_trace(struct run *r, const struct snug_observation *o, double clock_s)
 {
     char config[512], line[768];
@@ -126,7 +147,7 @@ static void set_region(struct run *r, const struct snug_observation *first, int 
     for (int i = n - 1; i >= 0; i--) {
         if (first[i].outcome != SNUG_TRIAL_OK)
             continue;
-        bounds->speed_ref = 0.25 * first[i].speed;
+        bounds->speed_ref = 0.1 * first[i].speed;
         bounds->bytes_ref = first[i].bytes / 2 * 3;
     }
     if (limit && (bounds->bytes_ref > limit || !bounds->bytes_ref))
@@ -193,6 +214,10 @@ snug_status tb_run_once(const struct tb_run_options *options, struct tb_run *out
                                       .bytes_data = &r,
                                       .seed = options->seed,
                                       .n_trials = options->n_trials};
+    if (options->method->prior != TB_PRIOR_NONE && table->cells[0].predicted_decode_tps > 0) {
+        r.problem.prior = predicted;
+        r.problem.prior_data = &r;
+    }
     snug_status status = snug__replay_open(&r.replay, table, options->seed, err);
     if (status == SNUG_OK)
         status = begin(&r, err);

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "tune/ehvi.h"
+
 /* Median speed over the repetitions that ran; 0 when at least half of them did not. */
 static double cell_truth(const struct tb_table *t, const struct snug__table_cell *cell)
 {
@@ -104,6 +106,55 @@ void tb_table_clear(struct tb_table *t)
     free(t->truth);
     snug__table_free(t->table);
     *t = (struct tb_table){0};
+}
+
+/* Put the front of points[0..n-1] into arrays as ehvi.h has them; room holds 2 n. */
+static struct snug_ehvi_front front_of(const struct tb_table *t, const struct snug_point *points,
+                                       size_t n, size_t *index, double *room)
+{
+    const size_t n_front = snug_front_compute(points, n, index);
+    for (size_t k = 0; k < n_front; k++) {
+        room[k] = (double)points[index[k]].bytes / (double)t->bounds.bytes_ref;
+        room[n + k] = log(points[index[k]].speed);
+    }
+    return (struct snug_ehvi_front){room, room + n, n_front, log(t->bounds.speed_ref)};
+}
+
+/* The cell that gains most on a front. */
+static struct snug_point best_next(const struct tb_table *t, const struct snug_ehvi_front *front)
+{
+    struct snug_point best = {0};
+    double best_gain = -1;
+    for (size_t i = 0; i < t->table->n_cells; i++) {
+        const struct snug_point p = tb_table_point(t, &t->table->cells[i].config);
+        if (!(p.speed > 0))
+            continue;
+        const double gain =
+            snug_ehvi(front, log(p.speed), 0, (double)p.bytes / (double)t->bounds.bytes_ref);
+        if (gain > best_gain) {
+            best_gain = gain;
+            best = p;
+        }
+    }
+    return best;
+}
+
+snug_status tb_table_greedy(const struct tb_table *t, int n, double *out_share,
+                            struct snug_error *err)
+{
+    struct snug_point *points = calloc((size_t)n, sizeof *points);
+    size_t *index = calloc((size_t)n, sizeof *index);
+    double *room = calloc(2 * (size_t)n, sizeof *room);
+    const bool has_room = points && index && room;
+    for (int i = 0; has_room && i < n; i++) {
+        const struct snug_ehvi_front front = front_of(t, points, (size_t)i, index, room);
+        points[i] = best_next(t, &front);
+        out_share[i] = tb_table_share(t, points, (size_t)i + 1);
+    }
+    free(points);
+    free(index);
+    free(room);
+    return has_room ? SNUG_OK : snug_fail(err, SNUG_NO_MEMORY, "no memory for %d trials", n);
 }
 
 double tb_table_share(const struct tb_table *t, const struct snug_point *points, size_t n)

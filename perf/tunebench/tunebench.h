@@ -45,6 +45,11 @@ struct snug_point tb_table_point(const struct tb_table *t, const struct snug_con
 /* Share of the table's hypervolume that these true points cover, 0 to 1. */
 double tb_table_share(const struct tb_table *t, const struct snug_point *points, size_t n);
 
+/* Share after each of n trials when each is the one that truly gains most: what a tuner that knows
+ * everything reaches, trial by trial. out_share[n]. */
+snug_status tb_table_greedy(const struct tb_table *t, int n, double *out_share,
+                            struct snug_error *err) SNUG_CHECKED;
+
 /* ---- generated tables: offload to a GPU ---- */
 
 struct tb_offload_options {
@@ -56,11 +61,15 @@ char *tb_offload_text(const struct tb_offload_options *options, size_t *out_n);
 
 /* ---- methods ---- */
 
+/* What a method is given of a table's predictions. */
+enum tb_prior { TB_PRIOR_NONE, TB_PRIOR_TRUE, TB_PRIOR_WRONG /* of the mirrored config */ };
+
 struct tb_method {
     const char *name;                       /* with -like where it is not the authors' own */
     const char *help;                       /* one line */
     const struct snug__strategy_kind *kind; /* NULL: snug's own strategy of that name */
     bool starts_default, starts_fit;        /* which of the two it is told first */
+    enum tb_prior prior;
 };
 /* Ended by a row without a name; the first is snug. */
 const struct tb_method *tb_methods(void);

@@ -25,6 +25,7 @@ struct line {
     struct snug_config config;
     uint64_t hash;
     struct snug_bytes bytes;
+    double predicted_prefill_tps, predicted_decode_tps;
     struct snug__table_rep rep;
     size_t number; /* in the file, for errors */
 };
@@ -204,6 +205,17 @@ static snug_status keep_blocks(struct reader *r, const struct snug_measurement *
     return SNUG_OK;
 }
 
+static snug_status read_predicted(const struct snug_json_node *node, struct line *line,
+                                  struct snug_error *err)
+{
+    line->predicted_prefill_tps = snug_json_get_number(node, "prefill_tps", 0);
+    line->predicted_decode_tps = snug_json_get_number(node, "decode_tps", 0);
+    if (!(line->predicted_prefill_tps >= 0 && line->predicted_decode_tps >= 0) ||
+        !isfinite(line->predicted_prefill_tps + line->predicted_decode_tps))
+        return snug_fail(err, SNUG_BAD_INPUT, "predicted speeds must be 0 or more");
+    return SNUG_OK;
+}
+
 static snug_status read_trial(struct reader *r, const struct snug_json_node *root, size_t number,
                               struct snug_error *err)
 {
@@ -218,6 +230,8 @@ static snug_status read_trial(struct reader *r, const struct snug_json_node *roo
     status = read_outcome(r, root, &m, line, err);
     if (status == SNUG_OK)
         status = keep_blocks(r, &m, line, err);
+    if (status == SNUG_OK)
+        status = read_predicted(snug_json_get(root, "predicted"), line, err);
     line->hash = hash_config(&r->table->space, &line->config);
     line->bytes = m.bytes;
     line->number = number;
@@ -287,7 +301,11 @@ static void add_to_cell(struct snug__table_cell *cell, const struct line *line,
                         const struct snug__table_rep *rep)
 {
     if (cell->n_reps == 0)
-        *cell = (struct snug__table_cell){.config = line->config, .hash = line->hash, .reps = rep};
+        *cell = (struct snug__table_cell){.config = line->config,
+                                          .hash = line->hash,
+                                          .predicted_prefill_tps = line->predicted_prefill_tps,
+                                          .predicted_decode_tps = line->predicted_decode_tps,
+                                          .reps = rep};
     if (snug_bytes_stated(&cell->bytes) == 0)
         cell->bytes = line->bytes;
     cell->n_reps++;

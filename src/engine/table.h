@@ -8,9 +8,11 @@
  * Each further line is one recorded repetition:
  *   {"config": {...}, "fidelity": index of the workload, "rep": 0.., "outcome": "ok",
  *    "prefill_block_tps": [...], "decode_block_tps": [...], "ttft_s": x, "bytes": {...},
- *    "wall_s": seconds without loading, "setup_s": seconds of loading, "conditions": {...}}
+ *    "wall_s": seconds without loading, "setup_s": seconds of loading, "conditions": {...},
+ *    "predicted": {"prefill_tps": x, "decode_tps": x} of a cost model that saw none of it}
  * bytes may be missing where the engine refused the config, and only there. ttft_s and conditions
- * may be missing. Cells of the lattice may be missing. Keys that are not known are skipped. */
+ * may be missing, and predictions; what the first line of a config says counts. Cells of the
+ * lattice may be missing. Keys that are not known are skipped. */
 #ifndef SNUG_ENGINE_TABLE_H
 #define SNUG_ENGINE_TABLE_H
 
@@ -35,7 +37,8 @@ struct snug__table_rep {
 struct snug__table_cell {
     struct snug_config config;
     uint64_t hash;
-    struct snug_bytes bytes;            /* zero: the engine refuses it */
+    struct snug_bytes bytes;                            /* zero: the engine refuses it */
+    double predicted_prefill_tps, predicted_decode_tps; /* 0: none */
     const struct snug__table_rep *reps; /* by fidelity, then rep; borrowed from the table */
     int n_reps;
 };
