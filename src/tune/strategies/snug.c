@@ -1,19 +1,22 @@
 /* Strategy "snug": learn log speed with a Gaussian process, ask where the front is expected to grow
  * most.
  *
- * 1. Start: the first max(4, min(n_dims + 1, n_trials / 4)) trials, the default and --fit's among
- *    them, are points of the scrambled Sobol sequence.
+ * 1. Start: the first max(4, min(n_dims / 2 + 1, n_trials / 4)) trials, the default and --fit's
+ *    among them, are points of the scrambled Sobol sequence; with a prior the first 2.
  * 2. Then one at a time: hyper-parameters are learned at every tell; ask scores candidates by exact
  *    expected hypervolume improvement (ehvi.c) times the chance that they run at all, and takes the
  *    best. Bytes are known, not learned. The front stands on the model's mean at the measured
  *    configs, not on their measured speeds: the luckiest of noisy maxima would raise the bar.
  * 3. Candidates: pool.c; for a lattice too large to list, hill climbs by single knobs start from
- * the best candidates and from the front.
+ *    the best candidates and from the front.
  * 4. Failures: a second process of the same kind learns 0 for what ran and 1 for what failed (least
  *    squares classification, Rasmussen and Williams 2006, section 6.5), so it finds the knobs that
  *    make trials fail. Chance to run = P(its value is below 1/2). Not used before a first failure.
- * 5. Stop: the expected gain of the best candidate is under 1 % of the hypervolume, and the last
- *    four trials together grew it by less than 1 %, not before start + 5 trials. Both sides are
+ * 5. Prior: where a cost model predicts speeds, the process learns the log of what is left when a
+ *    share of the prediction is taken out. The share, 0 to 1, is the one under which all that was
+ *    told is likeliest, so a prior that misleads is dropped after a few trials.
+ * 6. Stop: the expected gain of the best candidate is under 0.5 % of the hypervolume, and the last
+ *    four trials together grew it by less than that, not before start + 5 trials. Both sides are
  *    needed: a model that just missed can be sure of itself. It looks at tells only, so a resumed
  *    session stops where an unbroken one would. */
 #include <assert.h>
@@ -62,7 +65,7 @@ static_assert(SNUG__POOL_SAMPLE + SNUG__POOL_ADDED_MAX <= SNUG__POOL_WHOLE_MAX, 
 static_assert(SNUG_STRATEGY_TELLS_MAX <= SNUG_GP_POINTS_MAX, "every trial fits the model");
 static_assert(SNUG_KNOBS_MAX <= SNUG_GP_DIMS_MAX && SNUG_KNOBS_MAX <= SNUG_SOBOL_DIMS_MAX, "dims");
 
-static int __attribute__((unused)) at_least(int a, int b)
+static int at_least(int a, int b)
 {
     return a > b ? a : b;
 }
@@ -91,7 +94,9 @@ static snug_status open_state(struct snug_strategy *s, struct snug_error *err)
         return snug_fail(err, SNUG_NO_MEMORY, "strategy snug");
     s->state = st;
     st->prior_weight = s->problem.prior ? 1 : 0;
-    st->n_start = s->problem.prior ? 2 : 4;
+    st->n_start = at_least(4, at_most(s->lattice.n_dims / 2 + 1, s->problem.n_trials / 4));
+    if (s->problem.prior) /* one trial says how far off it is, and shape comes from the prior */
+        st->n_start = 2;
     snug_status status = snug_gp_new(s->lattice.n_dims, s->lattice.is_named, &st->gp, err);
     if (status == SNUG_OK)
         status = snug_gp_new(s->lattice.n_dims, s->lattice.is_named, &st->failures, err);
@@ -231,7 +236,7 @@ static snug_status smooth_points(struct snug_strategy *s, struct snug_error *err
 static snug_status believe(struct snug_strategy *s, double *out_speed, struct snug_error *err)
 {
     const struct state *st = s->state;
-    snug_status status = snug_gp_n(st->gp) > 1 ? smooth_points(s, err) : SNUG_OK;
+    snug_status status = snug_gp_n(st->gp) > 0 ? smooth_points(s, err) : SNUG_OK;
     for (size_t i = 0; status == SNUG_OK && i < s->n_told; i++)
         out_speed[i] = st->points[i].speed;
     return status;
@@ -429,7 +434,7 @@ static snug_status ask(struct snug_strategy *s, struct snug_config *out_config,
                        struct snug_ask_info *out_info, struct snug_error *err)
 {
     const struct state *st = s->state;
-    if (s->n_told < (size_t)st->n_start || snug_gp_n(st->gp) < (s->problem.prior ? 1 : 2))
+    if (s->n_told < (size_t)st->n_start || snug_gp_n(st->gp) < 1)
         return snug__strategy_sobol_config(s, out_config, err);
     return ask_model(s, out_config, out_info, err);
 }
