@@ -40,15 +40,17 @@ struct snug_engine_options {
     double noise_frac;           /* the machine's noise floor, for verdicts; 0: not known */
     const char *rpc;             /* "HOST:PORT,..." of ggml RPC servers whose devices are used
                                     like GPUs; NULL: none */
+    uint64_t replay_seed;        /* order in which the engine "replay" answers; others: no use */
     bool allow_quality;          /* also tune knobs that change the answer (cache types) */
     const volatile int *stop;    /* set by a signal handler: end the running trial; may be NULL */
     snug_engine_progress_fn progress;
     void *progress_data;
 };
 
-/* Start an engine by name ("llama"). Options are copied, what they point to is kept.
- * Errors  SNUG_BAD_INPUT: the engine refuses the model (its own words are quoted), or no context
- *         holds the workload; SNUG_INFEASIBLE: the memory limit holds no such context. */
+/* Start an engine by name: "llama", or "replay", which answers from a recorded table
+ * (engine/table.h) that model_path names, and runs nothing. Options are copied, what they point to
+ * is kept. Errors  SNUG_BAD_INPUT: the engine refuses the model (its own words are quoted), or no
+ * context holds the workload; SNUG_INFEASIBLE: the memory limit holds no such context. */
 snug_status snug_engine_open(const char *name, const struct snug_engine_options *options,
                              struct snug_engine **out, struct snug_error *err) SNUG_CHECKED;
 void snug_engine_close(struct snug_engine *engine);

@@ -38,6 +38,10 @@ double snug_front_hypervolume(const struct snug_point *points, size_t n,
  * Pure: the same config gives the same answer. Cached by its owner. */
 typedef bool (*snug_bytes_fn)(const struct snug_config *config, uint64_t *out_bytes, void *data);
 
+/* What a cost model that was fitted elsewhere expects of a config: log of its speed, in the units
+ * that are told; NAN where it says nothing. Pure. */
+typedef double (*snug_prior_fn)(const struct snug_config *config, void *data);
+
 struct snug_problem {
     const struct snug_space *space; /* rows with is_tuned false stay at `base` */
     struct snug_config base;        /* values of rows that are not tuned */
@@ -45,6 +49,10 @@ struct snug_problem {
     uint64_t bytes_limit; /* configs that need more are never asked; 0: no limit */
     snug_bytes_fn bytes;
     void *bytes_data;
+    /* NULL: nothing is known beforehand. Strategies that learn weigh it by how well it explains
+     * what they were told, down to nothing. */
+    snug_prior_fn prior;
+    void *prior_data;
     uint64_t seed;
     int n_trials; /* planned, the default and fit trials included */
 };
@@ -84,6 +92,12 @@ snug_status snug_strategy_ask(struct snug_strategy *s, struct snug_config *out_c
 /* Learn from a trial, asked or not (the default and fit trials are told too; failed ones also). */
 snug_status snug_strategy_tell(struct snug_strategy *s, const struct snug_observation *observation,
                                struct snug_error *err) SNUG_CHECKED;
+/* The front that the strategy would declare now: trials told (by order of telling), by bytes
+ * ascending, and the speed it believes each to have. The luckiest of noisy trials would promise too
+ * much, so a strategy may believe less than was measured. Both arrays need room for all told;
+ * O(n^2) in them. Errors  SNUG_NO_MEMORY */
+snug_status snug_strategy_front(struct snug_strategy *s, size_t *out_index, double *out_speed,
+                                size_t *out_n, struct snug_error *err) SNUG_CHECKED;
 
 #ifdef __cplusplus
 }

@@ -10,7 +10,7 @@
 
 static const int64_t PARALLEL_MAX = 256, CONTEXT_MAX = 1 << 30;
 
-static const struct snug__engine_row *const ENGINES[] = {&snug__engine_llama};
+static const struct snug__engine_row *const ENGINES[] = {&snug__engine_llama, &snug__engine_replay};
 
 struct snug_engine {
     const struct snug__engine_row *row;
@@ -62,7 +62,7 @@ snug_status snug_engine_open(const char *name, const struct snug_engine_options 
             row = ENGINES[i];
     }
     if (!row)
-        return snug_fail(err, SNUG_BAD_INPUT, "no engine '%s'; there is: llama", name);
+        return snug_fail(err, SNUG_BAD_INPUT, "no engine '%s'; there are: llama, replay", name);
     snug_status status = check_workload(&options->workload, err);
     if (status != SNUG_OK)
         return status;

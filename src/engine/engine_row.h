@@ -20,6 +20,6 @@ struct snug__engine_row {
     void (*restart)(void *state); /* the next trial runs in a new process; NULL: nothing to do */
 };
 
-extern const struct snug__engine_row snug__engine_llama;
+extern const struct snug__engine_row snug__engine_llama, snug__engine_replay;
 
 #endif

@@ -2,6 +2,7 @@
 #ifndef SNUG_TRIAL_JSON_H
 #define SNUG_TRIAL_JSON_H
 
+#include "base/arena.h"
 #include "base/json.h"
 #include "snug/trial.h"
 
@@ -31,5 +32,9 @@ void snug_measurement_from_json(const struct snug_json_node *node, struct snug_m
 /* Rows of a space with bounds and defaults, for --json and the report. */
 void snug_space_to_json(struct snug_json_writer *w, const char *key,
                         const struct snug_space *space);
+#define SNUG_SPACE_LEVELS_MAX 65536 /* lattice values of one row that is read */
+/* Read them back: names lie in the arena; flags and help are "". Errors name the row. */
+snug_status snug_space_from_json(const struct snug_json_node *rows, struct snug_arena *arena,
+                                 struct snug_space *out, struct snug_error *err) SNUG_CHECKED;
 
 #endif

@@ -144,6 +144,17 @@ snug_status snug_gp_add(struct snug_gp *gp, const double *x, double y, double no
     return SNUG_OK;
 }
 
+void snug_gp_set_values(struct snug_gp *gp, const double *y)
+{
+    memcpy(gp->y, y, (size_t)gp->n * sizeof *y);
+    gp->n_factored = 0;
+}
+
+double snug_gp_evidence(struct snug_gp *gp)
+{
+    return snug_gp_log_posterior(gp, gp->theta, NULL);
+}
+
 void snug_gp_remove_last(struct snug_gp *gp)
 {
     if (gp->n > 0)

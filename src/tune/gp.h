@@ -34,6 +34,10 @@ void snug_gp_free(struct snug_gp *gp);
  * Errors  SNUG_BAD_INPUT past SNUG_GP_POINTS_MAX points. */
 snug_status snug_gp_add(struct snug_gp *gp, const double *x, double y, double noise_sd,
                         struct snug_error *err) SNUG_CHECKED;
+/* Replace the values of all points, y[n], finite. Parameters stay until the next fit. */
+void snug_gp_set_values(struct snug_gp *gp, const double *y);
+/* Log posterior density (up to a constant) of the present parameters and values. */
+double snug_gp_evidence(struct snug_gp *gp);
 /* Take the last point back. */
 void snug_gp_remove_last(struct snug_gp *gp);
 int snug_gp_n(const struct snug_gp *gp);

@@ -12,8 +12,9 @@
 #include "snug/units.h"
 #include "tune/session.h"
 
-/* A front point counts when it is at least this part of the default's speed. */
-static const double SPEED_REF_FRAC = 0.25;
+/* A front point counts when it is at least this part of the default's speed: what keeps little on
+ * a GPU is some ten times slower, and still of use. */
+static const double SPEED_REF_FRAC = 0.1;
 /* And needs at most this many times the default's bytes, if the limit is higher. */
 static const double BYTES_REF_FACTOR = 1.5;
 
@@ -187,13 +188,16 @@ static void keep_fixed(const struct loop *l, struct snug_config *config)
     }
 }
 
-/* The region of the hypervolume, fixed once the default is known. */
-static void fix_bounds(struct loop *l)
+/* The region of the hypervolume, fixed once the default is known; where it does not run, once
+ * --fit's choice is: a region around nothing would be all memory. */
+static void fix_bounds(struct loop *l, bool has_tried_fit)
 {
     struct snug_tune_result *r = l->result;
-    if (r->bounds.bytes_ref || r->i_default < 0)
+    const bool has_failed = r->i_default >= 0 && !(r->trials[r->i_default].speed > 0.0);
+    if (r->bounds.bytes_ref || r->i_default < 0 || (has_failed && !has_tried_fit))
         return;
-    struct snug_tune_trial *d = &r->trials[r->i_default];
+    const bool use_fit = has_failed && r->i_fit >= 0 && r->trials[r->i_fit].speed > 0.0;
+    struct snug_tune_trial *d = &r->trials[use_fit ? r->i_fit : r->i_default];
     const uint64_t limit = l->options->memory_limit_bytes;
     const double by_default = BYTES_REF_FACTOR * (double)snug_bytes_stated(&d->measurement.bytes);
     r->bounds.speed_ref = d->speed > 0.0 ? SPEED_REF_FRAC * d->speed : 1e-3;
@@ -216,17 +220,20 @@ static snug_status measure_references(struct loop *l, struct snug_error *err)
         status = run_trial(l, "default", "", &config, NULL, err);
     if (status != SNUG_OK)
         return status;
-    fix_bounds(l);
+    fix_bounds(l, r->i_fit >= 0 || is_stopped(l));
     if (r->i_fit >= 0 || is_stopped(l))
         return SNUG_OK;
     struct snug_error why = {0};
     if (snug_engine_fit(l->space, &l->options->workload, l->options->model_path, &config, &why) !=
         SNUG_OK) {
         snprintf(r->fit_note, sizeof r->fit_note, "%.200s", why.text);
+        fix_bounds(l, true);
         return SNUG_OK;
     }
     keep_fixed(l, &config);
-    return run_trial(l, "fit", "", &config, NULL, err);
+    status = run_trial(l, "fit", "", &config, NULL, err);
+    fix_bounds(l, true);
+    return status;
 }
 
 static snug_status start_strategy(struct loop *l, struct snug_error *err)
@@ -312,7 +319,7 @@ static snug_status take_over(struct loop *l, struct snug_error *err)
         status = keep(l, past.trials[i].id, past.trials[i].role, &past.trials[i].config,
                       &past.trials[i].measurement, err);
         l->earlier_s += past.trials[i].measurement.wall_s;
-        fix_bounds(l);
+        fix_bounds(l, r->i_fit >= 0);
     }
     free(past.trials);
     return status;

@@ -72,8 +72,14 @@ snug_status snug_strategy_new(const char *name, const struct snug_problem *probl
 {
     const struct snug__strategy_kind *kind = NULL;
     snug_status status = find_kind(name, &kind, err);
-    if (status == SNUG_OK)
-        status = check_problem(problem, err);
+    return status == SNUG_OK ? snug__strategy_new_kind(name, kind, problem, out, err) : status;
+}
+
+snug_status snug__strategy_new_kind(const char *name, const struct snug__strategy_kind *kind,
+                                    const struct snug_problem *problem, struct snug_strategy **out,
+                                    struct snug_error *err)
+{
+    snug_status status = check_problem(problem, err);
     if (status != SNUG_OK)
         return status;
     struct snug_strategy *s = calloc(1, sizeof *s);
@@ -119,7 +125,7 @@ snug_status snug_strategy_ask(struct snug_strategy *s, struct snug_config *out_c
     snug_status status = s->kind->ask(s, &config, &info, err);
     if (status != SNUG_OK)
         return status;
-    assert(!snug__strategy_was_told(s, &config));
+    assert(s->kind->may_repeat || !snug__strategy_was_told(s, &config));
     *out_config = config;
     if (out_info)
         *out_info = info;
@@ -150,6 +156,53 @@ snug_status snug_strategy_tell(struct snug_strategy *s, const struct snug_observ
     snug_status status = s->kind->tell ? s->kind->tell(s, err) : SNUG_OK;
     if (status != SNUG_OK)
         s->n_told--; /* as if it had not been told */
+    return status;
+}
+
+/* The geometric mean of measured speeds over the trials of each config. */
+static void believe_means(const struct snug_strategy *s, double *out_speed)
+{
+    for (size_t i = 0; i < s->n_told; i++) {
+        double sum = 0;
+        int n = 0;
+        for (size_t k = 0; k < s->n_told && s->told[i].outcome == SNUG_TRIAL_OK; k++) {
+            if (s->told[k].outcome != SNUG_TRIAL_OK ||
+                !snug_config_equal(s->problem.space, &s->told[i].config, &s->told[k].config))
+                continue;
+            sum += log(s->told[k].speed);
+            n++;
+        }
+        out_speed[i] = n ? exp(sum / n) : 0;
+    }
+}
+
+snug_status snug_strategy_front(struct snug_strategy *s, size_t *out_index, double *out_speed,
+                                size_t *out_n, struct snug_error *err)
+{
+    const size_t n = s->n_told;
+    struct snug_point *points = calloc(n + 1, sizeof *points);
+    double *speed = calloc(n + 1, sizeof *speed);
+    size_t *index = calloc(n + 1, sizeof *index);
+    snug_status status = points && speed && index
+                             ? SNUG_OK
+                             : snug_fail(err, SNUG_NO_MEMORY, "front of %zu trials", n);
+    if (status == SNUG_OK && s->kind->believe)
+        status = s->kind->believe(s, speed, err);
+    else if (status == SNUG_OK)
+        believe_means(s, speed);
+    for (size_t i = 0; status == SNUG_OK && i < n; i++)
+        if (s->told[i].outcome == SNUG_TRIAL_OK)
+            points[i] = (struct snug_point){speed[i], s->told[i].bytes};
+    if (status == SNUG_OK) {
+        *out_n = snug_front_compute(points, n, index);
+        for (size_t k = 0; k < *out_n; k++) {
+            out_index[k] = index[k];
+            out_speed[k] = speed[index[k]];
+        }
+    }
+    free(points);
+    free(speed);
+    free(index);
     return status;
 }
 

@@ -24,6 +24,10 @@ struct snug__strategy_kind {
                        struct snug_ask_info *out_info, struct snug_error *err);
     /* Learn from s->told[s->n_told - 1]; may be NULL. */
     snug_status (*tell)(struct snug_strategy *s, struct snug_error *err);
+    /* The speed believed of every trial told that ran, to out_speed[n_told]; failed ones keep what
+     * is there. NULL: the geometric mean over the trials of its config. */
+    snug_status (*believe)(struct snug_strategy *s, double *out_speed, struct snug_error *err);
+    bool may_repeat; /* ask may give a config that was told already */
 };
 
 struct snug_strategy {
@@ -42,6 +46,10 @@ struct snug_strategy {
 SNUG_STRATEGIES(SNUG_STRATEGY_EXTERN)
 #undef SNUG_STRATEGY_EXTERN
 
+/* snug_strategy_new for a kind that is no row of the table: a yardstick of a benchmark. */
+snug_status snug__strategy_new_kind(const char *name, const struct snug__strategy_kind *kind,
+                                    const struct snug_problem *problem, struct snug_strategy **out,
+                                    struct snug_error *err) SNUG_CHECKED;
 bool snug__strategy_was_told(const struct snug_strategy *s, const struct snug_config *config);
 /* Do the stated bytes fit the limit? out_bytes may be NULL. */
 bool snug__strategy_can_run(const struct snug_strategy *s, const struct snug_config *config,

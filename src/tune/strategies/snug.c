@@ -1,19 +1,22 @@
 /* Strategy "snug": learn log speed with a Gaussian process, ask where the front is expected to grow
  * most.
  *
- * 1. Start: the first max(4, min(n_dims + 1, n_trials / 4)) trials, the default and --fit's among
- *    them, are points of the scrambled Sobol sequence.
+ * 1. Start: the first max(4, min(n_dims / 2 + 1, n_trials / 4)) trials, the default and --fit's
+ *    among them, are points of the scrambled Sobol sequence; with a prior the first 2.
  * 2. Then one at a time: hyper-parameters are learned at every tell; ask scores candidates by exact
  *    expected hypervolume improvement (ehvi.c) times the chance that they run at all, and takes the
  *    best. Bytes are known, not learned. The front stands on the model's mean at the measured
  *    configs, not on their measured speeds: the luckiest of noisy maxima would raise the bar.
  * 3. Candidates: pool.c; for a lattice too large to list, hill climbs by single knobs start from
- * the best candidates and from the front.
+ *    the best candidates and from the front.
  * 4. Failures: a second process of the same kind learns 0 for what ran and 1 for what failed (least
  *    squares classification, Rasmussen and Williams 2006, section 6.5), so it finds the knobs that
  *    make trials fail. Chance to run = P(its value is below 1/2). Not used before a first failure.
- * 5. Stop: the expected gain of the best candidate is under 1 % of the hypervolume, and the last
- *    four trials together grew it by less than 1 %, not before start + 5 trials. Both sides are
+ * 5. Prior: where a cost model predicts speeds, the process learns the log of what is left when a
+ *    share of the prediction is taken out. The share, 0 to 1, is the one under which all that was
+ *    told is likeliest, so a prior that misleads is dropped after a few trials.
+ * 6. Stop: the expected gain of the best candidate is under 0.5 % of the hypervolume, and the last
+ *    four trials together grew it by less than that, not before start + 5 trials. Both sides are
  *    needed: a model that just missed can be sure of itself. It looks at tells only, so a resumed
  *    session stops where an unbroken one would. */
 #include <assert.h>
@@ -24,7 +27,7 @@
 #include "tune/gp.h"
 #include "tune/pool.h"
 
-#define STOP_GAIN_FRAC 0.01
+#define STOP_GAIN_FRAC 0.005
 #define STOP_WINDOW 4 /* trials that must have brought less */
 #define STOP_AFTER 5  /* trials past the start before a stop */
 #define CLIMBS 3
@@ -37,13 +40,19 @@
 /* True bytes stated per ask once one candidate is known to run. */
 #define STATE_BYTES_MAX 64
 
+/* The weight of the prior is one of so many steps from 0 to 1, and thought to be near 1. */
+#define WEIGHT_STEPS 8
+#define WEIGHT_SD 0.5
+
 struct state {
     struct snug_gp *gp;       /* log speed of good trials */
     struct snug_gp *failures; /* 0 or 1 of all trials; fitted once there is a failure */
     int n_failed;
     struct snug__pool pool;
     int n_start;
-    int told_of_point[SNUG_STRATEGY_TELLS_MAX];         /* GP point -> trial */
+    int told_of_point[SNUG_STRATEGY_TELLS_MAX];                        /* GP point -> trial */
+    double y[SNUG_STRATEGY_TELLS_MAX], prior[SNUG_STRATEGY_TELLS_MAX]; /* [GP point] log speed */
+    double prior_weight;                                /* 0 to 1; 0 without a prior */
     double x[SNUG_STRATEGY_TELLS_MAX * SNUG_KNOBS_MAX]; /* [n_told][n_dims] features */
     struct snug_point points[SNUG_STRATEGY_TELLS_MAX];  /* [n_told]; speed 0 for failures */
     double front_bytes[SNUG_STRATEGY_TELLS_MAX], front_log[SNUG_STRATEGY_TELLS_MAX];
@@ -84,7 +93,10 @@ static snug_status open_state(struct snug_strategy *s, struct snug_error *err)
     if (!st)
         return snug_fail(err, SNUG_NO_MEMORY, "strategy snug");
     s->state = st;
-    st->n_start = at_least(4, at_most(s->lattice.n_dims + 1, s->problem.n_trials / 4));
+    st->prior_weight = s->problem.prior ? 1 : 0;
+    st->n_start = at_least(4, at_most(s->lattice.n_dims / 2 + 1, s->problem.n_trials / 4));
+    if (s->problem.prior) /* one trial says how far off it is, and shape comes from the prior */
+        st->n_start = 2;
     snug_status status = snug_gp_new(s->lattice.n_dims, s->lattice.is_named, &st->gp, err);
     if (status == SNUG_OK)
         status = snug_gp_new(s->lattice.n_dims, s->lattice.is_named, &st->failures, err);
@@ -98,15 +110,66 @@ static int fit_evaluations(int n)
     return at_most(at_least(FIT_EVALUATIONS_MIN, FIT_WORK / n), FIT_EVALUATIONS_MAX);
 }
 
-static snug_status learn_speed(struct state *st, size_t at, const double *x,
+/* What the cost model expects of a config, in log speed; 0 where it says nothing. */
+static double prior_of(const struct snug_strategy *s, const struct snug_config *config)
+{
+    const double p = s->problem.prior ? s->problem.prior(config, s->problem.prior_data) : 0;
+    return isfinite(p) ? p : 0;
+}
+
+/* Let the process model what the prior, weighed, leaves over. */
+static void set_weight(struct state *st, double weight)
+{
+    double rest[SNUG_STRATEGY_TELLS_MAX];
+    const int n = snug_gp_n(st->gp);
+    for (int i = 0; i < n; i++)
+        rest[i] = st->y[i] - weight * st->prior[i];
+    snug_gp_set_values(st->gp, rest);
+    st->prior_weight = weight;
+}
+
+/* The weight that explains best what was measured, at the present hyper-parameters. */
+static double best_weight(struct state *st)
+{
+    double best = 0, best_value = -INFINITY;
+    for (int k = 0; k <= WEIGHT_STEPS; k++) {
+        const double weight = (double)k / WEIGHT_STEPS, off = (1 - weight) / WEIGHT_SD;
+        set_weight(st, weight);
+        const double value = snug_gp_evidence(st->gp) - 0.5 * off * off;
+        if (value > best_value) {
+            best_value = value;
+            best = weight;
+        }
+    }
+    return best;
+}
+
+static snug_status fit_speed(struct snug_strategy *s, struct snug_error *err)
+{
+    struct state *st = s->state;
+    const int n_evaluations = fit_evaluations(snug_gp_n(st->gp));
+    if (s->problem.prior) /* first with the weight that the last tell left */
+        set_weight(st, st->prior_weight);
+    snug_status status = snug_gp_fit(st->gp, n_evaluations, err);
+    if (status != SNUG_OK || !s->problem.prior)
+        return status;
+    const double before = st->prior_weight, weight = best_weight(st);
+    set_weight(st, weight);
+    return snug_gp_fit(st->gp, fabs(weight - before) > 0 ? n_evaluations : 0, err);
+}
+
+static snug_status learn_speed(struct snug_strategy *s, size_t at, const double *x,
                                const struct snug_observation *o, struct snug_error *err)
 {
+    struct state *st = s->state;
     int n = snug_gp_n(st->gp);
     snug_status status = snug_gp_add(st->gp, x, log(o->speed), o->log_speed_sd, err);
     if (status != SNUG_OK)
         return status;
     st->told_of_point[n] = (int)at;
-    status = snug_gp_fit(st->gp, fit_evaluations(n + 1), err);
+    st->y[n] = log(o->speed);
+    st->prior[n] = prior_of(s, &o->config);
+    status = fit_speed(s, err);
     if (status != SNUG_OK)
         snug_gp_remove_last(st->gp);
     return status;
@@ -142,7 +205,7 @@ static snug_status tell(struct snug_strategy *s, struct snug_error *err)
         int n_before = snug_gp_n(st->failures);
         status = learn_failure(st, x, !is_ok, err);
         if (status == SNUG_OK && is_ok)
-            status = learn_speed(st, at, x, o, err);
+            status = learn_speed(s, at, x, o, err);
         if (status != SNUG_OK && snug_gp_n(st->failures) > n_before)
             snug_gp_remove_last(st->failures); /* as if nothing had been told */
     }
@@ -164,8 +227,18 @@ static snug_status smooth_points(struct snug_strategy *s, struct snug_error *err
             x[i * n_dims + d] = st->x[(size_t)st->told_of_point[i] * n_dims + d];
     snug_status status = snug_gp_predict(st->gp, x, n, st->mean, st->sd, err);
     for (size_t i = 0; status == SNUG_OK && i < n; i++)
-        st->points[st->told_of_point[i]].speed = exp(st->mean[i]);
+        st->points[st->told_of_point[i]].speed = exp(st->mean[i] + st->prior_weight * st->prior[i]);
     free(x);
+    return status;
+}
+
+/* What the process thinks of measured configs is less lucky than what was measured. */
+static snug_status believe(struct snug_strategy *s, double *out_speed, struct snug_error *err)
+{
+    const struct state *st = s->state;
+    snug_status status = snug_gp_n(st->gp) > 0 ? smooth_points(s, err) : SNUG_OK;
+    for (size_t i = 0; status == SNUG_OK && i < s->n_told; i++)
+        out_speed[i] = st->points[i].speed;
     return status;
 }
 
@@ -230,6 +303,8 @@ static snug_status score_items(struct snug_strategy *s, int from, struct snug_er
             snug_gp_predict(st->gp, x, (size_t)(pool->n - from), st->pool_mean, st->pool_sd, err);
     for (int i = from; status == SNUG_OK && i < pool->n; i++) {
         pool->items[i].mean = st->pool_mean[i - from];
+        if (s->problem.prior)
+            pool->items[i].mean += st->prior_weight * prior_of(s, &pool->items[i].config);
         pool->items[i].sd = st->pool_sd[i - from];
         pool->items[i].score = pool->items[i].was_told ? -1 : gain_of(s, i);
     }
@@ -359,7 +434,7 @@ static snug_status ask(struct snug_strategy *s, struct snug_config *out_config,
                        struct snug_ask_info *out_info, struct snug_error *err)
 {
     const struct state *st = s->state;
-    if (s->n_told < (size_t)st->n_start || snug_gp_n(st->gp) < 2)
+    if (s->n_told < (size_t)st->n_start || snug_gp_n(st->gp) < 1)
         return snug__strategy_sobol_config(s, out_config, err);
     return ask_model(s, out_config, out_info, err);
 }
@@ -369,4 +444,5 @@ const struct snug__strategy_kind snug__strategy_snug = {
     .close = close_state,
     .ask = ask,
     .tell = tell,
+    .believe = believe,
 };

@@ -1,0 +1,294 @@
+/* Compare tuners on recorded and generated tables.
+ *
+ * Usage  tunebench [TABLE.jsonl.gz ...] [--generate N] [--seeds N] [--trials N] [--objective NAME]
+ *                  [--methods A,B,...] [--noise X] [--threads N]
+ *        tunebench --write SEED > TABLE.jsonl    a generated table, as a file
+ *        tunebench --trace METHOD TABLE ...      the trace of seed 0, on stdout
+ * Words on stderr, JSON on stdout. Jobs of one table run on all threads; figures do not depend on
+ * their order, CPU times are of each job's own thread. */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "perf/tunebench/tunebench.h"
+
+enum { THREADS_MAX = 64 };
+
+struct arguments {
+    const char *paths[TB_TABLES_MAX];
+    int n_paths, n_generate, n_seeds, n_trials, n_threads;
+    const char *methods, *trace;
+    long write_seed; /* -1: none */
+    double noise_frac;
+    enum snug_objective objective;
+};
+
+/* The jobs of one table, taken by whoever is free. */
+struct work {
+    const struct tb_result *result;
+    pthread_mutex_t mutex;
+    int next;
+    bool is_failed;
+    struct snug_error err; /* of the first that failed */
+};
+
+static void *do_jobs(void *data)
+{
+    struct work *work = data;
+    const struct tb_result *r = work->result;
+    const int n = r->n_methods * r->n_seeds;
+    for (;;) {
+        pthread_mutex_lock(&work->mutex);
+        const int job = work->is_failed ? n : work->next++;
+        pthread_mutex_unlock(&work->mutex);
+        if (job >= n)
+            return NULL;
+        struct snug_error err = {0};
+        const struct tb_run_options options = {.table = r->table,
+                                               .method = r->methods[job / r->n_seeds],
+                                               .seed = (uint64_t)(job % r->n_seeds),
+                                               .n_trials = r->n_trials};
+        const size_t heap_bytes = r->runs[job].heap_bytes;
+        if (tb_run_once(&options, &r->runs[job], &err) != SNUG_OK) {
+            pthread_mutex_lock(&work->mutex);
+            work->is_failed = true;
+            work->err = err;
+            pthread_mutex_unlock(&work->mutex);
+        }
+        r->runs[job].heap_bytes = heap_bytes;
+    }
+}
+
+/* Each method once, alone, for what it holds of the heap. */
+static snug_status measure_heaps(const struct tb_result *r, struct snug_error *err)
+{
+    snug_status status = SNUG_OK;
+    for (int i = 0; status == SNUG_OK && i < r->n_methods; i++) {
+        const struct tb_run_options options = {.table = r->table,
+                                               .method = r->methods[i],
+                                               .n_trials = r->n_trials,
+                                               .wants_heap = true};
+        status = tb_run_once(&options, &r->runs[i * r->n_seeds], err);
+    }
+    return status;
+}
+
+static snug_status run_jobs(const struct tb_result *r, int n_threads, struct snug_error *err)
+{
+    struct work work = {.result = r};
+    pthread_t threads[THREADS_MAX];
+    int n = 0;
+    snug_status status = measure_heaps(r, err);
+    if (status != SNUG_OK)
+        return status;
+    pthread_mutex_init(&work.mutex, NULL);
+    while (n < n_threads - 1 && pthread_create(&threads[n], NULL, do_jobs, &work) == 0)
+        n++;
+    do_jobs(&work);
+    for (int i = 0; i < n; i++)
+        pthread_join(threads[i], NULL);
+    pthread_mutex_destroy(&work.mutex);
+    return work.is_failed ? snug_fail(err, work.err.status, "%s", work.err.text) : SNUG_OK;
+}
+
+static snug_status bench_table(const struct tb_table *table, const struct arguments *a,
+                               const struct tb_method *const *methods, int n_methods,
+                               struct snug_json_writer *w, struct snug_error *err)
+{
+    const struct tb_result result = {
+        .table = table,
+        .methods = methods,
+        .n_methods = n_methods,
+        .n_seeds = a->n_seeds,
+        .n_trials = a->n_trials,
+        .runs = calloc((size_t)(n_methods * a->n_seeds), sizeof *result.runs)};
+    if (!result.runs)
+        return snug_fail(err, SNUG_NO_MEMORY, "no memory for %d runs", n_methods * a->n_seeds);
+    const snug_status status = run_jobs(&result, a->n_threads, err);
+    if (status == SNUG_OK)
+        tb_report(&result, stderr, w);
+    free(result.runs);
+    return status;
+}
+
+static snug_status print_trace(const struct tb_table *table, const struct arguments *a,
+                               struct snug_error *err)
+{
+    struct snug_buffer trace = {0};
+    static struct tb_run run;
+    const struct tb_run_options options = {.table = table,
+                                           .method = tb_method_find(a->trace),
+                                           .n_trials = a->n_trials,
+                                           .trace = &trace};
+    const snug_status status = tb_run_once(&options, &run, err);
+    if (status == SNUG_OK)
+        printf("%s%s  %s\n", snug_buffer_text(&trace), run.sha256, table->table->name);
+    snug_buffer_clear(&trace);
+    return status;
+}
+
+/* ---- tables ---- */
+
+static snug_status open_table(const struct arguments *a, int i, struct tb_table *out,
+                              struct snug_error *err)
+{
+    struct snug__table *table = NULL;
+    snug_status status;
+    if (i < a->n_paths) {
+        status = snug__table_read(a->paths[i], &table, err);
+    } else {
+        const struct tb_offload_options options = {.seed = (uint64_t)(i - a->n_paths),
+                                                   .noise_frac = a->noise_frac};
+        size_t n = 0;
+        char *text = tb_offload_text(&options, &n);
+        status = text ? snug__table_parse("generated", text, n, &table, err)
+                      : snug_fail(err, SNUG_NO_MEMORY, "no memory for a table");
+        free(text);
+    }
+    return status == SNUG_OK ? tb_table_init(out, table, a->objective, err) : status;
+}
+
+static int choose_methods(const struct arguments *a, const struct tb_method **out)
+{
+    int n = 0;
+    for (const struct tb_method *m = tb_methods(); m->name; m++) {
+        const char *at = a->methods ? strstr(a->methods, m->name) : NULL;
+        const size_t length = strlen(m->name);
+        while (at && ((at > a->methods && at[-1] != ',') || (at[length] && at[length] != ',')))
+            at = strstr(at + 1, m->name);
+        if (!a->methods || at)
+            out[n++] = m;
+    }
+    return n;
+}
+
+static snug_status bench(const struct arguments *a, struct snug_json_writer *w,
+                         struct snug_error *err)
+{
+    const struct tb_method *methods[TB_METHODS_MAX];
+    const int n_methods = choose_methods(a, methods);
+    snug_status status = SNUG_OK;
+    snug_json_begin_object(w, NULL);
+    snug_json_put_string(w, "benchmark", "tunebench");
+    snug_json_begin_array(w, "tables");
+    for (int i = 0; status == SNUG_OK && i < a->n_paths + a->n_generate; i++) {
+        struct tb_table table;
+        status = open_table(a, i, &table, err);
+        if (status != SNUG_OK)
+            break;
+        status = a->trace ? print_trace(&table, a, err)
+                          : bench_table(&table, a, methods, n_methods, w, err);
+        tb_table_clear(&table);
+    }
+    snug_json_end(w);
+    snug_json_end(w);
+    return status;
+}
+
+/* ---- arguments ---- */
+
+static bool read_number(const char *text, long lo, long hi, long *out)
+{
+    char *end;
+    *out = strtol(text, &end, 10);
+    return end != text && !*end && *out >= lo && *out <= hi;
+}
+
+static bool read_option(const char *name, const char *value, struct arguments *a)
+{
+    long n = 0;
+    if (strcmp(name, "--generate") == 0 && read_number(value, 0, TB_TABLES_MAX, &n))
+        a->n_generate = (int)n;
+    else if (strcmp(name, "--seeds") == 0 && read_number(value, 1, TB_SEEDS_MAX, &n))
+        a->n_seeds = (int)n;
+    else if (strcmp(name, "--trials") == 0 && read_number(value, 1, TB_TRIALS_MAX, &n))
+        a->n_trials = (int)n;
+    else if (strcmp(name, "--threads") == 0 && read_number(value, 1, THREADS_MAX, &n))
+        a->n_threads = (int)n;
+    else if (strcmp(name, "--write") == 0 && read_number(value, 0, INT32_MAX, &n))
+        a->write_seed = n;
+    else if (strcmp(name, "--methods") == 0)
+        a->methods = value;
+    else if (strcmp(name, "--trace") == 0 && tb_method_find(value))
+        a->trace = value;
+    else if (strcmp(name, "--objective") == 0 && snug_objective_from_name(value) >= 0)
+        a->objective = (enum snug_objective)snug_objective_from_name(value);
+    else if (strcmp(name, "--noise") == 0)
+        a->noise_frac = strtod(value, NULL);
+    else
+        return false;
+    return true;
+}
+
+static bool read_arguments(int argc, char **argv, struct arguments *a)
+{
+    const struct tb_method *methods[TB_METHODS_MAX];
+    const long n_online = sysconf(_SC_NPROCESSORS_ONLN);
+    *a =
+        (struct arguments){.n_seeds = 30,
+                           .n_trials = 40,
+                           .write_seed = -1,
+                           .noise_frac = 0.03,
+                           .objective = SNUG_OBJECTIVE_REQUEST,
+                           .n_threads = n_online > 1 && n_online < THREADS_MAX ? (int)n_online : 1};
+    for (int i = 1; i < argc; i++) {
+        if (argv[i][0] != '-' && a->n_paths < TB_TABLES_MAX)
+            a->paths[a->n_paths++] = argv[i];
+        else if (i + 1 >= argc || !read_option(argv[i], argv[i + 1], a))
+            return false;
+        else
+            i++;
+    }
+    return a->n_paths + a->n_generate <= TB_TABLES_MAX && choose_methods(a, methods) > 0 &&
+           a->noise_frac >= 0 && a->noise_frac <= 0.5 &&
+           (a->write_seed >= 0 || a->n_paths + a->n_generate > 0);
+}
+
+static int usage(void)
+{
+    fprintf(stderr,
+            "usage: tunebench [TABLE ...] [--generate 0..%d] [--seeds 1..%d] "
+            "[--trials 1..%d]\n"
+            "         [--objective decode|prefill|request] [--methods A,B] [--noise 0..0.5] "
+            "[--threads N]\n"
+            "       tunebench --write SEED    a generated table, on stdout\n"
+            "       tunebench --trace METHOD TABLE\nmethods:\n",
+            TB_TABLES_MAX, TB_SEEDS_MAX, TB_TRIALS_MAX);
+    for (const struct tb_method *m = tb_methods(); m->name; m++)
+        fprintf(stderr, "  %-18s %s\n", m->name, m->help);
+    return 2;
+}
+
+static int write_table(const struct arguments *a)
+{
+    const struct tb_offload_options options = {.seed = (uint64_t)a->write_seed,
+                                               .noise_frac = a->noise_frac};
+    size_t n = 0;
+    char *text = tb_offload_text(&options, &n);
+    const bool is_done = text && fwrite(text, 1, n, stdout) == n && fflush(stdout) == 0;
+    free(text);
+    if (!is_done)
+        fprintf(stderr, "tunebench: the table could not be written\n");
+    return is_done ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments a;
+    struct snug_json_writer w = {0};
+    struct snug_error err = {0};
+    if (!read_arguments(argc, argv, &a))
+        return usage();
+    if (a.write_seed >= 0)
+        return write_table(&a);
+    const snug_status status = bench(&a, &w, &err);
+    char *text = status == SNUG_OK ? snug_json_finish(&w, true) : NULL;
+    snug_json_writer_clear(&w);
+    if (text && !a.trace)
+        puts(text);
+    if (!text)
+        fprintf(stderr, "tunebench: %s\n", err.text);
+    free(text);
+    return text ? 0 : 1;
+}

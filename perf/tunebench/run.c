@@ -1,0 +1,235 @@
+/* One run: a method against a replayed table, scored after every trial. */
+#include "perf/tunebench/tunebench.h"
+
+#include <malloc.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct run {
+    const struct tb_run_options *options;
+    const struct tb_table *table;
+    struct snug__replay replay;
+    struct snug_problem problem;
+    struct snug_strategy *strategy;
+    struct snug_sha256 hash;
+    struct tb_run *out;
+    double start_ms; /* CPU of this thread when the running trial's method began */
+};
+
+static double cpu_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+/* snug_bytes_fn; data is the run. What is stated is charged. */
+static bool stated_bytes(const struct snug_config *config, uint64_t *out_bytes, void *data)
+{
+    struct run *r = data;
+    const struct snug__table_cell *cell = snug__replay_estimate(&r->replay, config);
+    if (cell)
+        *out_bytes = snug__table_memory(r->table->table, cell);
+    return cell != NULL;
+}
+
+/* snug_prior_fn; data is the run. */
+static double predicted(const struct snug_config *config, void *data)
+{
+    const struct run *r = data;
+    const struct tb_table *t = r->table;
+    struct snug_config asked = *config;
+    /* deliberately wrong: what holds for the other end of each ordered row */
+    for (int i = 0; i < t->table->space.n && r->options->method->prior == TB_PRIOR_WRONG; i++) {
+        const struct snug_knob *knob = &t->table->space.knobs[i];
+        const int n = snug_knob_n_levels(knob);
+        if (knob->is_tuned && (knob->kind == SNUG_KNOB_INT || knob->kind == SNUG_KNOB_LOG2))
+            asked.value[i] = snug_knob_level(knob, n - 1 - snug_knob_index(knob, asked.value[i]));
+    }
+    const struct snug__table_cell *cell = snug__table_find(t->table, &asked);
+    if (!cell)
+        return (double)NAN;
+    const struct snug_measurement m = {.prefill_tps = cell->predicted_prefill_tps,
+                                       .decode_tps = cell->predicted_decode_tps};
+    return log(snug_measurement_speed(&m, &t->table->workloads[0], t->objective));
+}
+
+static void add_trace(struct run *r, const struct snug_observation *o, double clock_s)
+{
+    char config[512], line[768];
+    snug_config_text(&r->table->table->space, &o->config, false, config, sizeof config);
+    const int n = snprintf(line, sizeof line, "%d\t%s\t%s\t%.17g\t%llu\t%.17g\n",
+                           r->out->n_trials + 1, config, snug_outcome_name(o->outcome), o->speed,
+                           (unsigned long long)o->bytes, clock_s);
+    snug_sha256_update(&r->hash, line, (size_t)n);
+    if (r->options->trace)
+        snug_buffer_append(r->options->trace, line, (size_t)n);
+}
+
+/* Standard error of log speed from the spread of a trial's blocks, as the tuning loop has it. */
+static double log_speed_sd(const struct tb_table *t, const struct snug_measurement *m)
+{
+    double speeds[SNUG_BLOCKS_MAX];
+    const int n = snug_measurement_block_speeds(m, &t->table->workloads[0], t->objective, speeds);
+    if (n < 2)
+        return 0;
+    const double sd = snug_stats_mad(speeds, (size_t)n) / snug_stats_median(speeds, (size_t)n);
+    return fmax(sd / sqrt((double)n), 0.003);
+}
+
+static struct snug_observation measure(struct run *r, const struct snug_config *config)
+{
+    const struct tb_table *t = r->table;
+    struct snug_measurement m;
+    snug__replay_run(&r->replay, config, 0, 0, &m);
+    const struct snug__table_cell *cell = snug__table_find(t->table, config);
+    return (struct snug_observation){
+        .config = cell ? cell->config : *config,
+        .outcome = m.outcome,
+        .speed = snug_measurement_speed(&m, &t->table->workloads[0], t->objective),
+        .log_speed_sd = log_speed_sd(t, &m),
+        .bytes = cell ? snug__table_memory(t->table, cell) : 0,
+    };
+}
+
+/* Score what the method would declare now. */
+static snug_status score(struct run *r, struct snug_error *err)
+{
+    size_t index[SNUG_STRATEGY_TELLS_MAX];
+    double speed[SNUG_STRATEGY_TELLS_MAX];
+    struct snug_point found[SNUG_STRATEGY_TELLS_MAX];
+    size_t n_front = 0, n_found = 0;
+    struct tb_run *out = r->out;
+    snug_status status = snug_strategy_front(r->strategy, index, speed, &n_front, err);
+    if (status != SNUG_OK)
+        return status;
+    out->optimism = 0;
+    for (size_t k = 0; k < n_front; k++) {
+        const struct snug_point p = tb_table_point(r->table, &r->strategy->told[index[k]].config);
+        out->n_violations += !(p.speed > 0);
+        if (p.speed > 0) {
+            out->optimism += speed[k] / p.speed - 1;
+            found[n_found++] = p;
+        }
+    }
+    out->optimism = n_found ? out->optimism / (double)n_found : 0;
+    out->share[out->n_trials] = tb_table_share(r->table, found, n_found);
+    return SNUG_OK;
+}
+
+/* clock_s: charged when o had been measured. */
+static snug_status tell(struct run *r, const struct snug_observation *o, double clock_s,
+                        struct snug_error *err)
+{
+    struct tb_run *out = r->out;
+    snug_status status = snug_strategy_tell(r->strategy, o, err);
+    out->cpu_ms[out->n_trials] = cpu_ms() - r->start_ms;
+    if (status == SNUG_OK)
+        status = score(r, err);
+    if (status != SNUG_OK)
+        return status;
+    add_trace(r, o, clock_s);
+    out->clock_s[out->n_trials++] = clock_s;
+    out->n_failed += o->outcome != SNUG_TRIAL_OK;
+    r->start_ms = cpu_ms();
+    return SNUG_OK;
+}
+
+/* The region the tuner is given, from its first trials, as the tuning loop draws it: above a
+ * quarter of the first good speed, below 1.5 times its bytes and the limit. */
+static void set_region(struct run *r, const struct snug_observation *first, int n)
+{
+    struct snug_front_bounds *bounds = &r->problem.bounds;
+    const uint64_t limit = r->table->table->limit_bytes;
+    *bounds = (struct snug_front_bounds){1e-3, limit};
+    for (int i = n - 1; i >= 0; i--) {
+        if (first[i].outcome != SNUG_TRIAL_OK)
+            continue;
+        bounds->speed_ref = 0.1 * first[i].speed;
+        bounds->bytes_ref = first[i].bytes / 2 * 3;
+    }
+    if (limit && (bounds->bytes_ref > limit || !bounds->bytes_ref))
+        bounds->bytes_ref = limit;
+    if (!bounds->bytes_ref)
+        bounds->bytes_ref = 1;
+}
+
+static snug_status begin(struct run *r, struct snug_error *err)
+{
+    const struct tb_method *method = r->options->method;
+    const struct snug__table *table = r->table->table;
+    struct snug_observation first[2];
+    double clock_s[2];
+    int n = 0;
+    snug_space_default(&table->space, &r->problem.base);
+    if (method->starts_default) {
+        first[n] = measure(r, &r->problem.base);
+        clock_s[n++] = r->replay.clock_s;
+    }
+    if (method->starts_fit && table->has_fit &&
+        !(n && snug_config_equal(&table->space, &table->fit, &r->problem.base))) {
+        first[n] = measure(r, &table->fit);
+        clock_s[n++] = r->replay.clock_s;
+    }
+    set_region(r, first, n);
+    r->start_ms = cpu_ms();
+    snug_status status =
+        method->kind
+            ? snug__strategy_new_kind(method->name, method->kind, &r->problem, &r->strategy, err)
+            : snug_strategy_new(method->name, &r->problem, &r->strategy, err);
+    for (int i = 0; status == SNUG_OK && i < n && i < r->options->n_trials; i++)
+        status = tell(r, &first[i], clock_s[i], err);
+    return status;
+}
+
+static snug_status go_on(struct run *r, struct snug_error *err)
+{
+    snug_status status = SNUG_OK;
+    while (status == SNUG_OK && r->out->n_trials < r->options->n_trials) {
+        struct snug_config config;
+        status = snug_strategy_ask(r->strategy, &config, NULL, err);
+        if (status != SNUG_OK)
+            break;
+        const double asked_ms = cpu_ms() - r->start_ms;
+        const struct snug_observation o = measure(r, &config);
+        r->start_ms = cpu_ms() - asked_ms; /* the replay itself is not the method's */
+        status = tell(r, &o, r->replay.clock_s, err);
+    }
+    return status == SNUG_NOT_FOUND ? SNUG_OK : status;
+}
+
+snug_status tb_run_once(const struct tb_run_options *options, struct tb_run *out,
+                        struct snug_error *err)
+{
+    const struct snug__table *table = options->table->table;
+    struct run r = {.options = options, .table = options->table, .out = out};
+    const size_t held = options->wants_heap ? mallinfo2().uordblks + mallinfo2().hblkhd : 0;
+    memset(out, 0, sizeof *out);
+    snug_sha256_init(&r.hash);
+    r.problem = (struct snug_problem){.space = &table->space,
+                                      .bytes_limit = table->limit_bytes,
+                                      .bytes = stated_bytes,
+                                      .bytes_data = &r,
+                                      .seed = options->seed,
+                                      .n_trials = options->n_trials};
+    if (options->method->prior != TB_PRIOR_NONE && table->cells[0].predicted_decode_tps > 0) {
+        r.problem.prior = predicted;
+        r.problem.prior_data = &r;
+    }
+    snug_status status = snug__replay_open(&r.replay, table, options->seed, err);
+    if (status == SNUG_OK)
+        status = begin(&r, err);
+    if (status == SNUG_OK)
+        status = go_on(&r, err);
+    if (options->wants_heap)
+        out->heap_bytes = mallinfo2().uordblks + mallinfo2().hblkhd - held;
+    snug_sha256_final_hex(&r.hash, out->sha256);
+    snug_strategy_free(r.strategy);
+    snug__replay_close(&r.replay);
+    return status == SNUG_OK
+               ? SNUG_OK
+               : snug_fail_prefix(err, status, "%s on %s, seed %llu", options->method->name,
+                                  table->name, (unsigned long long)options->seed);
+}
