@@ -74,6 +74,9 @@ struct snug_tune_options {
     double time_s;                  /* 0: no limit */
     const char *strategy;
     uint64_t seed;
+    snug_prior_fn
+        prior; /* what a cost model expects of a config, see snug_problem; NULL: nothing */
+    void *prior_data;
     struct snug_effort effort;
     int n_confirm_pairs; /* 0: no confirmation */
     bool is_resumed;

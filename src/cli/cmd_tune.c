@@ -6,6 +6,7 @@
 #include "base/process.h"
 #include "cli/cli.h"
 #include "cli/task.h"
+#include "cli/tune_prior.h"
 #include "report/table.h"
 #include "snug/tune_loop.h"
 #include "snug/units.h"
@@ -384,7 +385,15 @@ static snug_status tune(const struct cli_args *args, struct cli_task *task, stru
         TRIAL_LIMIT_S + TRIAL_LIMIT_S_PER_GIB * (double)task->model.bytes_tensors / (1 << 30);
     options.effort.may_cut = true;
     say_task(args, task, &options);
-    return snug_tune_run(&options, result, err);
+    struct cli_prior *prior = cli_prior_open(task, options.objective);
+    if (prior) {
+        options.prior = cli_prior_log_speed;
+        options.prior_data = prior;
+        cli_say("begins with what snug plan knows of this machine (%s)", cli_prior_source(prior));
+    }
+    status = snug_tune_run(&options, result, err);
+    cli_prior_close(prior);
+    return status;
 }
 
 int cmd_tune(const struct cli_args *args)

@@ -1,0 +1,98 @@
+/* What the calibrated law of this machine expects of a config: the tuner's prior. Nothing is
+ * calibrated for it, so that a search costs what it says; once `snug plan` has been here, the law
+ * is on disk. The strategy learns how far to trust it. */
+#include "cli/tune_prior.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/file.h"
+#include "plan/law_fit.h"
+
+struct cli_prior {
+    const struct cli_task *task;
+    enum snug_objective objective;
+    struct snug__calibration calibration;
+    struct snug_law law; /* of n_threads; the last that was asked */
+};
+
+static int64_t value_of(const struct snug_space *space, const struct snug_config *config,
+                        const char *name, int64_t otherwise)
+{
+    const int row = snug_space_find(space, name);
+    return row < 0 ? otherwise : config->value[row];
+}
+
+/* A named value as it is written: "q8_0". */
+static const char *word_of(const struct snug_space *space, const struct snug_config *config,
+                           const char *name, const char *otherwise)
+{
+    const int row = snug_space_find(space, name);
+    if (row < 0 || space->knobs[row].n_values == 0)
+        return otherwise;
+    return space->knobs[row].values[config->value[row]];
+}
+
+static const struct snug_law *law_of(struct cli_prior *prior, int64_t n_threads)
+{
+    const int n = n_threads > 0 ? (int)n_threads : prior->task->machine.n_threads_usable;
+    if (prior->law.n_threads != n)
+        snug__calibration_at(&prior->calibration, n, &prior->law);
+    return &prior->law;
+}
+
+double cli_prior_log_speed(const struct snug_config *config, void *data)
+{
+    struct cli_prior *prior = data;
+    const struct cli_task *task = prior->task;
+    const struct snug_space *space = snug_engine_space(task->engine);
+    const struct snug_workload *w = &task->workload;
+    const int type_k = snug_model_type_from_name(word_of(space, config, "type_k", "f16"));
+    const int type_v = snug_model_type_from_name(word_of(space, config, "type_v", "f16"));
+    const int64_t n_threads = value_of(space, config, "n_threads", 0);
+    struct snug_law_load load;
+    if (type_k < 0 || type_v < 0 || value_of(space, config, "n_gpu_layers", 0) != 0)
+        return (double)NAN;
+    snug_law_load_init(&task->model, NULL, 0, type_k, type_v,
+                       value_of(space, config, "n_ubatch", 512), &load);
+    load.n_parallel = w->n_parallel;
+    struct snug_measurement m = {.outcome = SNUG_TRIAL_OK};
+    /* The law says what one sequence gets, a measurement what all get together. */
+    m.decode_tps =
+        (double)w->n_parallel *
+        snug_law_decode_tps(law_of(prior, n_threads), &load, w->n_depth + w->n_gen / 2).value;
+    m.prefill_tps =
+        snug_law_prefill_tps(law_of(prior, value_of(space, config, "n_threads_batch", n_threads)),
+                             &load, w->n_prompt, w->n_depth)
+            .value;
+    const double speed = snug_measurement_speed(&m, w, prior->objective);
+    return speed > 0.0 ? log(speed) : (double)NAN;
+}
+
+struct cli_prior *cli_prior_open(const struct cli_task *task, enum snug_objective objective)
+{
+    struct cli_prior *prior = calloc(1, sizeof *prior);
+    char folder[4096], build[64];
+    if (!prior)
+        return NULL;
+    prior->task = task;
+    prior->objective = objective;
+    if (snug_file_cache_folder(folder, sizeof folder, NULL) == SNUG_OK &&
+        snug__calibration_load(folder, task->machine.fingerprint,
+                               snug_engine_build_here(build, sizeof build), &prior->calibration,
+                               NULL) == SNUG_OK &&
+        prior->calibration.laws[0].tiers[0].kind == SNUG_TIER_HOST)
+        return prior;
+    free(prior);
+    return NULL;
+}
+
+const char *cli_prior_source(const struct cli_prior *prior)
+{
+    return prior->calibration.laws[0].source;
+}
+
+void cli_prior_close(struct cli_prior *prior)
+{
+    free(prior);
+}
