@@ -1,12 +1,15 @@
-/* A thread that is busy for a share of its time, in short turns: work until the turn's part of CPU
- * time is used, or the turn is over because others had the CPU, then rest. What was missed is not
- * made up for; what was too much is taken off the next turn. */
+/* A thread that is busy for a share of its time. What it owes grows with the time; it works that
+ * off in short turns and rests between them. Under contention it falls behind: of that only
+ * CATCH_UP_S is made up for, since a program that wants half a core does not want a whole one
+ * afterwards. */
+#include <math.h>
 #include <time.h>
 
 #include "base/process.h"
 #include "machine/load_internal.h"
 
-#define TURN_S 0.02   /* a few slices of the scheduler */
+#define TURN_S 0.02 /* a few slices of the scheduler */
+#define CATCH_UP_S 0.1
 #define N_STEPS 20000 /* between two looks at the clock: some 20 us of arithmetic */
 #define REST_SLICE_S 0.02
 
@@ -35,23 +38,23 @@ static uint64_t work(uint64_t sum)
 void *snug__load_spin_run(void *data)
 {
     struct snug__load_spin *spin = data;
-    double over_s = 0; /* worked more than was asked, so far */
+    double owed_s = 0, last_s = snug_clock_s();
     uint64_t sum = 1;
     while (!atomic_load(spin->stop)) {
         const double share = atomic_load(&spin->share);
         const double begin_s = snug_clock_s(), cpu_begin_s = thread_cpu_s();
-        const double goal_s = share * TURN_S - over_s;
+        owed_s = fmin(owed_s + share * (begin_s - last_s), share * CATCH_UP_S);
+        last_s = begin_s;
         double cpu_s = cpu_begin_s, now_s = begin_s;
-        while (cpu_s - cpu_begin_s < goal_s && now_s - begin_s < TURN_S) {
+        while ((share >= 1 || cpu_s - cpu_begin_s < owed_s) && now_s - begin_s < TURN_S) {
             sum = work(sum);
             cpu_s = thread_cpu_s();
             now_s = snug_clock_s();
         }
+        owed_s -= cpu_s - cpu_begin_s;
         atomic_store(&spin->cpu_s, cpu_s);
-        const double excess_s = cpu_s - cpu_begin_s - goal_s;
-        over_s = excess_s > 0 ? excess_s : 0;
-        if (share < 1)
-            snug__load_rest(spin->stop, begin_s + TURN_S - now_s);
+        if (share < 1 && owed_s <= 0)
+            snug__load_rest(spin->stop, TURN_S);
     }
     spin->sum = sum;
     return NULL;
