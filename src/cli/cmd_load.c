@@ -302,6 +302,9 @@ static snug_status wait_settled(struct snug_load *load, struct snug_error *err)
             draw(&report);
     }
     cli_live_end();
+    if (status == SNUG_OK && report.is_over)
+        return snug_fail(err, SNUG_TIMEOUT,
+                         "the load was over before the command could begin: give it more time");
     if (status == SNUG_OK && !report.is_settled)
         cli_say("load: the memory asked for was not reached in %.0f s; going on", SETTLE_S);
     return status;
