@@ -52,6 +52,10 @@ struct cli_args {
     double gpu_gbps, ram_gbps, disk_gbps, target_tps, target_ttft_s;
     uint64_t memory_bytes;
     double time_s;
+    const char *profile, *folder; /* of load */
+    double cpu;
+    uint64_t bandwidth_bps;
+    bool disk_load;
     int64_t n_pairs, n_trials, seed, n_prompt, n_gen, n_depth, n_parallel, n_ctx, n_layer,
         repetitions;
     bool has_seed, has_prompt, has_gen, has_depth;
@@ -132,5 +136,9 @@ int cmd_plan(const struct cli_args *args);
 int cmd_quantize(const struct cli_args *args);
 int cmd_imatrix(const struct cli_args *args);
 int cmd_sensitivity(const struct cli_args *args);
+int cmd_load(const struct cli_args *args);
+/* `snug __under COMMAND ARGS`: become the command, tied to the load that started it. Returns only
+ * when that is not possible: 127 where there is no such program, else 126. */
+int cli_load_under(char **argv);
 
 #endif

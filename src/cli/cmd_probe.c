@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "cli/cli.h"
 #include "machine/machine_json.h"
+#include "snug/budget.h"
 #include "snug/engine.h"
 #include "snug/machine.h"
 #include "snug/units.h"
@@ -89,6 +90,39 @@ static void put_devices(struct snug_buffer *out, const struct snug_machine *m)
              snug_bytes_text(m->devices[i].bytes_total, b));
 }
 
+/* Free memory of the first device that is not the CPU. */
+static void find_device(const struct snug_machine *m, struct snug_fact *out)
+{
+    *out = (struct snug_fact){.source = "ggml shows no device but the CPU"};
+    for (int i = 0; i < m->n_devices && !out->is_known; i++) {
+        if (strcmp(m->devices[i].kind, "gpu") != 0 && strcmp(m->devices[i].kind, "igpu") != 0)
+            continue;
+        out->is_known = true;
+        out->value = (double)m->devices[i].bytes_free;
+        snprintf(out->source, sizeof out->source, "ggml: %.80s", m->devices[i].name);
+    }
+}
+
+/* What may be used now: the answer first, then where it comes from. */
+static void put_budget(struct snug_buffer *out, const struct snug_budget *b)
+{
+    char a[160], c[160];
+    if (b->memory_usable_bytes.is_known)
+        line(out, "free now", "%s of memory: a reserve of %s stays (%s)",
+             fact_bytes(&b->memory_usable_bytes, a), fact_bytes(&b->memory_reserve_bytes, c),
+             b->memory_usable_bytes.source);
+    else
+        line(out, "free now", "memory unknown (%s)", b->memory_usable_bytes.source);
+    if (b->cpus_free.is_known)
+        line(out, "", "%.1f of %.4g CPUs: others keep %.1f busy (%s)", b->cpus_free.value,
+             b->cpus_allowed.value, b->cpus_others.value, b->cpus_free.source);
+    else
+        line(out, "", "CPUs unknown (%s)", b->cpus_free.source);
+    if (b->device_usable_bytes.is_known)
+        line(out, "", "%s of the device (%s)", fact_bytes(&b->device_usable_bytes, a),
+             b->device_usable_bytes.source);
+}
+
 static void put_speed(struct snug_buffer *out, const struct snug_machine_speed *s)
 {
     for (int i = 0; i < s->n_bandwidth; i++)
@@ -130,12 +164,23 @@ static snug_status find_speed(const struct cli_args *args, struct snug_machine *
     return status;
 }
 
-static char *probe_json(const struct snug_machine *machine, const struct snug_machine_speed *speed)
+static snug_status read_budget(const struct snug_machine *machine, struct snug_budget *out,
+                               struct snug_error *err)
+{
+    struct snug_fact device;
+    find_device(machine, &device);
+    const struct snug_budget_options options = {.device_free_bytes = &device};
+    return snug_budget_read(&options, out, NULL, err);
+}
+
+static char *probe_json(const struct snug_machine *machine, const struct snug_budget *budget,
+                        const struct snug_machine_speed *speed)
 {
     struct snug_json_writer w = {0};
     snug_json_begin_object(&w, NULL);
     snug_json_put_string(&w, "snug", snug_version());
     snug_machine_to_json(&w, "machine", machine);
+    snug_budget_to_json(&w, "budget", budget);
     if (speed->n_bandwidth > 0 || speed->disk_bps.is_known)
         snug_machine_speed_to_json(&w, "speed", speed);
     snug_json_end(&w);
@@ -146,6 +191,7 @@ int cmd_probe(const struct cli_args *args)
 {
     struct snug_machine machine;
     struct snug_machine_speed speed = {.n_threads = 0};
+    struct snug_budget budget;
     struct snug_error err = {0};
     struct snug_buffer out = {0};
     cli_catch_signals();
@@ -157,14 +203,17 @@ int cmd_probe(const struct cli_args *args)
         status = find_speed(args, &machine, &speed, &err);
     if (status == SNUG_OK && args->disk)
         status = snug_machine_measure_disk(args->disk, &speed.disk_bps, &err);
+    if (status == SNUG_OK)
+        status = read_budget(&machine, &budget, &err);
     if (status != SNUG_OK)
         return cli_fail(&err);
     if (args->json) {
-        cli_buffer_json(&out, probe_json(&machine, &speed));
+        cli_buffer_json(&out, probe_json(&machine, &budget, &speed));
     } else {
         line(&out, "os", "%s", machine.os);
         put_cpu(&out, &machine);
         put_memory(&out, &machine);
+        put_budget(&out, &budget);
         put_devices(&out, &machine);
         put_speed(&out, &speed);
         line(&out, "fingerprint", "%.16s", machine.fingerprint);

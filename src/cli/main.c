@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 #include "engine/worker.h"
 #include "engine/probe_worker.h"
+#include "machine/load_internal.h"
 
 const struct cli_command cli_commands[] = {
     {"probe", "", "what this machine is and what is free now",
@@ -117,6 +118,16 @@ const struct cli_command cli_commands[] = {
      "by position: a guess. What was not measured comes with the interval that tests have shown.",
      "snug sensitivity model-f16.gguf --method kld --text wiki.txt -o sens.json", 131072,
      cmd_sensitivity, false, false},
+    {"load", "", "make real load to measure beside: cores, memory, traffic, disk",
+     "Keeps cores busy, holds touched memory, reads memory and a disk at stated rates, at normal\n"
+     "priority, and says what it really reached. It never takes the last 5 % (at least 256 MiB) of "
+     "the\n"
+     "memory that is available, and gives memory back when others want it. With a command behind "
+     "--\n"
+     "it runs that under the load, ends with it and passes on its exit status. Nothing remains, "
+     "not\n"
+     "even after kill -9.",
+     "snug load --profile mid -- snug bench model.gguf", 4194304, cmd_load, false, true},
     {NULL, NULL, NULL, NULL, NULL, 0, NULL, false, false},
 };
 
@@ -163,6 +174,10 @@ int main(int argc, char **argv)
         return snug__worker_main();
     if (argc == 2 && strcmp(argv[1], "__probe") == 0)
         return snug__probe_main();
+    if (argc == 2 && strcmp(argv[1], "__load") == 0)
+        return snug__load_main();
+    if (argc > 2 && strcmp(argv[1], "__under") == 0)
+        return cli_load_under(argv + 2);
     if (argc < 2) {
         cli_help(stderr);
         return CLI_MISUSE;

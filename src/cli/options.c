@@ -31,10 +31,11 @@ enum {
     IMATRIX = 65536,
     SENSITIVITY = 131072,
     PLAN = 262144,
+    LOAD = 4194304,
     TASK = BENCH | TUNE | PICK | RUN | COMPARE,
     STORED = BENCH | TUNE | FRONT | HISTORY | EXPORT | PICK | RUN | REPORT | COMPARE | EVAL | LAB |
              SENSITIVITY | PLAN,
-    ALL = 2047 | COMPARE | EVAL | TRACE | LAB | QUANTIZE | IMATRIX | SENSITIVITY | PLAN
+    ALL = 2047 | COMPARE | EVAL | TRACE | LAB | QUANTIZE | IMATRIX | SENSITIVITY | PLAN | LOAD
 };
 
 /* LIST: this word and those behind it that hold < or >. */
@@ -233,6 +234,23 @@ static const struct option OPTIONS[] = {
     {"print", 0, FLAG, AT(print), 0, NULL, RUN, 0, 0, "only show the command line"},
     {"all", 0, FLAG, AT(all), 0, NULL, FRONT, 0, 0,
      "every trial, also those that are not on the front"},
+    {"cpu", 0, NUMBER, AT(cpu), 0, "N", LOAD, 0, 0,
+     "cores to keep busy, such as 1.5; what traffic and disk compute is part of it"},
+    {"memory", 0, BYTES, AT(memory_bytes), 0, "SIZE", LOAD, 0, 0,
+     "memory to take and touch, such as 2GiB"},
+    {"bandwidth", 0, BYTES, AT(bandwidth_bps), 0, "SIZE", LOAD, 0, 0,
+     "memory to read, bytes per second, such as 4GB"},
+    {"disk", 0, FLAG, AT(disk_load), 0, NULL, LOAD, 0, 0,
+     "write and read a scratch file of at most 256 MiB without pause"},
+    {"folder", 0, TEXT, AT(folder), 0, "FOLDER", LOAD, 0, 0,
+     "where that file lies (default: snug's cache folder)"},
+    {"profile", 0, TEXT, AT(profile), 0, "low|mid|high|FILE", LOAD, 0, 0,
+     "shares of this machine: 1/4, 1/2, all of the CPUs, and 1/4, 1/2, 3/4 of the memory that is "
+     "free; or a trace: CSV of t_s,cpu,memory_bytes,bandwidth_bps,disk"},
+    {"duration", 0, SECONDS, AT(time_s), 0, "TIME", LOAD, 0, 0,
+     "end after this, such as 90s (default: the end of the trace or of the command, or Ctrl-C)"},
+    {"output", 'o', TEXT, AT(output), 0, "FILE", LOAD, 0, 0,
+     "also write the summary there, as JSON"},
     {"store", 0, TEXT, AT(store), 0, "FILE", STORED, 0, 0,
      "history file (default: snug/history.db in the XDG data folder)"},
     {"json", 0, FLAG, AT(json), 0, NULL, ALL & ~(SYNTH | REPORT | RUN | TRACE), 0, 0, "print JSON"},
@@ -536,7 +554,10 @@ void cli_help_command(FILE *out, const struct cli_command *command)
 {
     fprintf(out, "snug %s: %s\n\nUsage: snug %s %s%s[options]%s\n\n%s\n\nOptions:\n", command->name,
             command->summary, command->name, command->operands, command->operands[0] ? " " : "",
-            command->takes_rest ? " [-- extra flags]" : "", command->about);
+            !command->takes_rest   ? ""
+            : command->bit == LOAD ? " [-- COMMAND ...]"
+                                   : " [-- extra flags]",
+            command->about);
     for (int i = 0; i < N_OPTIONS; i++) {
         if (OPTIONS[i].commands & command->bit)
             help_option(out, &OPTIONS[i]);

@@ -99,6 +99,23 @@ static const struct field mul_mat_fields[] = {
     FIELD(snug_mul_mat_speed, prefill_flops, FIELD_INTERVAL),
 };
 
+#define BUDGET(member) FIELD(snug_budget, member, FIELD_FACT)
+
+static const struct field budget_fields[] = {
+    BUDGET(memory_available_bytes),
+    BUDGET(memory_reserve_bytes),
+    BUDGET(memory_usable_bytes),
+    BUDGET(memory_own_bytes),
+    BUDGET(cpus_allowed),
+    BUDGET(cpus_own),
+    BUDGET(cpus_others),
+    BUDGET(cpus_free),
+    BUDGET(pressure_cpu_frac),
+    BUDGET(pressure_memory_frac),
+    BUDGET(pressure_io_frac),
+    BUDGET(device_usable_bytes),
+};
+
 /* An array member with its count beside it. */
 struct list {
     const char *key;
@@ -215,6 +232,14 @@ void snug_machine_speed_to_json(struct snug_json_writer *w, const char *key,
     put_fields(w, speed_fields, N_FIELDS(speed_fields), speed);
     for (size_t i = 0; i < N_FIELDS(speed_lists); i++)
         put_list(w, &speed_lists[i], speed);
+    snug_json_end(w);
+}
+
+void snug_budget_to_json(struct snug_json_writer *w, const char *key,
+                         const struct snug_budget *budget)
+{
+    snug_json_begin_object(w, key);
+    put_fields(w, budget_fields, N_FIELDS(budget_fields), budget);
     snug_json_end(w);
 }
 

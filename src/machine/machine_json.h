@@ -3,6 +3,7 @@
 #define SNUG_MACHINE_JSON_H
 
 #include "base/json.h"
+#include "snug/budget.h"
 #include "snug/machine.h"
 
 void snug_machine_to_json(struct snug_json_writer *w, const char *key,
@@ -14,5 +15,8 @@ void snug_machine_speed_to_json(struct snug_json_writer *w, const char *key,
 snug_status snug_machine_speed_from_json(const struct snug_json_node *node,
                                          struct snug_machine_speed *out,
                                          struct snug_error *err) SNUG_CHECKED;
+/* Written only: a budget is of its moment. */
+void snug_budget_to_json(struct snug_json_writer *w, const char *key,
+                         const struct snug_budget *budget);
 
 #endif

@@ -27,6 +27,10 @@ struct snug_interval snug__rate(double amount, const double *seconds, int n);
  * 64 MiB .. max_bytes, never above 1/8 of what is available. 0: too little is available. */
 uint64_t snug__cold_bytes(const struct snug_machine *machine, uint64_t max_bytes);
 
+/* Read all of data once, as fast as memory gives it: its sum as 64-bit words. data is aligned to 64
+ * bytes, n_bytes a multiple of 256. */
+uint64_t snug__sum_bytes(const void *data, size_t n_bytes);
+
 /* "ggml 0.27.0" */
 void snug__speed_build(char *out, size_t cap);
 

@@ -31,11 +31,9 @@ struct member {
     uint64_t sum;
 };
 
-static uint64_t sum_slice(const struct team *team, int index)
+uint64_t snug__sum_bytes(const void *data, size_t n_bytes)
 {
-    size_t n_steps = team->n_lanes / LANES_PER_STEP, n = (size_t)team->n_threads, i = (size_t)index;
-    const lanes *p = team->data + n_steps * i / n * LANES_PER_STEP;
-    const lanes *end = team->data + n_steps * (i + 1) / n * LANES_PER_STEP;
+    const lanes *p = data, *end = p + n_bytes / sizeof(lanes);
     lanes sums[LANES_PER_STEP] = {0};
     uint64_t total = 0;
     for (; p < end; p += LANES_PER_STEP)
@@ -45,6 +43,14 @@ static uint64_t sum_slice(const struct team *team, int index)
         for (int lane = 0; lane < 8; lane++)
             total += sums[k][lane];
     return total;
+}
+
+static uint64_t sum_slice(const struct team *team, int index)
+{
+    size_t n_steps = team->n_lanes / LANES_PER_STEP, n = (size_t)team->n_threads, i = (size_t)index;
+    size_t from = n_steps * i / n * LANES_PER_STEP;
+    size_t to = n_steps * (i + 1) / n * LANES_PER_STEP;
+    return snug__sum_bytes(team->data + from, (to - from) * sizeof(lanes));
 }
 
 static void *run_member(void *data)

@@ -35,16 +35,16 @@ static const struct shape SHAPES[] = {
     {"tinyllama-1.1b", "q4_0", 2, 128, 12, 0,
      "f16"}, /* three times: how one run differs from ... */
     {"tinyllama-1.1b", "q4_0", 2, 128, 12, 0, "f16"}, /* ... the next, in processes of their own */
-    {"tinyllama-1.1b", "q4_0", 6, 128, 12, 0, "f16"},
-    {"smollm2-135m", "q4_0", 24, 128, 16, 0, "f16"},
+    {"tinyllama-1.1b", "q4_0", 2, 96, 12, 512, "f16"},
     {"smollm2-135m", "q4_0", 6, 128, 16, 0, "f16"},
+    {"smollm2-135m", "q4_0", 6, 128, 12, 1024, "f16"},
+    {"smollm2-135m", "q4_0", 24, 128, 16, 0, "f16"},
+    {"tinyllama-1.1b", "q4_0", 6, 128, 12, 0, "f16"},
     {"tinyllama-1.1b", "q8_0", 2, 96, 12, 0, "f16"},
     {"tinyllama-1.1b", "q6_k", 2, 128, 12, 0, "f16"},
     {"tinyllama-1.1b", "q4_k", 2, 128, 12, 0, "f16"},
-    {"smollm2-135m", "q4_0", 6, 128, 12, 1024, "f16"},
-    {"tinyllama-1.1b", "q4_0", 2, 128, 12, 0, "f16"},
-    {"tinyllama-1.1b", "q4_0", 2, 96, 12, 512, "f16"},
     {"tinyllama-1.1b", "f16", 2, 32, 8, 0, "f16"},
+    {"tinyllama-1.1b", "q4_0", 2, 128, 12, 0, "f16"},
     {"tinyllama-1.1b", "iq4_nl", 2, 128, 12, 0, "f16"},
     {"smollm2-135m", "q4_0", 6, 64, 8, 512, "q8_0"},
     {"tinyllama-1.1b", "q5_k", 2, 64, 8, 0, "f16"},
@@ -223,7 +223,9 @@ static snug_status run_shape(struct calibration *c, const struct shape *shape,
                                                              .n_parallel = 1,
                                                              .n_ctx = shape->depth + room}};
     status = snug_engine_open("llama", &options, &engine, err);
-    for (int count = 0; count < c->n_counts && status == SNUG_OK; count++)
+    /* The host's threads are no matter to a device. */
+    const int n_counts = c->is_device ? 1 : c->n_counts;
+    for (int count = 0; count < n_counts && status == SNUG_OK; count++)
         status = run_trial(c, shape, engine, count, err);
     snug_engine_close(engine);
     return status;
@@ -319,7 +321,8 @@ static snug_status run_tier(struct calibration *c, const struct snug_device *dev
         tier->kind = device ? SNUG_TIER_DEVICE : SNUG_TIER_HOST;
         snprintf(tier->name, sizeof tier->name, "%.60s", device ? device->name : "CPU");
         tier->hop_s = HOP_S;
-        if (!snug__law_fit(c->trials[i], c->n_trials[i], 0, &fitted))
+        const int count = device ? 0 : i;
+        if (!snug__law_fit(c->trials[count], c->n_trials[count], 0, &fitted))
             status = snug_fail(err, SNUG_CRASHED, "calibration: no trial on %s gave a speed",
                                tier->name);
         if (law->n_tiers == 0) { /* what a step costs outside layers is of the first tier */
@@ -327,7 +330,7 @@ static snug_status run_tier(struct calibration *c, const struct snug_device *dev
             law->ubatch_s = fitted.ubatch_s;
         }
         law->tiers[law->n_tiers++] = *tier;
-        set_interval(c, i, law); /* the host's, which is timed last */
+        set_interval(c, count, law); /* the host's, which is timed last */
     }
     return status;
 }

@@ -89,8 +89,6 @@ snug_status snug__calibration_parse(const char *name, const char *text, size_t n
 void snug__calibration_at(const struct snug__calibration *calibration, int n_threads,
                           struct snug_law *out);
 
-/* What may be used of a memory: less what the system and other programs keep. */
-uint64_t snug__law_usable_bytes(uint64_t bytes);
 /* Add a tier that is read from disk and computed by the last tier before it; nothing when there is
  * no room for it or the speed is not known (0). */
 void snug__law_add_disk(struct snug_law *law, double bps, uint64_t bytes);

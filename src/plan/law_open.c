@@ -7,20 +7,10 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "plan/law_fit.h"
+#include "snug/budget.h"
 #include "snug/engine.h"
 
 #define PROBE_FILE_MAX (1u << 20)
-/* What the system and other programs keep of a memory: a share of it, and no less than so much. */
-static const double RESERVE_FRAC = 0.05;
-static const uint64_t RESERVE_BYTES = 256u << 20;
-
-uint64_t snug__law_usable_bytes(uint64_t bytes)
-{
-    const uint64_t share = (uint64_t)(RESERVE_FRAC * (double)bytes);
-    const uint64_t reserve = share > RESERVE_BYTES ? share : RESERVE_BYTES;
-    return bytes > reserve ? bytes - reserve : 0;
-}
-
 static uint64_t least(uint64_t bytes, uint64_t limit)
 {
     return limit > 0 && limit < bytes ? limit : bytes;
@@ -49,15 +39,16 @@ static void fill_bytes(const struct snug_law_request *request, const struct snug
     for (int t = 0; t < law->n_tiers; t++) {
         struct snug_law_tier *tier = &law->tiers[t];
         if (tier->kind == SNUG_TIER_HOST)
-            tier->bytes = snug__law_usable_bytes(machine->available_bytes.is_known
-                                                     ? (uint64_t)machine->available_bytes.value
-                                                     : machine->ram_bytes);
+            tier->bytes = snug_budget_usable_bytes(machine->available_bytes.is_known
+                                                       ? (uint64_t)machine->available_bytes.value
+                                                       : machine->ram_bytes);
         if (tier->kind == SNUG_TIER_DISK)
             tier->bytes = free_of_folder(folder);
         for (int i = 0; i < machine->n_devices && tier->kind == SNUG_TIER_DEVICE; i++)
             if (strcmp(machine->devices[i].name, tier->name) == 0)
-                tier->bytes = request->rpc ? machine->devices[i].bytes_free
-                                           : snug__law_usable_bytes(machine->devices[i].bytes_free);
+                tier->bytes = request->rpc
+                                  ? machine->devices[i].bytes_free
+                                  : snug_budget_usable_bytes(machine->devices[i].bytes_free);
     }
 }
 

@@ -13,6 +13,7 @@
 #include "base/near.h"
 #include "machine/machine_json.h"
 #include "plan/law_fit.h"
+#include "snug/budget.h"
 
 #define GIB (1024.0 * 1024.0 * 1024.0)
 #define GB_S 1e9
@@ -85,7 +86,7 @@ static void fill_tier(struct snug_law_tier *tier, enum snug_tier_kind kind, cons
                       double bytes, double bps, double flops)
 {
     *tier = (struct snug_law_tier){
-        .kind = kind, .bytes = snug__law_usable_bytes((uint64_t)bytes), .hop_s = HOP_S};
+        .kind = kind, .bytes = snug_budget_usable_bytes((uint64_t)bytes), .hop_s = HOP_S};
     snprintf(tier->name, sizeof tier->name, "%s", name);
     for (int y = 0; y < SNUG_MODEL_TYPES_MAX; y++) {
         if (!snug__law_is_type(y))
@@ -268,7 +269,7 @@ static snug_status law_of_probe(const char *name, const struct snug_machine *mac
               bps * CPU_FLOPS_PER_BYTE);
     if (machine->memory_limit_bytes.is_known &&
         machine->memory_limit_bytes.value < (double)machine->ram_bytes)
-        host->bytes = snug__law_usable_bytes((uint64_t)machine->memory_limit_bytes.value);
+        host->bytes = snug_budget_usable_bytes((uint64_t)machine->memory_limit_bytes.value);
     set_band(&law);
     if (has_types) {
         take_speeds(speed, host);

@@ -1,0 +1,37 @@
+/* Any bytes as /proc/PID/stat and as /proc/stat: what is taken is a process, or CPU times that make
+ * sense. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "machine/budget_internal.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+static void check(bool is_kept)
+{
+    if (!is_kept)
+        abort(); /* the fuzzer's way to report */
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    char *text = malloc(n + 1);
+    hwloc_bitmap_t cpus = hwloc_bitmap_alloc_full();
+    struct snug__process_stat stat = {.pid = -7};
+    double idle_s = -1, all_s = -1;
+    if (text && cpus) {
+        memcpy(text, data, n);
+        text[n] = '\0';
+        if (snug__parse_process_stat(text, &stat))
+            check(stat.pid > 0 && isfinite(stat.ticks));
+        else
+            check(stat.pid == -7);
+        const int n_cpus = snug__parse_cpu_idle(text, cpus, &idle_s, &all_s);
+        check(n_cpus >= 0 && idle_s >= 0 && idle_s <= all_s);
+        check(n_cpus > 0 || all_s == 0);
+    }
+    hwloc_bitmap_free(cpus);
+    free(text);
+    return 0;
+}
