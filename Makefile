@@ -49,6 +49,12 @@ check: deps-check ready
 
 comma := ,
 
+# Tuners on recorded and generated tables: words on stderr, JSON in the build folder.
+bench-tune: ready
+	@ninja -C $(BUILD) --quiet tunebench
+	@$(BUILD)/tunebench $(wildcard perf/tunebench/tables/*.jsonl.gz) --generate 4 > $(BUILD)/tunebench.json
+	@echo 'figures: $(BUILD)/tunebench.json'
+
 format: deps-check
 	@clang-format -i $$(find src include tests fuzz perf examples -name '*.c' -o -name '*.h')
 
@@ -73,7 +79,8 @@ help:
 	@echo 'make demo       all set-up, then the main job with no model file'
 	@echo 'make test       all set-up, then every test'
 	@echo 'make check      format, sizes, layers, banned functions, sanitizers, both compilers'
+	@echo 'make bench-tune tuners compared on recorded and generated tables'
 	@echo 'make install    PREFIX=/usr/local DESTDIR=; make uninstall takes it away again'
 	@echo 'make dist       build/dist/snug-VERSION-ARCH.tar.gz, which runs wherever it is unpacked'
 
-.PHONY: all snug deps deps-check ready demo test check format install uninstall dist clean distclean help
+.PHONY: all snug deps deps-check ready demo test check bench-tune format install uninstall dist clean distclean help

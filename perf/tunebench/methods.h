@@ -14,6 +14,7 @@
     X("ga-like", ga, true, true, "LaTune's genetic algorithm: speed alone, population 5")          \
     X("nsga2-like", nsga2, true, true, "NSGA-II (Deb 2002), population 8")                         \
     X("tpe-like", tpe, true, true, "tree of Parzen estimators (Bergstra 2011) on speed")           \
+    X("scoot-like", scoot, true, true, "SCOOT: forest for what fails, adaptive threshold")         \
     X("restune-like", restune, true, true, "ReSTune: least bytes above a floor of speed, swept")   \
     X("latune-like", latune, true, true, "LaTune's search as described, without transfer")         \
     X("latune-as-coded", latune_coded, true, true, "the same with defects of its published code")

@@ -146,6 +146,20 @@ static snug_status find_fidelity(const struct snug__table *t, const struct snug_
                      (long long)t->workloads[0].n_prompt, (long long)t->workloads[0].n_gen);
 }
 
+/* A table does not keep what llama.cpp calls its rows. */
+static void name_flags(struct snug_space *space)
+{
+    const struct snug_space *rows = snug_engine_rows();
+    for (int i = 0; i < space->n; i++) {
+        const int row = snug_space_find(rows, space->knobs[i].name);
+        if (row < 0 || rows->knobs[row].kind != space->knobs[i].kind)
+            continue;
+        space->knobs[i].flag = rows->knobs[row].flag;
+        space->knobs[i].flag_off = rows->knobs[row].flag_off;
+        space->knobs[i].help = rows->knobs[row].help;
+    }
+}
+
 static snug_status open_state(const struct snug_engine_options *options, void **out_state,
                               struct snug_error *err)
 {
@@ -161,6 +175,7 @@ static snug_status open_state(const struct snug_engine_options *options, void **
         close_state(s);
         return status;
     }
+    name_flags(&s->table->space);
     snprintf(s->build, sizeof s->build, "replay %d of %.40s", SNUG__TABLE_VERSION, s->table->name);
     *out_state = s;
     return SNUG_OK;

@@ -75,6 +75,7 @@ static snug_status read_row(const struct snug_json_node *node, struct snug_arena
         .is_tuned = snug_json_get_bool(node, "is_tuned", true),
         .is_quality = snug_json_get_bool(node, "is_quality", false),
         .flag = "",
+        .flag_off = "",
         .help = "",
     };
     const struct snug_json_node *values = snug_json_get(node, "values");

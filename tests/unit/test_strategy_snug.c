@@ -89,6 +89,119 @@ static void snug_stops_when_nothing_is_left_to_gain(void **state)
     }
 }
 
+/* What a cost model may know of the made-up task: how threads scale, off by a quarter of it and by
+ * a factor; and the opposite. */
+static double good_prior(const struct snug_config *config, void *data)
+{
+    struct cpu_task task = *(struct cpu_task *)data;
+    task.serial_frac *= 1.25;
+    task.flash_repack = 0;
+    task.poll_gain = 0;
+    return log(1.5 * cpu_task_speed(&task, config));
+}
+
+static double wrong_prior(const struct snug_config *config, void *data)
+{
+    return -good_prior(config, data);
+}
+
+/* Mean over seeds of the true hypervolume after each of 12 trials. */
+static double mean_area(snug_prior_fn prior)
+{
+    struct snug_error err = {0};
+    double sum = 0;
+    int n = 0;
+    for (uint64_t seed = 0; seed < 12; seed++) {
+        struct cpu_task task;
+        struct snug_strategy *s = NULL;
+        struct snug_rng rng;
+        struct snug_point truth[12];
+        snug_status status = SNUG_OK;
+        cpu_task_init(&task, seed + 20);
+        struct snug_problem p = cpu_task_problem(&task, seed, 16);
+        p.prior = prior;
+        p.prior_data = &task;
+        struct snug_config config = p.base;
+        snug_rng_init(&rng, seed);
+        assert_ok(snug_strategy_new("snug", &p, &s, &err));
+        for (int i = 0; i < 12; i++, n++) {
+            const struct snug_observation o = cpu_task_run(&task, &config, &rng);
+            truth[i] = (struct snug_point){cpu_task_speed(&task, &config), o.bytes};
+            sum += snug_front_hypervolume(truth, (size_t)i + 1, &p.bounds);
+            if (status == SNUG_OK) /* one that has converged holds what it has */
+                assert_ok(snug_strategy_tell(s, &o, &err));
+            if (status == SNUG_OK)
+                status = snug_strategy_ask(s, &config, NULL, &err);
+            assert_true(status == SNUG_OK || status == SNUG_NOT_FOUND);
+        }
+        snug_strategy_free(s);
+    }
+    return sum / n;
+}
+
+static void snug_gains_by_a_good_prior_and_loses_little_by_a_wrong_one(void **state)
+{
+    (void)state;
+    const double none = mean_area(NULL), good = mean_area(good_prior);
+    const double wrong = mean_area(wrong_prior);
+    print_message("# mean hypervolume: no prior %.3f, good %.3f, wrong %.3f\n", none, good, wrong);
+    assert_true(good > 1.02 * none);
+    assert_true(wrong > 0.94 * none);
+}
+
+/* A prior that says nothing is none at all, whatever it was asked for. */
+static double silent_prior(const struct snug_config *config, void *data)
+{
+    (void)config;
+    (void)data;
+    return (double)NAN;
+}
+
+static void snug_with_a_prior_that_says_nothing_still_tunes(void **state)
+{
+    (void)state;
+    assert_true(mean_area(silent_prior) > 0.5 * mean_area(NULL));
+}
+
+/* Noisy trials of one speed: the lucky ones are not believed. */
+static void snug_believes_less_than_the_luckiest_trial(void **state)
+{
+    (void)state;
+    struct snug_error err = {0};
+    double optimism = 0, measured = 0;
+    for (uint64_t seed = 0; seed < 8; seed++) {
+        struct cpu_task task;
+        struct snug_strategy *s = NULL;
+        struct snug_rng rng;
+        size_t index[24], n_front = 0;
+        double speed[24];
+        struct snug_observation told[24];
+        cpu_task_init(&task, seed);
+        task.noise_sd = 0.15;
+        struct snug_problem p = cpu_task_problem(&task, seed, 24);
+        struct snug_config config = p.base;
+        snug_rng_init(&rng, seed);
+        assert_ok(snug_strategy_new("snug", &p, &s, &err));
+        for (int i = 0; i < 24; i++) {
+            told[i] = cpu_task_run(&task, &config, &rng);
+            assert_ok(snug_strategy_tell(s, &told[i], &err));
+            if (snug_strategy_ask(s, &config, NULL, &err) != SNUG_OK)
+                break;
+        }
+        assert_ok(snug_strategy_front(s, index, speed, &n_front, &err));
+        assert_true(n_front > 0);
+        for (size_t k = 0; k < n_front; k++) {
+            const double truth = cpu_task_speed(&task, &told[index[k]].config);
+            optimism += (speed[k] / truth - 1) / (double)n_front;
+            measured += (told[index[k]].speed / truth - 1) / (double)n_front;
+        }
+        snug_strategy_free(s);
+    }
+    print_message("# mean optimism of 8 fronts: believed %.1f %%, measured %.1f %%\n",
+                  100 * optimism / 8, 100 * measured / 8);
+    assert_true(fabs(optimism) < fabs(measured));
+}
+
 /* Of trials it chose by its model, how many fell in its own 95 % interval? */
 static void snug_predictions_hold(void **state)
 {
@@ -172,6 +285,9 @@ int main(void)
         cmocka_unit_test(snug_finds_larger_fronts_than_random),
         cmocka_unit_test(snug_learns_what_fails),
         cmocka_unit_test(snug_stops_when_nothing_is_left_to_gain),
+        cmocka_unit_test(snug_gains_by_a_good_prior_and_loses_little_by_a_wrong_one),
+        cmocka_unit_test(snug_with_a_prior_that_says_nothing_still_tunes),
+        cmocka_unit_test(snug_believes_less_than_the_luckiest_trial),
         cmocka_unit_test(snug_predictions_hold),
         cmocka_unit_test(snug_asks_for_few_bytes),
     };

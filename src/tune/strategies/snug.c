@@ -2,7 +2,7 @@
  * most.
  *
  * 1. Start: the first max(4, min(n_dims / 2 + 1, n_trials / 4)) trials, the default and --fit's
- *    among them, are points of the scrambled Sobol sequence; with a prior the first 2.
+ *    among them, are points of the scrambled Sobol sequence; 2 with a prior.
  * 2. Then one at a time: hyper-parameters are learned at every tell; ask scores candidates by exact
  *    expected hypervolume improvement (ehvi.c) times the chance that they run at all, and takes the
  *    best. Bytes are known, not learned. The front stands on the model's mean at the measured
@@ -52,7 +52,8 @@ struct state {
     int n_start;
     int told_of_point[SNUG_STRATEGY_TELLS_MAX];                        /* GP point -> trial */
     double y[SNUG_STRATEGY_TELLS_MAX], prior[SNUG_STRATEGY_TELLS_MAX]; /* [GP point] log speed */
-    double prior_weight;                                /* 0 to 1; 0 without a prior */
+    double prior_level;  /* mean of what the prior said of good trials */
+    double prior_weight; /* 0 to 1; 0 without a prior */
     double x[SNUG_STRATEGY_TELLS_MAX * SNUG_KNOBS_MAX]; /* [n_told][n_dims] features */
     struct snug_point points[SNUG_STRATEGY_TELLS_MAX];  /* [n_told]; speed 0 for failures */
     double front_bytes[SNUG_STRATEGY_TELLS_MAX], front_log[SNUG_STRATEGY_TELLS_MAX];
@@ -95,7 +96,7 @@ static snug_status open_state(struct snug_strategy *s, struct snug_error *err)
     s->state = st;
     st->prior_weight = s->problem.prior ? 1 : 0;
     st->n_start = at_least(4, at_most(s->lattice.n_dims / 2 + 1, s->problem.n_trials / 4));
-    if (s->problem.prior) /* one trial says how far off it is, and shape comes from the prior */
+    if (s->problem.prior) /* one good trial says how far off it is, and it has the shape */
         st->n_start = 2;
     snug_status status = snug_gp_new(s->lattice.n_dims, s->lattice.is_named, &st->gp, err);
     if (status == SNUG_OK)
@@ -110,11 +111,15 @@ static int fit_evaluations(int n)
     return at_most(at_least(FIT_EVALUATIONS_MIN, FIT_WORK / n), FIT_EVALUATIONS_MAX);
 }
 
-/* What the cost model expects of a config, in log speed; 0 where it says nothing. */
-static double prior_of(const struct snug_strategy *s, const struct snug_config *config)
+/* What the cost model expects, in log speed: where it says nothing, what it says on average. */
+static double prior_or_level(const struct state *st, double prior)
 {
-    const double p = s->problem.prior ? s->problem.prior(config, s->problem.prior_data) : 0;
-    return isfinite(p) ? p : 0;
+    return isfinite(prior) ? prior : st->prior_level;
+}
+
+static double ask_prior(const struct snug_strategy *s, const struct snug_config *config)
+{
+    return s->problem.prior ? s->problem.prior(config, s->problem.prior_data) : (double)NAN;
 }
 
 /* Let the process model what the prior, weighed, leaves over. */
@@ -123,9 +128,21 @@ static void set_weight(struct state *st, double weight)
     double rest[SNUG_STRATEGY_TELLS_MAX];
     const int n = snug_gp_n(st->gp);
     for (int i = 0; i < n; i++)
-        rest[i] = st->y[i] - weight * st->prior[i];
+        rest[i] = st->y[i] - weight * prior_or_level(st, st->prior[i]);
     snug_gp_set_values(st->gp, rest);
     st->prior_weight = weight;
+}
+
+static void set_level(struct state *st)
+{
+    double sum = 0;
+    int n_said = 0;
+    for (int i = 0; i < snug_gp_n(st->gp); i++)
+        if (isfinite(st->prior[i])) {
+            sum += st->prior[i];
+            n_said++;
+        }
+    st->prior_level = n_said ? sum / n_said : 0;
 }
 
 /* The weight that explains best what was measured, at the present hyper-parameters. */
@@ -148,6 +165,7 @@ static snug_status fit_speed(struct snug_strategy *s, struct snug_error *err)
 {
     struct state *st = s->state;
     const int n_evaluations = fit_evaluations(snug_gp_n(st->gp));
+    set_level(st);
     if (s->problem.prior) /* first with the weight that the last tell left */
         set_weight(st, st->prior_weight);
     snug_status status = snug_gp_fit(st->gp, n_evaluations, err);
@@ -168,7 +186,7 @@ static snug_status learn_speed(struct snug_strategy *s, size_t at, const double 
         return status;
     st->told_of_point[n] = (int)at;
     st->y[n] = log(o->speed);
-    st->prior[n] = prior_of(s, &o->config);
+    st->prior[n] = ask_prior(s, &o->config);
     status = fit_speed(s, err);
     if (status != SNUG_OK)
         snug_gp_remove_last(st->gp);
@@ -227,7 +245,8 @@ static snug_status smooth_points(struct snug_strategy *s, struct snug_error *err
             x[i * n_dims + d] = st->x[(size_t)st->told_of_point[i] * n_dims + d];
     snug_status status = snug_gp_predict(st->gp, x, n, st->mean, st->sd, err);
     for (size_t i = 0; status == SNUG_OK && i < n; i++)
-        st->points[st->told_of_point[i]].speed = exp(st->mean[i] + st->prior_weight * st->prior[i]);
+        st->points[st->told_of_point[i]].speed =
+            exp(st->mean[i] + st->prior_weight * prior_or_level(st, st->prior[i]));
     free(x);
     return status;
 }
@@ -304,7 +323,8 @@ static snug_status score_items(struct snug_strategy *s, int from, struct snug_er
     for (int i = from; status == SNUG_OK && i < pool->n; i++) {
         pool->items[i].mean = st->pool_mean[i - from];
         if (s->problem.prior)
-            pool->items[i].mean += st->prior_weight * prior_of(s, &pool->items[i].config);
+            pool->items[i].mean +=
+                st->prior_weight * prior_or_level(st, ask_prior(s, &pool->items[i].config));
         pool->items[i].sd = st->pool_sd[i - from];
         pool->items[i].score = pool->items[i].was_told ? -1 : gain_of(s, i);
     }

@@ -1,0 +1,187 @@
+/* Rows and lines of a table that is being recorded. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <ggml.h>
+
+#include "perf/tunebench/record.h"
+#include "trial/conditions_json.h"
+#include "trial/trial_json.h"
+
+/* ---- rows ---- */
+
+/* Names of the table are the listed ones alone. */
+static void narrow_names(struct snug_knob *knob, const int64_t *values, int n)
+{
+    struct snug_knob narrow = *knob;
+    narrow.n_values = n;
+    narrow.def = 0;
+    for (int i = 0; i < n; i++) {
+        narrow.values[i] = knob->values[values[i]];
+        narrow.def = values[i] == knob->def ? i : narrow.def;
+    }
+    narrow.max = n - 1;
+    *knob = narrow;
+}
+
+/* Bounds around the listed values; false when the row's own steps do not meet them all. */
+static bool narrow_bounds(struct snug_knob *knob, const int64_t *values, int n)
+{
+    knob->min = values[0];
+    knob->max = values[n - 1];
+    knob->step = n > 1 ? values[1] - values[0] : 1;
+    if (knob->step < 1 || knob->max < knob->min || snug_knob_n_levels(knob) != n)
+        return false;
+    knob->def = snug_knob_level(knob, snug_knob_index(knob, knob->def));
+    for (int i = 0; i < n; i++)
+        if (snug_knob_level(knob, i) != values[i])
+            return false;
+    return true;
+}
+
+static snug_status read_values(const struct snug_knob *knob, const char *list, int64_t *out,
+                               int *out_n, struct snug_error *err)
+{
+    char text[512], *rest = text;
+    snprintf(text, sizeof text, "%s", list);
+    *out_n = 0;
+    for (char *word = strsep(&rest, ","); word && *out_n < SNUG_KNOB_VALUES_MAX;
+         word = strsep(&rest, ",")) {
+        const snug_status status = snug_knob_parse(knob, word, &out[(*out_n)++], err);
+        if (status != SNUG_OK)
+            return status;
+    }
+    return SNUG_OK;
+}
+
+snug_status tb_record_add_row(struct tb_recorder *r, const char *argument, struct snug_error *err)
+{
+    char name[64];
+    int64_t values[SNUG_KNOB_VALUES_MAX];
+    int n = 0;
+    const char *equals = strchr(argument, '=');
+    snprintf(name, sizeof name, "%.*s", equals ? (int)(equals - argument) : 0, argument);
+    const int row = snug_space_find(r->engine_space, name);
+    if (!equals || row < 0 || r->space.n == SNUG_KNOBS_MAX)
+        return snug_fail(err, SNUG_BAD_INPUT, "--knob %s: NAME=VALUE,VALUE of a knob that there is",
+                         argument);
+    struct snug_knob *knob = &r->space.knobs[r->space.n];
+    *knob = r->engine_space->knobs[row];
+    knob->is_tuned = true;
+    const snug_status status = read_values(knob, equals + 1, values, &n, err);
+    if (status != SNUG_OK)
+        return status;
+    if (knob->kind == SNUG_KNOB_ENUM)
+        narrow_names(knob, values, n);
+    else if (knob->kind != SNUG_KNOB_BOOL && !narrow_bounds(knob, values, n))
+        return snug_fail(err, SNUG_BAD_INPUT,
+                         "--knob %s: values must rise by equal steps, or double, as %s does",
+                         argument, knob->name);
+    r->engine_row[r->space.n++] = row;
+    return SNUG_OK;
+}
+
+void tb_record_to_engine(const struct tb_recorder *r, const struct snug_config *config,
+                         struct snug_config *out)
+{
+    snug_space_default(r->engine_space, out);
+    for (int i = 0; i < r->space.n; i++) {
+        const struct snug_knob *from = &r->space.knobs[i];
+        const struct snug_knob *to = &r->engine_space->knobs[r->engine_row[i]];
+        int64_t value = config->value[i];
+        for (int k = 0; from->kind == SNUG_KNOB_ENUM && k < to->n_values; k++)
+            if (strcmp(to->values[k], from->values[config->value[i]]) == 0)
+                value = k;
+        out->value[r->engine_row[i]] = value;
+    }
+}
+
+/* ---- one line ---- */
+
+static snug_status predict(struct tb_recorder *r, const struct snug_config *engine_config,
+                           struct snug_json_writer *w, struct snug_error *err)
+{
+    const int threads_row = snug_space_find(r->engine_space, "n_threads");
+    const int ubatch_row = snug_space_find(r->engine_space, "n_ubatch");
+    const int64_t n_threads = engine_config->value[threads_row];
+    struct snug_law_load load;
+    if (!r->arguments->predict || n_threads < 1 || n_threads >= TB_SEEDS_MAX)
+        return SNUG_OK;
+    struct snug_law *law = &r->laws[n_threads];
+    const struct snug_law_request request = {
+        .machine = "this", .cache_folder = r->arguments->predict, .n_threads = (int)n_threads};
+    const snug_status status = law->n_tiers ? SNUG_OK : snug_law_open(&request, law, err);
+    if (status != SNUG_OK)
+        return status;
+    snug_law_load_init(&r->model, NULL, 0, GGML_TYPE_F16, GGML_TYPE_F16,
+                       engine_config->value[ubatch_row], &load);
+    const struct snug_workload *wl = &r->workload;
+    snug_json_begin_object(w, "predicted");
+    snug_json_put_number(w, "prefill_tps",
+                         snug_law_prefill_tps(law, &load, wl->n_prompt, wl->n_depth).value);
+    snug_json_put_number(w, "decode_tps",
+                         snug_law_decode_tps(law, &load, wl->n_depth + wl->n_gen / 2).value);
+    snug_json_end(w);
+    return SNUG_OK;
+}
+
+static void put_blocks(struct snug_json_writer *w, const char *key, const double *tps, int n)
+{
+    snug_json_begin_array(w, key);
+    for (int i = 0; i < n; i++)
+        snug_json_put_number(w, NULL, round(tps[i] * 1e3) / 1e3);
+    snug_json_end(w);
+}
+
+static void put_bytes(struct snug_json_writer *w, const struct snug_bytes *bytes)
+{
+    snug_json_begin_object(w, "bytes");
+    snug_json_put_int(w, "weights", (int64_t)bytes->weights);
+    snug_json_put_int(w, "cache", (int64_t)bytes->cache);
+    snug_json_put_int(w, "compute", (int64_t)bytes->compute);
+    snug_json_put_int(w, "device", (int64_t)bytes->device);
+    snug_json_put_int(w, "rss_peak", (int64_t)bytes->rss_peak);
+    snug_json_end(w);
+}
+
+char *tb_record_line(struct tb_recorder *r, const struct snug_config *config, int rep,
+                     const struct snug_measurement *m, struct snug_error *err)
+{
+    struct snug_json_writer w = {0};
+    struct snug_config engine_config;
+    char warnings[256];
+    tb_record_to_engine(r, config, &engine_config);
+    snug_json_begin_object(&w, NULL);
+    snug_config_to_json(&w, "config", &r->space, config);
+    snug_json_put_int(&w, "fidelity", 0);
+    snug_json_put_int(&w, "rep", rep);
+    snug_json_put_string(&w, "outcome", snug_outcome_name(m->outcome));
+    if (m->outcome == SNUG_TRIAL_OK) {
+        put_blocks(&w, "prefill_block_tps", m->prefill_block_tps, m->n_prefill_blocks);
+        put_blocks(&w, "decode_block_tps", m->decode_block_tps, m->n_decode_blocks);
+        snug_json_put_number(&w, "ttft_s", m->ttft_s);
+    } else {
+        snug_json_put_string(&w, "reason", m->reason);
+    }
+    if (snug_bytes_stated(&m->bytes) > 0)
+        put_bytes(&w, &m->bytes);
+    snug_json_put_number(&w, "wall_s", fmax(m->wall_s - m->load_s, 0));
+    snug_json_put_number(&w, "setup_s", m->load_s);
+    snug_json_put_number(&w, "estimate_s", r->estimate_s);
+    snug_json_put_string(&w, "warnings",
+                         snug_warnings_text(m->warnings, " ", warnings, sizeof warnings));
+    snug_json_put_number(&w, "load_average", m->load_average);
+    snug_conditions_to_json(&w, "conditions", &m->conditions);
+    snug_json_put_number(&w, "started_unix_s", floor(m->started_unix_s));
+    const snug_status status = predict(r, &engine_config, &w, err);
+    snug_json_end(&w);
+    char *text = snug_json_finish(&w, false);
+    if (status != SNUG_OK) {
+        free(text);
+        return NULL;
+    }
+    if (!text)
+        snug_fail(err, SNUG_NO_MEMORY, "no memory for a line");
+    return text;
+}

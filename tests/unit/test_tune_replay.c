@@ -1,0 +1,93 @@
+/* Whole tuning sessions on a replayed table: no model, the same trials for the same seed, and a
+ * default that does not run. */
+#include "table.h"
+
+#include "base/file.h"
+#include "snug/tune_loop.h"
+
+/* The table of table.h with another default of repack, as a file. */
+static const char *write_table(void **state, const char *def)
+{
+    struct snug_error err;
+    char head[1024], *text = NULL;
+    snprintf(head, sizeof head, "%s", TABLE_HEAD);
+    char *at = strstr(head, "\"off\"");
+    assert_non_null(at);
+    memcpy(at, def, strlen(def));
+    text = table_text(head, TABLE_BODY, TABLE_N_LINES);
+    assert_ok(snug_file_write(test_path(state, "t.jsonl"), text, strlen(text), &err));
+    free(text);
+    return test_path(state, "t.jsonl");
+}
+
+static void tune(void **state, const char *def, const char *store_name,
+                 struct snug_tune_result *out)
+{
+    struct snug_error err = {0};
+    struct snug_engine *engine = NULL;
+    struct snug_store *store = NULL;
+    int64_t machine = 0, model = 0, task = 0;
+    char path[512];
+    snprintf(path, sizeof path, "%s", write_table(state, def));
+    const struct snug_engine_options options = {
+        .model_path = path,
+        .workload = {.n_prompt = 64, .n_gen = 16, .n_parallel = 1, .n_ctx = 128}};
+    assert_ok(snug_engine_open("replay", &options, &engine, &err));
+    assert_ok(snug_store_open(test_path(state, store_name), &store, &err));
+    assert_ok(snug_store_machine(store, "f", "a machine", "{}", &machine, &err));
+    assert_ok(snug_store_model(store, "h", "t", path, "{}", &model, &err));
+    assert_ok(snug_store_task(store, machine, model, &options.workload, snug_engine_build(engine),
+                              "idle", &task, &err));
+    struct snug_tune_options tune = {.engine = engine,
+                                     .store = store,
+                                     .task_id = task,
+                                     .model_path = path,
+                                     .workload = options.workload,
+                                     .objective = SNUG_OBJECTIVE_DECODE,
+                                     .n_trials = 8,
+                                     .strategy = "snug",
+                                     .seed = 1};
+    snug_effort_default(&tune.effort);
+    assert_ok(snug_tune_run(&tune, out, &err));
+    snug_store_close(store);
+    snug_engine_close(engine);
+}
+
+static void session_on_a_table_finds_its_best_and_repeats_itself(void **state)
+{
+    struct snug_tune_result a, b;
+    tune(state, "\"off\"", "a.db", &a);
+    tune(state, "\"off\"", "b.db", &b);
+    assert_true(a.i_best >= 0 && a.trials[a.i_best].config.value[0] == 2);
+    assert_int_equal(a.n_trials, b.n_trials);
+    for (int i = 0; i < a.n_trials; i++) {
+        assert_memory_equal(&a.trials[i].config, &b.trials[i].config, sizeof a.trials[i].config);
+        assert_true(a.trials[i].speed == b.trials[i].speed &&
+                    a.trials[i].measurement.wall_s == b.trials[i].measurement.wall_s);
+    }
+    snug_tune_result_clear(&a);
+    snug_tune_result_clear(&b);
+}
+
+/* --fit has no say on a table, so the region is all there is; the search goes on all the same. */
+static void session_whose_default_fails_has_a_region_and_goes_on(void **state)
+{
+    struct snug_tune_result r;
+    tune(state, "\"on\" ", "c.db", &r);
+    assert_int_equal(r.trials[r.i_default].measurement.outcome, SNUG_TRIAL_OOM);
+    assert_int_equal(r.i_fit, -1);
+    assert_true(r.bounds.bytes_ref > 0 && r.bounds.speed_ref > 0);
+    assert_true(r.i_best >= 0 && r.trials[r.i_best].config.value[0] == 2);
+    snug_tune_result_clear(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(session_on_a_table_finds_its_best_and_repeats_itself,
+                                        test_folder_open, test_folder_close),
+        cmocka_unit_test_setup_teardown(session_whose_default_fails_has_a_region_and_goes_on,
+                                        test_folder_open, test_folder_close),
+    };
+    return cmocka_run_group_tests_name("tune_replay", tests, NULL, NULL);
+}
