@@ -1,0 +1,88 @@
+/* The calibrated law as the tuner's prior: it says what the law says, and nothing without one. */
+#include "engine.h"
+
+#include <math.h>
+#include <sys/stat.h>
+
+#include <ggml.h>
+
+#include "cli/tune_prior.h"
+#include "plan/law_fit.h"
+
+static const double LAYER_S = 1e-3;
+
+/* A law in which a thread does half of what two do, kept where snug looks for one. */
+static void keep_law(const struct engine_test *t, struct snug__calibration *c)
+{
+    struct snug_error err;
+    char folder[600];
+    memset(c, 0, sizeof *c);
+    snprintf(c->fingerprint, sizeof c->fingerprint, "%064d", 7);
+    snug_engine_build_here(c->build, sizeof c->build);
+    c->n_laws = 2;
+    for (int i = 0; i < 2; i++) {
+        struct snug_law *law = &c->laws[i];
+        struct snug_law_tier *tier = &law->tiers[0];
+        law->n_tiers = 1;
+        law->n_threads = i ? 1 : 2;
+        law->decode_lo_frac = law->prefill_lo_frac = 0.9;
+        law->decode_hi_frac = law->prefill_hi_frac = 1.1;
+        snprintf(law->machine, sizeof law->machine, "this machine");
+        snprintf(law->build, sizeof law->build, "%s", c->build);
+        snprintf(law->source, sizeof law->source, "calibrated in a test");
+        tier->kind = SNUG_TIER_HOST;
+        snprintf(tier->name, sizeof tier->name, "CPU");
+        tier->layer_s = i ? 2 * LAYER_S : LAYER_S;
+        tier->decode_s_per_byte[GGML_TYPE_Q4_0] = 1e-15;
+        tier->prefill_s_per_flop[GGML_TYPE_Q4_0] = 1e-18;
+        tier->cache_s_per_byte[GGML_TYPE_F16] = 1e-15;
+        snug__law_fill_types(tier);
+    }
+    snprintf(folder, sizeof folder, "%s/snug", t->folder);
+    assert_true(mkdir(folder, 0700) == 0);
+    assert_ok(snug__calibration_save(folder, c, &err));
+}
+
+static void prior_is_the_law_of_the_threads_asked(void **state)
+{
+    struct engine_test *t = *state;
+    const struct snug_engine_options options = engine_test_options(t);
+    static struct snug__calibration c;
+    static struct cli_task task;
+    struct snug_config config;
+    task.engine = engine_test_start(&options);
+    task.model = t->model; /* borrowed */
+    task.machine = t->machine;
+    task.machine.n_threads_usable = 2;
+    task.workload = t->workload;
+    snprintf(task.machine.fingerprint, sizeof task.machine.fingerprint, "%064d", 7);
+    assert_int_equal(setenv("XDG_CACHE_HOME", t->folder, 1), 0);
+    assert_null(cli_prior_open(&task, SNUG_OBJECTIVE_DECODE));
+    keep_law(t, &c);
+    struct cli_prior *prior = cli_prior_open(&task, SNUG_OBJECTIVE_DECODE);
+    assert_non_null(prior);
+    assert_string_equal(cli_prior_source(prior), "calibrated in a test");
+    const struct snug_space *space = snug_engine_space(task.engine);
+    snug_space_default(space, &config);
+    const int threads = snug_space_find(space, "n_threads");
+    for (int n = 1; n <= 2; n++) { /* one layer, and nothing else takes time */
+        config.value[threads] = n;
+        const double expected = log(1.0 / (n == 1 ? 2 * LAYER_S : LAYER_S));
+        assert_true(fabs(cli_prior_log_speed(&config, prior) - expected) < 0.01);
+    }
+    config.value[snug_space_find(space, "n_gpu_layers")] = 1;
+    assert_true(isnan(cli_prior_log_speed(&config, prior)));
+    cli_prior_close(prior);
+    /* Of another machine, or with a device in front, it says nothing. */
+    task.machine.fingerprint[0] = 'f';
+    assert_null(cli_prior_open(&task, SNUG_OBJECTIVE_DECODE));
+    snug_engine_close(task.engine);
+    engine_test_running = NULL;
+}
+
+int main(int argc, char **argv)
+{
+    engine_test_worker(argc, argv);
+    const struct CMUnitTest tests[] = {cmocka_unit_test(prior_is_the_law_of_the_threads_asked)};
+    return cmocka_run_group_tests(tests, engine_test_open, engine_test_close);
+}
