@@ -244,6 +244,8 @@ static snug_status start_strategy(struct loop *l, struct snug_error *err)
         .bytes_limit = l->options->memory_limit_bytes,
         .bytes = stated_bytes,
         .bytes_data = l,
+        .prior = l->options->prior,
+        .prior_data = l->options->prior_data,
         .seed = l->options->seed,
         .n_trials = l->options->n_trials + 2,
     };
