@@ -73,6 +73,8 @@ struct snug_tune_options {
     int n_trials;                   /* search trials, besides default and fit */
     double time_s;                  /* 0: no limit */
     const char *strategy;
+    snug_prior_fn prior; /* NULL: none; see snug_problem */
+    void *prior_data;
     uint64_t seed;
     snug_prior_fn
         prior; /* what a cost model expects of a config, see snug_problem; NULL: nothing */

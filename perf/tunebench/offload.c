@@ -82,22 +82,25 @@ static void draw_machine(struct machine *m, struct snug_rng *rng)
 static void make_space(const struct machine *m, struct snug_space *space)
 {
     const int64_t n = m->n_layer + 1;
-    *space = (struct snug_space){
-        .n = N_ROWS,
-        .knobs = {
-            [LAYERS] = {"n_gpu_layers", SNUG_KNOB_INT, SNUG_KNOB_LOAD, 0, n, 2, n},
-            [THREADS] = {"n_threads", SNUG_KNOB_INT, SNUG_KNOB_CONTEXT, 2, 16, 2,
-                         (int64_t)m->n_cores},
-            [UBATCH] = {"n_ubatch", SNUG_KNOB_LOG2, SNUG_KNOB_CONTEXT, 64, 1024, 1, 512},
-            [KV_OFFLOAD] = {"kv_offload", SNUG_KNOB_BOOL, SNUG_KNOB_CONTEXT, 0, 1, 1, 1},
-            [FLASH] = {"flash_attn", SNUG_KNOB_BOOL, SNUG_KNOB_CONTEXT, 0, 1, 1, 1},
-            [CACHE] = {"cache_type", SNUG_KNOB_ENUM, SNUG_KNOB_CONTEXT, 0, 1, 1, 0,
-                       .values = {"f16", "q8_0"}, .n_values = 2, .is_quality = true},
-        }};
-    for (int r = 0; r < N_ROWS; r++) {
-        space->knobs[r].is_tuned = true;
+    *space =
+        (struct snug_space){.n = N_ROWS,
+                            .knobs = {
+                                [LAYERS] = {"n_gpu_layers", SNUG_KNOB_INT, SNUG_KNOB_LOAD, 0, n, 2,
+                                            n, .is_tuned = true},
+                                [THREADS] = {"n_threads", SNUG_KNOB_INT, SNUG_KNOB_CONTEXT, 2, 16,
+                                             2, (int64_t)m->n_cores, .is_tuned = true},
+                                [UBATCH] = {"n_ubatch", SNUG_KNOB_LOG2, SNUG_KNOB_CONTEXT, 64, 1024,
+                                            1, 512, .is_tuned = true},
+                                [KV_OFFLOAD] = {"kv_offload", SNUG_KNOB_BOOL, SNUG_KNOB_CONTEXT, 0,
+                                                1, 1, 1, .is_tuned = true},
+                                [FLASH] = {"flash_attn", SNUG_KNOB_BOOL, SNUG_KNOB_CONTEXT, 0, 1, 1,
+                                           1, .is_tuned = true},
+                                [CACHE] = {"cache_type", SNUG_KNOB_ENUM, SNUG_KNOB_CONTEXT, 0, 1, 1,
+                                           0, .values = {"f16", "q8_0"}, .n_values = 2,
+                                           .is_quality = true, .is_tuned = true},
+                            }};
+    for (int r = 0; r < N_ROWS; r++)
         space->knobs[r].flag = space->knobs[r].help = "";
-    }
 }
 
 /* ---- bytes ---- */
@@ -242,13 +245,28 @@ static void run(const struct machine *m, const int64_t *v, struct outcome *out)
     }
 }
 
-static void put_blocks(struct snug_json_writer *w, const char *key, double tps, double noise,
-                       struct snug_rng *rng)
+/* Noise in log speed of one repetition: of the whole, of its blocks by phase. */
+struct noise {
+    double whole, block[2][N_BLOCKS];
+};
+
+/* Repetitions come in mirrored pairs, so that their median is the true speed however large the
+ * noise is; else the luckiest of thousands of cells would be taken for the truth. */
+static void draw_noise(struct noise *noise, double frac, bool is_mirror, struct snug_rng *rng)
+{
+    noise->whole = is_mirror ? -noise->whole : frac * snug_rng_normal(rng);
+    for (int phase = 0; phase < 2; phase++)
+        for (int i = 0; i < N_BLOCKS; i++) {
+            double *z = &noise->block[phase][i];
+            *z = is_mirror ? -*z : 0.5 * frac * snug_rng_normal(rng);
+        }
+}
+
+static void put_blocks(struct snug_json_writer *w, const char *key, double tps, const double *noise)
 {
     snug_json_begin_array(w, key);
     for (int i = 0; i < N_BLOCKS; i++) /* four digits and more: what a recorder keeps */
-        snug_json_put_number(w, NULL,
-                             round(tps * exp(noise / 2 * snug_rng_normal(rng)) * 1e4) / 1e4);
+        snug_json_put_number(w, NULL, round(tps * exp(noise[i]) * 1e4) / 1e4);
     snug_json_end(w);
 }
 
@@ -269,6 +287,7 @@ struct task {
     struct snug_space space;
     struct snug_rng rng;
     double noise_frac;
+    struct noise noise; /* of the last repetition */
     struct snug_buffer body;
     size_t n_lines;
 };
@@ -277,16 +296,16 @@ static void put_rep(struct task *t, const struct snug_config *config, const stru
                     int rep)
 {
     struct snug_json_writer w = {0};
-    /* a repetition is off by `noise` as a whole, and its blocks by half of that each */
-    const double factor = exp(t->noise_frac * snug_rng_normal(&t->rng));
+    draw_noise(&t->noise, t->noise_frac, rep % 2 == 1, &t->rng);
+    const double factor = exp(t->noise.whole);
     snug_json_begin_object(&w, NULL);
     snug_config_to_json(&w, "config", &t->space, config);
     snug_json_put_int(&w, "fidelity", 0);
     snug_json_put_int(&w, "rep", rep);
     snug_json_put_string(&w, "outcome", snug_outcome_name(o->outcome));
     if (o->outcome == SNUG_TRIAL_OK) {
-        put_blocks(&w, "prefill_block_tps", o->prefill_tps * factor, t->noise_frac, &t->rng);
-        put_blocks(&w, "decode_block_tps", o->decode_tps * factor, t->noise_frac, &t->rng);
+        put_blocks(&w, "prefill_block_tps", o->prefill_tps * factor, t->noise.block[0]);
+        put_blocks(&w, "decode_block_tps", o->decode_tps * factor, t->noise.block[1]);
         snug_json_put_number(&w, "ttft_s", o->ttft_s / factor);
     }
     if (o->outcome != SNUG_TRIAL_REFUSED)

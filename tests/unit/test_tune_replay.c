@@ -2,6 +2,8 @@
  * default that does not run. */
 #include "table.h"
 
+#include <math.h>
+
 #include "base/file.h"
 #include "snug/tune_loop.h"
 
@@ -20,7 +22,17 @@ static const char *write_table(void **state, const char *def)
     return test_path(state, "t.jsonl");
 }
 
-static void tune(void **state, const char *def, const char *store_name,
+static int n_priors_asked;
+
+/* Two threads are thought to be slower, which they are not. */
+static double prior_against_threads(const struct snug_config *config, void *data)
+{
+    assert_ptr_equal(data, &n_priors_asked);
+    n_priors_asked++;
+    return log(20.0 / (double)config->value[0]);
+}
+
+static void tune(void **state, const char *def, const char *store_name, snug_prior_fn prior,
                  struct snug_tune_result *out)
 {
     struct snug_error err = {0};
@@ -46,6 +58,8 @@ static void tune(void **state, const char *def, const char *store_name,
                                      .objective = SNUG_OBJECTIVE_DECODE,
                                      .n_trials = 8,
                                      .strategy = "snug",
+                                     .prior = prior,
+                                     .prior_data = &n_priors_asked,
                                      .seed = 1};
     snug_effort_default(&tune.effort);
     assert_ok(snug_tune_run(&tune, out, &err));
@@ -56,8 +70,8 @@ static void tune(void **state, const char *def, const char *store_name,
 static void session_on_a_table_finds_its_best_and_repeats_itself(void **state)
 {
     struct snug_tune_result a, b;
-    tune(state, "\"off\"", "a.db", &a);
-    tune(state, "\"off\"", "b.db", &b);
+    tune(state, "\"off\"", "a.db", NULL, &a);
+    tune(state, "\"off\"", "b.db", NULL, &b);
     assert_true(a.i_best >= 0 && a.trials[a.i_best].config.value[0] == 2);
     assert_int_equal(a.n_trials, b.n_trials);
     for (int i = 0; i < a.n_trials; i++) {
@@ -73,10 +87,20 @@ static void session_on_a_table_finds_its_best_and_repeats_itself(void **state)
 static void session_whose_default_fails_has_a_region_and_goes_on(void **state)
 {
     struct snug_tune_result r;
-    tune(state, "\"on\" ", "c.db", &r);
+    tune(state, "\"on\" ", "c.db", NULL, &r);
     assert_int_equal(r.trials[r.i_default].measurement.outcome, SNUG_TRIAL_OOM);
     assert_int_equal(r.i_fit, -1);
     assert_true(r.bounds.bytes_ref > 0 && r.bounds.speed_ref > 0);
+    assert_true(r.i_best >= 0 && r.trials[r.i_best].config.value[0] == 2);
+    snug_tune_result_clear(&r);
+}
+
+static void session_asks_the_prior_it_is_given_and_learns_past_it(void **state)
+{
+    struct snug_tune_result r;
+    n_priors_asked = 0;
+    tune(state, "\"off\"", "d.db", prior_against_threads, &r);
+    assert_true(n_priors_asked > 0);
     assert_true(r.i_best >= 0 && r.trials[r.i_best].config.value[0] == 2);
     snug_tune_result_clear(&r);
 }
@@ -87,6 +111,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(session_on_a_table_finds_its_best_and_repeats_itself,
                                         test_folder_open, test_folder_close),
         cmocka_unit_test_setup_teardown(session_whose_default_fails_has_a_region_and_goes_on,
+                                        test_folder_open, test_folder_close),
+        cmocka_unit_test_setup_teardown(session_asks_the_prior_it_is_given_and_learns_past_it,
                                         test_folder_open, test_folder_close),
     };
     return cmocka_run_group_tests_name("tune_replay", tests, NULL, NULL);
