@@ -76,9 +76,6 @@ struct snug_tune_options {
     snug_prior_fn prior; /* NULL: none; see snug_problem */
     void *prior_data;
     uint64_t seed;
-    snug_prior_fn
-        prior; /* what a cost model expects of a config, see snug_problem; NULL: nothing */
-    void *prior_data;
     struct snug_effort effort;
     int n_confirm_pairs; /* 0: no confirmation */
     bool is_resumed;
