@@ -23,7 +23,7 @@ struct cli_args {
     int n_rest;
     /* options */
     bool json, help, resume, print, shape_only, allow_cache_types, measure, all, refresh, quiet,
-        dry_run, strict, no_sampling, allow_requantize;
+        dry_run, strict, no_sampling, allow_requantize, rank;
     const char *require[CLI_LIST_MAX]; /* thresholds */
     int n_require;
     const char *output; /* -o */
@@ -132,5 +132,6 @@ int cmd_plan(const struct cli_args *args);
 int cmd_quantize(const struct cli_args *args);
 int cmd_imatrix(const struct cli_args *args);
 int cmd_sensitivity(const struct cli_args *args);
+int cmd_knobs(const struct cli_args *args);
 
 #endif
