@@ -191,6 +191,12 @@ static snug_status read_config(struct reader *r, int row, struct snug_error *err
     return status;
 }
 
+/* By the alphabet, so that off comes before on. */
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
 static int by_number(const void *a, const void *b)
 {
     const long long p = strtoll(*(const char *const *)a, NULL, 10);
@@ -214,8 +220,7 @@ static int distinct(const struct column *column, int n_rows, const char **values
         if (!is_known)
             values[n++] = value->text;
     }
-    if (!*out_named)
-        qsort(values, (size_t)n, sizeof *values, by_number);
+    qsort(values, (size_t)n, sizeof *values, *out_named ? by_name : by_number);
     return n;
 }
 

@@ -28,7 +28,24 @@ static void order_by_effect(const struct snug_knobs_ranking *r, int *order)
 
 static const char *word_of(const struct snug_knobs_rank *rank)
 {
-    return rank->is_inert ? "inert" : "matters";
+    return !rank->is_inert                     ? "matters"
+           : rank->decision == SNUG_KNOBS_DROP ? "inert"
+                                               : "inert so far";
+}
+
+/* "; inert: a b" of the knobs with this decision. */
+static void list_inert(const struct knobs_ranks *ranks, int metric, const int *order,
+                       enum snug_knobs_decision decision, struct snug_buffer *out)
+{
+    const struct snug_knobs_ranking *r = &ranks->views[metric].ranking;
+    int n = 0;
+    for (int i = 0; i < r->n_knobs; i++) {
+        if (r->rank[order[i]].decision != decision)
+            continue;
+        if (n++ == 0)
+            snug_buffer_printf(out, "; %s:", word_of(&r->rank[order[i]]));
+        snug_buffer_printf(out, " %s", ranks->data->knobs[order[i]].name);
+    }
 }
 
 static void sentence(const struct knobs_ranks *ranks, int metric, struct snug_buffer *out)
@@ -44,11 +61,11 @@ static void sentence(const struct knobs_ranks *ranks, int metric, struct snug_bu
             snug_buffer_printf(out, "%s%s matters (%.1f %%, %.1f to %.1f)", n++ ? ", " : "",
                                ranks->data->knobs[order[i]].name, p.mid, p.lo, p.hi);
     }
-    snug_buffer_printf(out, "%s", n ? "; inert:" : "no knob is told apart from chance:");
-    for (int i = 0; i < r->n_knobs; i++)
-        if (r->rank[order[i]].is_inert)
-            snug_buffer_printf(out, " %s", ranks->data->knobs[order[i]].name);
-    snug_buffer_printf(out, "%s\n", n == r->n_knobs ? " none" : "");
+    if (n == 0)
+        snug_buffer_puts(out, "no knob is told apart from chance");
+    list_inert(ranks, metric, order, SNUG_KNOBS_OPEN, out);
+    list_inert(ranks, metric, order, SNUG_KNOBS_DROP, out);
+    snug_buffer_puts(out, "\n");
 }
 
 static void put_percent(struct snug_table *table, struct snug_interval p)

@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 /* {lo, mid, hi} of a key in per cent; all NAN unless 0 <= lo <= mid <= hi and drawable. */
 static struct snug_interval percent(const struct snug_json_node *object, const char *key)
@@ -64,9 +65,12 @@ static void draw(struct snug_buffer *out, const struct snug__knobs_view *view, d
         const struct snug_interval effect = percent(view->knobs[i], "effect_frac");
         if (effect.mid >= 0)
             draw_bar(&plot, i, view->knobs[i]);
+        const bool is_open =
+            strcmp(snug_json_get_string(view->knobs[i], "decision", ""), "open") == 0;
         snug__lab_plot_label(&plot, i, name_of(view->knobs[i]), effect.mid >= 0 ? "value" : "tick",
-                             is_inert(view->knobs[i]) ? "inert"
-                                                      : snug__lab_interval_text(effect, text));
+                             !is_inert(view->knobs[i]) ? snug__lab_interval_text(effect, text)
+                             : is_open                 ? "inert so far"
+                                                       : "inert");
     }
     snug__svg_close(&plot.chart);
 }

@@ -29,20 +29,20 @@ static void count(struct snug_buffer *out, const struct snug_json_node *root, co
 {
     char text[SNUG_UNIT_TEXT_MAX];
     snug__html_text(out, snug__count_text(snug__number(root, key), text));
-    snug_buffer_printf(out, " %s", what);
+    snug_buffer_puts(out, what);
 }
 
 static void lead(struct snug_buffer *out, const struct snug_json_node *root)
 {
     const char *unvaried = snug_json_get_string(root, "unvaried", "");
-    snug_buffer_puts(out, "<p class=\"lead\">From ");
-    count(out, root, "n_trials", "trials of ");
-    count(out, root, "n_configs", "configs; tasks: ");
-    count(out, root, "n_tasks", "; disturbed: ");
-    count(out, root, "n_disturbed", "trials, whose speeds are ");
+    snug_buffer_puts(out, "<p class=\"lead\">Trials: ");
+    count(out, root, "n_trials", ", of different configs: ");
+    count(out, root, "n_configs", ", of tasks: ");
+    count(out, root, "n_tasks", ". Disturbed trials, whose speeds are ");
     snug_buffer_puts(out, snug_json_get_bool(root, "has_disturbed", false)
-                              ? "taken all the same, for want of better ones."
-                              : "left out.");
+                              ? "taken all the same, for want of better ones: "
+                              : "left out: ");
+    count(out, root, "n_disturbed", ".");
     if (unvaried[0]) {
         snug_buffer_puts(out, " Not varied, so nothing is known of: ");
         snug__html_text(out, unvaried);
@@ -105,7 +105,7 @@ static void facts(struct snug_buffer *out, const struct snug_json_node *metric)
     char text[SNUG_UNIT_TEXT_MAX];
     const double foreseen = snug__number(metric, "foreseen_frac");
     snug_buffer_puts(out, "<p>");
-    count(out, metric, "n_configs", "configs. ");
+    count(out, metric, "n_configs", " configs. ");
     if (foreseen > 0) {
         snug_buffer_puts(out,
                          "Of the variance of configs left out of a round, its forest foresaw ");
