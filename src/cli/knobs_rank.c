@@ -177,9 +177,11 @@ snug_status knobs_ranks_make(const struct cli_args *args, const struct knobs_dat
     snug_status status = SNUG_OK;
     *out = (struct knobs_ranks){.data = data};
     for (int metric = 0; metric < N_KNOBS_METRICS && status == SNUG_OK; metric++) {
+        cli_live("ranking by %s", knobs_metrics[metric].name);
         status = make_view(args, data, metric, &out->views[metric], err);
         out->n_ranked += metric != KNOBS_FAILS && out->views[metric].is_ranked;
     }
+    cli_live_end();
     if (status == SNUG_OK && out->n_ranked == 0)
         status = too_little(args, data, err);
     if (status != SNUG_OK) {
