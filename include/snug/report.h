@@ -21,6 +21,10 @@ extern "C" {
 #define SNUG_REPORT_LAB_TABLE_MAX 5000     /* rows of a table */
 #define SNUG_REPORT_LAB_POINTS_MAX 4000    /* of a line over time: more than there are pixels */
 
+/* Of a ranking of knobs, what is drawn: the first so many. */
+#define SNUG_REPORT_KNOBS_MAX 64
+#define SNUG_REPORT_KNOBS_POINTS_MAX 256 /* dots of one knob */
+
 /* One self-contained page from a report document. No request leaves the page: charts are inline
  * SVG, style and script are inline and pinned by their SHA-256 in a Content-Security-Policy, and
  * every text of the document is escaped. Without a script everything is still there to read.
@@ -60,6 +64,16 @@ snug_status snug_report_html(const char *json_text, size_t n, char **out_html, s
  * model and workload are SNUG_BAD_INPUT too. */
 snug_status snug_report_lab_html(const char *json_text, size_t n, char **out_html, size_t *out_n,
                                  struct snug_error *err) SNUG_CHECKED;
+
+/* The same of a ranking of knobs: what snug knobs --json prints, with the dots of its charts.
+ *   title, machine, build, snug, generated_unix_s, n_trials, n_configs, n_tasks, n_disturbed,
+ *   has_disturbed, unvaried, ranked [{knob, effect_frac {lo, mid, hi}, metric, decision}],
+ *   metrics [{metric, name, n_configs, why_not or: foreseen_frac,
+ *     knobs [{knob, effect_frac, chance_frac, variance_frac, is_inert, decision}],
+ *     pairs [{a, b, variance_frac}], swarms [{knob, points [[level 0..1, value, text]]}]}]
+ * Out, errors: as above. */
+snug_status snug_report_knobs_html(const char *json_text, size_t n, char **out_html, size_t *out_n,
+                                   struct snug_error *err) SNUG_CHECKED;
 
 #ifdef __cplusplus
 }

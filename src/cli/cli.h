@@ -23,7 +23,7 @@ struct cli_args {
     int n_rest;
     /* options */
     bool json, help, resume, print, shape_only, allow_cache_types, measure, all, refresh, quiet,
-        dry_run, strict, no_sampling, allow_requantize;
+        dry_run, strict, no_sampling, allow_requantize, rank;
     const char *require[CLI_LIST_MAX]; /* thresholds */
     int n_require;
     const char *output; /* -o */
@@ -140,5 +140,6 @@ int cmd_load(const struct cli_args *args);
 /* `snug __under COMMAND ARGS`: become the command, tied to the load that started it. Returns only
  * when that is not possible: 127 where there is no such program, else 126. */
 int cli_load_under(char **argv);
+int cmd_knobs(const struct cli_args *args);
 
 #endif

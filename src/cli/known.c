@@ -87,7 +87,7 @@ void known_list_free(struct known *list, int n)
     free(list);
 }
 
-static bool matches(const struct cli_args *args, const struct snug_workload *w)
+bool known_matches(const struct cli_args *args, const struct snug_workload *w)
 {
     return (!args->has_prompt || args->n_prompt == w->n_prompt) &&
            (!args->has_gen || args->n_gen == w->n_gen) &&
@@ -115,7 +115,7 @@ snug_status known_open(const struct cli_args *args, struct snug_store *store,
         return status;
     /* Newest first: the newest that was tuned to its end, else the newest. */
     for (int i = 0; i < n; i++) {
-        if (matches(args, &list[i].workload) && (chosen < 0 || is_tuned(store, &list[i]))) {
+        if (known_matches(args, &list[i].workload) && (chosen < 0 || is_tuned(store, &list[i]))) {
             const bool is_done = is_tuned(store, &list[i]);
             chosen = i;
             if (is_done)

@@ -37,6 +37,8 @@ snug_status known_list(const struct cli_args *args, struct snug_store *store,
                        const char *fingerprint, struct known **out, int *out_n,
                        struct snug_error *err) SNUG_CHECKED;
 void known_list_free(struct known *list, int n);
+/* Is it the workload that args name, as far as they name one? */
+bool known_matches(const struct cli_args *args, const struct snug_workload *w);
 /* Read the trials of a listed task; on failure it is closed. Speeds and front by objective: the one
  * given, else that of the last tuning. Front: one point per config (its median over trials), failed
  * trials left out. */

@@ -31,11 +31,13 @@ enum {
     IMATRIX = 65536,
     SENSITIVITY = 131072,
     PLAN = 262144,
-    LOAD = 4194304,
+    KNOBS = 524288,
+    LOAD = 1048576,
     TASK = BENCH | TUNE | PICK | RUN | COMPARE,
     STORED = BENCH | TUNE | FRONT | HISTORY | EXPORT | PICK | RUN | REPORT | COMPARE | EVAL | LAB |
-             SENSITIVITY | PLAN,
-    ALL = 2047 | COMPARE | EVAL | TRACE | LAB | QUANTIZE | IMATRIX | SENSITIVITY | PLAN | LOAD
+             SENSITIVITY | PLAN | KNOBS,
+    ALL =
+        2047 | COMPARE | EVAL | TRACE | LAB | QUANTIZE | IMATRIX | SENSITIVITY | PLAN | LOAD | KNOBS
 };
 
 /* LIST: this word and those behind it that hold < or >. */
@@ -89,6 +91,18 @@ static const struct option OPTIONS[] = {
      "tokens already in the cache before both; a comma list is a sweep (default 0)"},
     {"depth", 'd', INT, AT(n_depth), AT(has_depth), "N", TASK & ~BENCH, 0, 1 << 24,
      "tokens already in the cache before both (default 0)"},
+    {"rank", 0, FLAG, AT(rank), 0, NULL, KNOBS, 0, 0,
+     "one list over all metrics: each knob where its effect is greatest, and keep, drop or open"},
+    {"prompt", 'p', INT, AT(n_prompt), AT(has_prompt), "N", KNOBS, 0, 1 << 20,
+     "only trials with so many tokens of prompt (default: any; so the four below)"},
+    {"gen", 'n', INT, AT(n_gen), AT(has_gen), "N", KNOBS, 0, 1 << 20,
+     "only trials with so many tokens generated"},
+    {"depth", 'd', INT, AT(n_depth), AT(has_depth), "N", KNOBS, 0, 1 << 24,
+     "only trials at this depth"},
+    {"parallel", 0, INT, AT(n_parallel), 0, "N", KNOBS, 1, 256,
+     "only trials of so many sequences at once"},
+    {"context", 'c', INT, AT(n_ctx), 0, "N", KNOBS, 1, 1 << 28,
+     "only trials with this context per sequence"},
     {"workload", 'w', TEXT, AT(workload), 0, "FILE", TASK, 0, 0,
      "texts to measure with instead of random tokens: examples/workloads has chats, code, "
      "documents, "
@@ -197,8 +211,8 @@ static const struct option OPTIONS[] = {
      "exit status 1 when a verdict is INVALID"},
     {"no-sampling", 0, FLAG, AT(no_sampling), 0, NULL, BENCH, 0, 0,
      "no thread that samples clocks, pressure and power beside the run"},
-    {"seed", 0, INT, AT(seed), AT(has_seed), "N", TUNE | SYNTH | COMPARE | TRACE, 0, INT64_MAX,
-     "seed of everything random (default 1)"},
+    {"seed", 0, INT, AT(seed), AT(has_seed), "N", TUNE | SYNTH | COMPARE | TRACE | KNOBS, 0,
+     INT64_MAX, "seed of everything random (default 1)"},
     {"plan", 0, TEXT, AT(plan), 0, "FILE", QUANTIZE, 0, 0, "a plan of this model by snug plan -o"},
     {"type", 0, TEXT, AT(type), 0, "TYPE", QUANTIZE, 0, 0,
      "instead of a plan one of libllama's recipes: q8_0, q6_k, q5_k_m, q4_k_m, iq4_xs, q2_k ..."},
@@ -222,6 +236,8 @@ static const struct option OPTIONS[] = {
      "where results go (default ./snug-lab-TITLE)"},
     {"output", 'o', CHOICE, AT(format), 0, "md|csv|json|jsonl", BENCH, 0, 0,
      "form of the table, as llama-bench's -o (default md)"},
+    {"output", 'o', TEXT, AT(output), 0, "FOLDER", KNOBS, 0, 0,
+     "also write observations.csv, knobs.json, bounds.json and knobs.html there"},
     {"format", 0, CHOICE, AT(format), 0, "md|csv|json|jsonl", BENCH | FRONT | HISTORY | EXPORT, 0,
      0, "form of the table (default md; export: jsonl)"},
     {"measure", 0, FLAG, AT(measure), 0, NULL, PROBE, 0, 0,

@@ -134,6 +134,7 @@ const char *const snug__html_style = /* snug:long table */
     ".h0{fill:var(--h0)}.h1{fill:var(--h1)}.h2{fill:var(--h2)}.h3{fill:var(--h3)}.h4{fill:var(--h4)}"
     ".h5{fill:var(--h5)}.h6{fill:var(--h6)}svg .heat-deep{fill:var(--paper)}"
     "svg rect.cell-failed{fill:var(--panel);stroke:var(--bad);stroke-width:1.2}"
+    "svg .swarm path{stroke:var(--search);stroke-width:.7}"
     ".trace{fill:none;stroke:var(--default);stroke-width:1.1;opacity:.85}"
     ".trace.base{stroke:var(--front)}"
     ".kind-weights{fill:var(--weights)}.kind-cache{fill:var(--cache)}"

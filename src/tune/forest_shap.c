@@ -60,15 +60,29 @@ static void unwind(struct path *p, int k)
     p->n = n;
 }
 
+/* The sum of weights that unwind(p, k) would leave, without doing it. */
+static double unwound_sum(const struct path *p, int k)
+{
+    const int n = p->n - 1;
+    const double zero = p->step[k].zero, one = p->step[k].one;
+    double carried = p->step[n].weight, sum = 0.0;
+    for (int i = n - 1; i >= 0; i--) {
+        if (one != 0.0) {
+            const double weight = carried * (n + 1) / ((i + 1) * one);
+            carried = p->step[i].weight - weight * zero * (n - i) / (n + 1);
+            sum += weight;
+        } else {
+            sum += p->step[i].weight * (n + 1) / (zero * (n - i));
+        }
+    }
+    return sum;
+}
+
 static void explain_leaf(const struct explainer *e, const struct path *path, double value)
 {
     for (int k = 1; k < path->n; k++) {
-        struct path without = *path;
-        double weight = 0.0;
-        unwind(&without, k);
-        for (int i = 0; i < without.n; i++)
-            weight += without.step[i].weight;
-        e->out[path->step[k].feature] += weight * (path->step[k].one - path->step[k].zero) * value;
+        const struct step *step = &path->step[k];
+        e->out[step->feature] += unwound_sum(path, k) * (step->one - step->zero) * value;
     }
 }
 
@@ -76,7 +90,9 @@ static void explain_leaf(const struct explainer *e, const struct path *path, dou
 static void explain(const struct explainer *e, int at, const struct path *above, struct step last)
 {
     const struct snug__forest_node *nodes = e->forest->nodes, *node = &nodes[at];
-    struct path path = *above;
+    struct path path; /* only its first steps are set: most of the cost would be the copy */
+    path.n = above->n;
+    memcpy(path.step, above->step, (size_t)above->n * sizeof *path.step);
     extend(&path, last.feature, last.zero, last.one);
     if (node->feature < 0) {
         explain_leaf(e, &path, node->value);
