@@ -183,12 +183,22 @@ static int put_end(const struct cli_args *args, const struct snug_load_report *r
     return code;
 }
 
+/* "load 12.3 s: 0.98 of 1.00 cores, 1.2 GiB of 2.0 GiB, 3.91 of 4.00 GB/s, disk 320 MB/s" */
 static void draw(const struct snug_load_report *r)
 {
-    char time[SNUG_UNIT_TEXT_MAX], asked[160], reached[160];
-    cli_live("%s: %s | reached %s%s", snug_seconds_text(r->t_s, time), level_text(&r->asked, asked),
-             level_text(&r->reached, reached),
-             r->is_settled || r->asked.memory_bytes == 0 ? "" : " (filling)");
+    char time[SNUG_UNIT_TEXT_MAX], a[SNUG_UNIT_TEXT_MAX], b[SNUG_UNIT_TEXT_MAX], text[160];
+    const struct snug_load_level *asked = &r->asked, *reached = &r->reached;
+    size_t n = (size_t)snprintf(text, sizeof text, "%.2f of %.2f cores", reached->cpu, asked->cpu);
+    if (asked->memory_bytes > 0)
+        n += (size_t)snprintf(text + n, sizeof text - n, ", %s of %s",
+                              snug_bytes_text(reached->memory_bytes, a),
+                              snug_bytes_text(asked->memory_bytes, b));
+    if (asked->bandwidth_bps > 0)
+        n += (size_t)snprintf(text + n, sizeof text - n, ", %.2f of %.2f GB/s",
+                              reached->bandwidth_bps / 1e9, asked->bandwidth_bps / 1e9);
+    if (asked->disk_frac > 0)
+        snprintf(text + n, sizeof text - n, ", disk %.0f MB/s", r->disk_bps / 1e6);
+    cli_live("load %s: %s", snug_seconds_text(r->t_s, time), text);
 }
 
 /* ---- alone ---- */
@@ -199,7 +209,7 @@ static snug_status watch(struct snug_load *load, struct snug_error *err)
     snug_status status = SNUG_OK;
     while (status == SNUG_OK && !report.is_over) {
         status = snug_load_poll(load, REPORT_S, &cli_stop, &report, err);
-        if (status == SNUG_OK)
+        if (status == SNUG_OK && !report.is_over)
             draw(&report);
     }
     cli_live_end();

@@ -184,8 +184,10 @@ static void look_at_own(const struct snug_budget_options *options, const char *r
         out->own_bytes = out->own_s;
         return;
     }
-    if (read_table(root, &table, &out->own_s))
+    if (read_table(root, &table, &out->own_s)) {
         table.is_own = calloc((size_t)table.n, sizeof *table.is_own);
+        snug__fact_unknown(&out->own_s, "no memory for %d processes", table.n);
+    }
     if (table.is_own) {
         double ticks = 0, bytes = 0;
         qsort(table.rows, (size_t)table.n, sizeof *table.rows, compare_pids);
