@@ -59,11 +59,11 @@ struct snug_adapt_view {
 
 /* Zero state, but for snug_adapt_init. */
 struct snug_adapt_state {
-    int present;    /* member that serves, or -1 */
-    double since_s; /* since when */
-    double start_s; /* what its start took */
+    int present;        /* member that serves, or -1 */
+    double since_s;     /* since when */
+    double start_s;     /* what its start took */
     int n_threads_last; /* of the last one that served; 0: none yet */
-    int wanted;     /* a better one, or -1, and since when it is better all the time */
+    int wanted;         /* a better one, or -1, and since when it is better all the time */
     double wanted_since_s;
     double hold_more_s;  /* as it stands now */
     double more_since_s; /* last change to more threads; -INFINITY: none */

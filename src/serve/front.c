@@ -155,10 +155,11 @@ static enum MHD_Result finish(struct snug__request *r)
     return answer_status(r);
 }
 
+/* snug:long the parameters are libmicrohttpd's */
 static enum MHD_Result on_request(void *user, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *data,
                                   size_t *n, void **request)
-{ /* snug: the parameters are libmicrohttpd's */
+{
     (void)user, (void)connection, (void)url, (void)version;
     struct snug__request *r = *request;
     if (!r)
