@@ -95,10 +95,8 @@ snug_status snug__backends_take(struct snug__backends *b, int failed, double tim
     struct snug__backend *serving = snug__backends_find(b, SNUG__BACKEND_SERVING);
     snug_status status = b->is_closing ? SNUG_INTERRUPTED : SNUG_OK;
     if (status == SNUG_OK && (!serving || serving->serial == failed)) {
-        status = b->n_waiting < b->n_waiting_max ? SNUG_OK : SNUG_NO_MEMORY;
         b->n_waiting++;
-        if (status == SNUG_OK)
-            status = wait_for_one(b, failed, timeout_s, client_fd, &serving);
+        status = wait_for_one(b, failed, timeout_s, client_fd, &serving);
         b->n_waiting--;
     }
     if (status == SNUG_OK) {

@@ -36,7 +36,7 @@ struct snug__backends {
     pthread_cond_t changed;
     struct snug__backend list[SNUG__BACKENDS_MAX];
     int n_serials;
-    int n_waiting, n_waiting_max;
+    int n_waiting;
     bool is_closing;
 };
 
@@ -54,8 +54,7 @@ struct snug__backend_lease {
 
 /* Take the one that serves; wait up to timeout_s where there is none, or where it is `failed` (a
  * serial that broke off, 0: none) and may be found dead.
- * Errors  SNUG_TIMEOUT; SNUG_NO_MEMORY: n_waiting_max wait already; SNUG_INTERRUPTED: closing, or
- *         the client of client_fd went away */
+ * Errors  SNUG_TIMEOUT; SNUG_INTERRUPTED: closing, or the client of client_fd went away */
 snug_status snug__backends_take(struct snug__backends *b, int failed, double timeout_s,
                                 int client_fd, struct snug__backend_lease *out) SNUG_CHECKED;
 void snug__backends_give(struct snug__backends *b, struct snug__backend_lease *lease);

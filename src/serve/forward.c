@@ -177,8 +177,7 @@ static enum MHD_Result refuse_without_server(struct snug__request *r, snug_statu
     const enum MHD_Result result = snug__front_refuse(
         r, MHD_HTTP_SERVICE_UNAVAILABLE, "unavailable_error",
         status == SNUG_INTERRUPTED ? "shutting down"
-        : status == SNUG_TIMEOUT   ? "no server came up in time: see the log of snug"
-                                   : "too many requests wait: try again later");
+                                   : "no server came up in time: see the log of snug");
     if (status == SNUG_INTERRUPTED)
         r->fate = SNUG__FATE_REFUSED; /* not lost: nobody promised anything */
     return result;

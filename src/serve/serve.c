@@ -95,7 +95,7 @@ static void note_failure(struct snug__serve *s, int member, const char *words, d
     snprintf(s->words, sizeof s->words, "%s", words);
     s->n_failed_starts++;
     s->next = NULL;
-    s->look_s = 0; /* decide again at once */
+    s->is_due = true;
     snug__serve_say(s, "failed", member, "%s did not start: %s", name_of(s, member), words);
 }
 
@@ -148,7 +148,7 @@ static void follow_deaths(struct snug__serve *s, double now_s)
             note_failure(s, death.member, death.words, now_s);
         } else if (death.before == SNUG__BACKEND_SERVING) {
             snug_adapt_failed(&s->state, death.member, now_s);
-            s->look_s = 0;
+            s->is_due = true;
             snug__serve_say(s, "died", death.member, "%s %s; its requests begin again",
                             name_of(s, death.member), death.words);
         } else {
@@ -195,6 +195,18 @@ static bool is_any_alive(struct snug__serve *s)
            snug__backends_find(&s->backends, SNUG__BACKEND_STOPPING);
 }
 
+/* Beside whatever still ends. */
+static bool has_room_for(const struct snug__serve *s, int member)
+{
+    double need = (double)s->options->members[member].bytes;
+    for (int i = 0; i < SNUG__BACKENDS_MAX; i++) {
+        const struct snug__backend *b = &s->backends.list[i];
+        if (b->state == SNUG__BACKEND_DRAINING || b->state == SNUG__BACKEND_STOPPING)
+            need += (double)s->options->members[b->member].bytes;
+    }
+    return !s->view.knows_memory || need <= s->view.free_bytes;
+}
+
 static void retire_present(struct snug__serve *s, bool is_urgent, double now_s)
 {
     struct snug__backend *serving = snug__backends_find(&s->backends, SNUG__BACKEND_SERVING);
@@ -215,18 +227,22 @@ static void act(struct snug__serve *s, const struct snug_adapt_decision *d, doub
         return;
     if (s->state.present >= 0 && !d->is_together)
         retire_present(s, d->action == SNUG_ADAPT_SWITCH_NOW, now_s);
-    else
+    else if (s->state.present >= 0 || !is_any_alive(s) || has_room_for(s, d->member))
         begin_start(s, d->member, now_s);
 }
 
+/* Once a second; at once after a death, and often while nothing serves. */
 static void decide(struct snug__serve *s, double now_s)
 {
     struct snug_adapt_decision decision;
-    look(s, now_s);
-    ease_memory(s, now_s);
-    /* One change at a time; with nothing to serve, the memory of those that end is waited for. */
-    if (s->next || (s->state.present < 0 && is_any_alive(s)))
-        return;
+    const bool is_time = now_s - s->look_s >= LOOK_S;
+    if (is_time) { /* CPU time is counted over an interval: not more often */
+        look(s, now_s);
+        ease_memory(s, now_s);
+    }
+    if (s->next || !(is_time || s->is_due || s->state.present < 0))
+        return; /* one change at a time */
+    s->is_due = false;
     snug_adapt_decide(&s->state, &s->options->rules, s->options->members, s->options->n_members,
                       &s->view, now_s, &decision);
     pthread_mutex_lock(&s->lock);
@@ -244,9 +260,7 @@ static snug_status serve_until_stopped(struct snug__serve *s, struct snug_error 
         const double now_s = snug_clock_s();
         follow_deaths(s, now_s);
         follow_start(s, now_s);
-        const bool is_waiting = s->state.present < 0 && !s->next && !is_any_alive(s);
-        if (now_s - s->look_s >= (is_waiting ? TICK_S : LOOK_S))
-            decide(s, now_s);
+        decide(s, now_s);
         if (!s->was_ready && s->n_failed_starts >= (n < STARTS_MAX ? n : STARTS_MAX))
             return snug_fail(err, SNUG_CRASHED, "llama-server does not start: %s", s->words);
         snug_sleep_s(TICK_S);
@@ -275,7 +289,7 @@ static void end(struct snug__serve *s, struct snug__front_counts *out_counts)
         if (state == SNUG__BACKEND_STARTING || state == SNUG__BACKEND_SERVING)
             snug__backends_retire(&s->backends, &s->backends.list[i], 0, 0);
     }
-    while ((is_any_alive(s)) && snug_clock_s() < late_s) {
+    while (is_any_alive(s) && snug_clock_s() < late_s) {
         snug__backends_tend(&s->backends, snug_clock_s(), &death);
         snug_sleep_s(TICK_S);
     }
@@ -302,7 +316,8 @@ snug_status snug_serve_run(const struct snug_serve_options *options, struct snug
                            struct snug_error *err)
 {
     struct snug__front_counts counts = {0};
-    struct snug__serve s = {.options = options, .decision = {.member = -1, .is_fitting = true}};
+    struct snug__serve s = {
+        .options = options, .look_s = -INFINITY, .decision = {.member = -1, .is_fitting = true}};
     snug_status status = snug__upstream_init(err);
     if (status != SNUG_OK)
         return status;
@@ -310,7 +325,6 @@ snug_status snug_serve_run(const struct snug_serve_options *options, struct snug
     snug_adapt_init(&s.state, &options->rules);
     status = snug__backends_init(&s.backends, err);
     if (status == SNUG_OK) {
-        s.backends.n_waiting_max = SNUG__FRONT_REQUESTS_MAX;
         status = read_caps(&s, err);
         if (status == SNUG_OK)
             status = open_front(&s, err);

@@ -15,7 +15,7 @@ struct snug__serve {
     struct snug_adapt_state state;
     struct snug_budget_look look;
     struct snug_serve_caps caps;
-    bool has_look, is_caps_bad;
+    bool has_look, is_caps_bad, is_due;
     double look_s;              /* of the last budget */
     struct snug__backend *next; /* starting, or NULL */
     bool was_ready;             /* some member has served */
