@@ -1,10 +1,10 @@
 /* snug run --adapt: what the history knows becomes the members of a server that adapts.
  *
  * A member is a config that was measured and never failed, of the same cache types as the default
- * unless others are allowed. Its memory is the most that any of its trials stated or held. Its
- * trials are put together by the load that other programs made beside them: the median of the
- * speeds, the worst of the times. A trial whose verdict is INVALID for anything but that load is
- * left out where a better one is known. */
+ * unless others are allowed. Its memory is the most that any of its trials stated, with what a
+ * process has besides, or held. Its trials are put together by the load that other programs made
+ * beside them: the median of the speeds, the worst of the times. A trial whose verdict is INVALID
+ * for anything but that load is left out where a better one is known. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -102,7 +102,9 @@ static bool gather(const struct known *k, int i, double *speeds, struct snug_ada
         if (trial->measurement.outcome != SNUG_TRIAL_OK)
             return false;
         const struct snug_bytes *bytes = &trial->measurement.bytes;
-        const uint64_t host = trial->bytes > bytes->device ? trial->bytes - bytes->device : 0;
+        /* A trial may touch only part of its buffers; a server's life touches them all. */
+        const uint64_t stated = trial->bytes > bytes->device ? trial->bytes - bytes->device : 0;
+        const uint64_t host = stated + bytes->rss_base;
         const uint64_t most = host > bytes->rss_peak ? host : bytes->rss_peak;
         out->bytes = out->bytes > most ? out->bytes : most;
         has_clean |= is_clean(trial);

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import unittest
 BIN = os.environ.get("SNUG_BIN", "")
 DATA = os.environ.get("SNUG_TEST_DATA", "")
 MODEL = os.path.join(DATA, "gguf", "tales7m-f16.gguf")
-PATIENCE_S = 60.0  # only a test that fails ever waits so long
+PATIENCE_S = 30.0  # only a test that fails ever waits so long
 TICK_S = 0.02
 
 # What stands in for llama-server. The request says what to do; files in $STAGE are its memory.
@@ -213,10 +214,15 @@ class AdaptTest(unittest.TestCase):
         cls.home = tempfile.TemporaryDirectory(prefix="snug-adapt-")
         cls.store = os.path.join(cls.home.name, "history.db")
         for threads, ubatch in (("1", "512"), ("2", "32")):
-            subprocess.run([BIN, "bench", MODEL, "-p", "64", "-n", "8", "-c", "512", "-r", "2",
+            subprocess.run([BIN, "bench", MODEL, "-p", "64", "-n", "8", "-c", "2048", "-r", "2",
                             "--n-threads", threads, "--n-ubatch", ubatch, "--store", cls.store],
                            env=dict(os.environ, HOME=cls.home.name), check=True, timeout=120,
                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # As a quiet machine would have it, whatever else ran beside the test.
+        with sqlite3.connect(cls.store) as history:
+            history.execute("UPDATE trials SET prefill_tps = 1000, decode_tps = 100")
+            history.execute("UPDATE conditions SET other_load_frac = 0")
+        history.close()
 
     @classmethod
     def tearDownClass(cls):
