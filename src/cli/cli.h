@@ -56,6 +56,10 @@ struct cli_args {
     double cpu;
     uint64_t bandwidth_bps;
     bool disk_load;
+    bool adapt, has_port; /* of run */
+    const char *host, *budget, *log;
+    int64_t port;
+    double ttft_s, tpot_s;
     int64_t n_pairs, n_trials, seed, n_prompt, n_gen, n_depth, n_parallel, n_ctx, n_layer,
         repetitions;
     bool has_seed, has_prompt, has_gen, has_depth;
@@ -141,5 +145,8 @@ int cmd_load(const struct cli_args *args);
  * when that is not possible: 127 where there is no such program, else 126. */
 int cli_load_under(char **argv);
 int cmd_knobs(const struct cli_args *args);
+/* `snug __engine PROGRAM ARGS`: become the program, tied to the snug that started it. Returns only
+ * when that is not possible. */
+int cli_run_engine(char **argv);
 
 #endif

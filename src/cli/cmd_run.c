@@ -7,8 +7,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
-#include "cli/known.h"
-#include "cli/task.h"
+#include "cli/run.h"
 #include "snug/stats.h"
 #include "snug/units.h"
 #include "trial/trial_json.h"
@@ -22,7 +21,7 @@ struct choice {
     int n_trials;
 };
 
-static bool config_of(const struct snug_space *space, const char *json, struct snug_config *out)
+bool cli_run_config(const struct snug_space *space, const char *json, struct snug_config *out)
 {
     struct snug_json *doc = NULL;
     snug_space_default(space, out);
@@ -80,7 +79,7 @@ static bool choose(const struct known *k, uint64_t limit, const struct snug_spac
         struct choice choice = {.speed = 0.0};
         struct snug_config config;
         if (trial->speed <= 0.0 || (limit && trial->bytes > limit) ||
-            !config_of(space, trial->config_json, &config) || !judge(k, trial, &choice))
+            !cli_run_config(space, trial->config_json, &config) || !judge(k, trial, &choice))
             continue;
         if (trial->id == upheld || choice.speed > best.speed) {
             best = choice;
@@ -108,17 +107,23 @@ static void picked_close(struct picked *p)
     cli_task_close(&p->task);
 }
 
-static snug_status pick(const struct cli_args *args, struct picked *p, struct snug_error *err)
+snug_status cli_run_open(const struct cli_args *args, struct cli_task *task, struct known *known,
+                         struct snug_error *err)
 {
-    snug_status status = cli_task_open_model(args, &p->task, err);
+    snug_status status = cli_task_open_model(args, task, err);
     if (status == SNUG_OK)
-        status = snug_store_open(args->store, &p->task.store, err);
+        status = snug_store_open(args->store, &task->store, err);
     if (status == SNUG_OK)
-        status = known_open(args, p->task.store, p->task.machine.fingerprint, &p->known, err);
+        status = known_open(args, task->store, task->machine.fingerprint, known, err);
     if (status != SNUG_OK)
         return status;
-    p->task.workload = p->known.workload;
-    status = cli_task_open_engine(args, &p->task, NULL, NULL, err);
+    task->workload = known->workload;
+    return cli_task_open_engine(args, task, NULL, NULL, err);
+}
+
+static snug_status pick(const struct cli_args *args, struct picked *p, struct snug_error *err)
+{
+    snug_status status = cli_run_open(args, &p->task, &p->known, err);
     if (status != SNUG_OK)
         return status;
     const struct snug_space *space = snug_engine_space(p->task.engine);
@@ -128,7 +133,7 @@ static snug_status pick(const struct cli_args *args, struct picked *p, struct sn
                          "no config that is known to work fits %s: allow more with --memory, or "
                          "run snug tune %s --memory %s",
                          snug_bytes_text(p->task.memory_limit_bytes, limit), args->operand, "SIZE");
-    if (!config_of(space, p->choice.trial->config_json, &p->config))
+    if (!cli_run_config(space, p->choice.trial->config_json, &p->config))
         return snug_fail(err, SNUG_INFEASIBLE,
                          "the known config is not possible here any more: "
                          "run snug tune %s",
@@ -264,6 +269,13 @@ static int start(const struct cli_args *args, struct picked *p)
 
 int cmd_run(const struct cli_args *args)
 {
+    if (args->adapt)
+        return cli_run_adapt(args);
+    if (args->has_port || args->host || args->ttft_s > 0 || args->tpot_s > 0 || args->budget ||
+        args->log || args->allow_cache_types)
+        return cli_fail_text(CLI_MISUSE, "--port, --host, --ttft, --tpot, --budget, --log and "
+                                         "--allow-cache-types belong to --adapt; what llama-server "
+                                         "is to get stands behind --");
     struct picked p = {.words = NULL};
     struct snug_error err = {0};
     const int code = pick(args, &p, &err) == SNUG_OK ? start(args, &p) : cli_fail(&err);

@@ -65,8 +65,15 @@ const struct cli_command cli_commands[] = {
      "Looks only at what was measured on this machine; measures nothing.",
      "snug pick model.gguf --memory 2GiB", 256, cmd_pick, false, false},
     {"run", "MODEL", "pick, then start llama-server or llama-cli with it",
-     "What follows -- goes to the program unchanged.", "snug run model.gguf -- --port 8080", 512,
-     cmd_run, false, true},
+     "What follows -- goes to the program unchanged. With --adapt snug stays in front: it serves\n"
+     "everything that llama-server serves (OpenAI's completions and chat among it) on one port, "
+     "watches\n"
+     "free memory and free CPUs, and moves to another measured config when the present one fits "
+     "no\n"
+     "more, or another one is 10 % faster for some seconds. Requests in flight finish; GET "
+     "/snug/status\n"
+     "tells how it stands; the server's cache of old prompts is off (-- --cache-ram N sets it).",
+     "snug run model.gguf --adapt --port 8080", 512, cmd_run, false, true},
     {"lab", "FILE", "rounds of configs from a YAML file, measured to a report",
      "FILE names models, workloads, a baseline and rounds of knobs; examples/rounds has some, and\n"
      "docs/ROUNDS.md says what may stand in one. Rounds are interleaved and the baseline recurs, "
@@ -192,6 +199,8 @@ int main(int argc, char **argv)
         return snug__probe_main();
     if (argc == 2 && strcmp(argv[1], "__load") == 0)
         return snug__load_main();
+    if (argc > 2 && strcmp(argv[1], "__engine") == 0)
+        return cli_run_engine(argv + 2);
     if (argc > 2 && strcmp(argv[1], "__under") == 0)
         return cli_load_under(argv + 2);
     if (argc < 2) {

@@ -1,0 +1,117 @@
+/* snug/adapt.h: which measured config to serve with under the budget of this moment, and when to
+ * change it. Pure: no clock, no reading; the same calls give the same decisions.
+ *
+ * A member is a config that was measured and never failed. What it needs is held against what is
+ * free now, our own memory added back; what it does is its speed at the load nearest to the present
+ * one, times slow(n_threads, CPUs free now) / slow(n_threads, CPUs free then), at most 1:
+ *
+ *   slow = 1                    where the threads fit on the free CPUs (a quarter CPU is ignored)
+ *   slow = cpus / n_threads     for a single thread
+ *   slow = cpus / n_threads / 4 for several: ggml's threads meet at a barrier after every operation
+ *                               and spin there, so that one without a CPU stops all of them
+ *
+ * The member of the greatest speed that fits and keeps the limits is never a dominated one, so that
+ * a front is not asked for: with a thread count the front itself changes with the load. */
+#ifndef SNUG_ADAPT_H
+#define SNUG_ADAPT_H
+
+#include "snug/base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SNUG_ADAPT_MEMBERS_MAX 64
+#define SNUG_ADAPT_POINTS_MAX 8
+
+/* What trials at one level of load gave. */
+struct snug_adapt_point {
+    double other_frac;     /* share of the CPUs that other processes had, 0..1 */
+    double speed;          /* of the objective, median */
+    double ttft_s, tpot_s; /* upper limits: the worst of its trials; 0: not measured */
+};
+
+struct snug_adapt_member {
+    uint64_t bytes; /* upper limit of host memory, mapped weights included */
+    int n_threads;  /* that meet at a barrier */
+    struct snug_adapt_point points[SNUG_ADAPT_POINTS_MAX];
+    int n_points; /* 1 or more */
+};
+
+struct snug_adapt_rules {
+    double margin_frac;    /* a new member must leave so much of its need free besides */
+    double gain_frac;      /* ... and be so much faster, unless the present one does not fit */
+    double hold_s;         /* ... all the time for so long */
+    double hold_more_s;    /* the same for a member with more threads; grows while that is undone */
+    double dwell_s;        /* least time between changes for speed */
+    double dwell_starts;   /* and that many times what the last change took to start */
+    double ttft_s, tpot_s; /* hard limits, 0: none */
+};
+/* 5 %, 10 %, 2 s, 3 s, 3 s, 5, none. */
+void snug_adapt_rules_default(struct snug_adapt_rules *out);
+
+/* The budget of this moment. */
+struct snug_adapt_view {
+    bool knows_memory, knows_cpus; /* what is not known limits nothing */
+    double free_bytes; /* available less reserve plus our own; below 0 when the reserve is used */
+    double cpus_free, cpus_all; /* > 0; free ones are what others leave, ours included */
+};
+
+/* Zero state, but for snug_adapt_init. */
+struct snug_adapt_state {
+    int present;        /* member that serves, or -1 */
+    double since_s;     /* since when */
+    double start_s;     /* what its start took */
+    int n_threads_last; /* of the last one that served; 0: none yet */
+    int wanted;         /* a better one, or -1, and since when it is better all the time */
+    double wanted_since_s;
+    double hold_more_s;  /* as it stands now */
+    double more_since_s; /* last change to more threads; -INFINITY: none */
+    struct snug_adapt_record {
+        int n_failures;  /* starts and runs in a row */
+        double failed_s; /* the last of them */
+    } records[SNUG_ADAPT_MEMBERS_MAX];
+};
+
+enum snug_adapt_action {
+    SNUG_ADAPT_KEEP, /* the present one; with none present: wait */
+    SNUG_ADAPT_SWITCH,
+    SNUG_ADAPT_SWITCH_NOW /* the present one does not fit: do not wait for it for long */
+};
+
+struct snug_adapt_decision {
+    enum snug_adapt_action action;
+    int member;       /* to serve with from now on; present when kept */
+    bool is_fitting;  /* false: nothing fits, and this is the smallest */
+    bool is_together; /* both fit in memory at once, so that no request has to wait */
+    char reason[192];
+};
+
+void snug_adapt_init(struct snug_adapt_state *state, const struct snug_adapt_rules *rules);
+
+/* What a member would do now: its nearest point, scaled. */
+struct snug_adapt_point snug_adapt_predict(const struct snug_adapt_member *member,
+                                           const struct snug_adapt_view *view);
+
+/* Decide, once a second or so; now_s never falls (one that does is taken as no time passed). Only
+ * what is remembered of wanted members changes in state; the caller reports what came of it.
+ * n >= 1. Cost: microseconds. */
+void snug_adapt_decide(struct snug_adapt_state *state, const struct snug_adapt_rules *rules,
+                       const struct snug_adapt_member *members, int n,
+                       const struct snug_adapt_view *view, double now_s,
+                       struct snug_adapt_decision *out);
+
+/* A member serves from now on; its start took start_s. */
+void snug_adapt_started(struct snug_adapt_state *state, const struct snug_adapt_rules *rules,
+                        const struct snug_adapt_member *members, int member, double start_s,
+                        double now_s);
+/* A member did not start, or the one that served died: it is left alone for 5 s, twice that after
+ * the next failure, at most 10 min; where nothing else serves or is left, a fifth of that. */
+void snug_adapt_failed(struct snug_adapt_state *state, int member, double now_s);
+/* Nothing serves: stopped on purpose, before the next is started. */
+void snug_adapt_stopped(struct snug_adapt_state *state);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

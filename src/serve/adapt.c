@@ -1,0 +1,313 @@
+/* The decision: which member should serve, and whether it is worth a change now.
+ *
+ * Three things keep it calm. A new member needs a margin of memory that the present one does not. A
+ * gain must hold for some seconds, and a change must have paid for its start. And more threads are
+ * taken up later each time they had to be given up again soon: threads too many cost several times
+ * the speed, threads too few at most their own share.
+ *
+ * Workload: some ten members, once a second. */
+#include "snug/adapt.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "snug/units.h"
+
+/* Speed that is left of a fair share where threads wait for one another; see the header. Measured
+ * with one of two cores taken: 0.14 (training) to 0.56 (requests to llama-server, tales7m). */
+static const double BARRIER_FRAC = 0.25;
+static const double CPU_SLACK = 0.25;  /* CPUs that something small may take unnoticed */
+static const double CPUS_LEAST = 0.05; /* however busy, the scheduler gives a thread something */
+static const double REST_S = 5, REST_MAX_S = 600; /* after a failure, doubled by each further one */
+static const double REST_ALONE_FRAC = 0.2;        /* of it where nothing serves */
+static const double LIMIT_SLACK_FRAC = 0.05; /* nearer to a limit by less is no reason to change */
+static const double HOLD_MORE_MAX_S = 60;
+static const double UNDONE_S = 30; /* more threads given up so soon were a mistake */
+static const double CALM_S = 300;  /* after so long that counts no more */
+
+void snug_adapt_rules_default(struct snug_adapt_rules *out)
+{
+    *out = (struct snug_adapt_rules){.margin_frac = 0.05,
+                                     .gain_frac = 0.10,
+                                     .hold_s = 2,
+                                     .hold_more_s = 3,
+                                     .dwell_s = 3,
+                                     .dwell_starts = 5};
+}
+
+void snug_adapt_init(struct snug_adapt_state *state, const struct snug_adapt_rules *rules)
+{
+    memset(state, 0, sizeof *state);
+    state->present = state->wanted = -1;
+    state->hold_more_s = rules->hold_more_s;
+    state->more_since_s = -INFINITY;
+}
+
+/* ---- what a member would do ---- */
+
+static double slow_frac(int n_threads, double cpus)
+{
+    cpus = cpus > CPUS_LEAST ? cpus : CPUS_LEAST;
+    if (n_threads <= cpus + CPU_SLACK)
+        return 1;
+    return cpus / n_threads * (n_threads > 1 ? BARRIER_FRAC : 1);
+}
+
+struct snug_adapt_point snug_adapt_predict(const struct snug_adapt_member *member,
+                                           const struct snug_adapt_view *view)
+{
+    const double now = view->knows_cpus ? 1 - view->cpus_free / view->cpus_all : 0;
+    struct snug_adapt_point nearest = member->points[0];
+    for (int i = 1; i < member->n_points; i++) {
+        if (fabs(member->points[i].other_frac - now) < fabs(nearest.other_frac - now))
+            nearest = member->points[i];
+    }
+    if (!view->knows_cpus)
+        return nearest;
+    const double then = view->cpus_all * (1 - nearest.other_frac);
+    const double ratio =
+        fmin(1, slow_frac(member->n_threads, view->cpus_free) / slow_frac(member->n_threads, then));
+    nearest.other_frac = now;
+    nearest.speed *= ratio;
+    nearest.ttft_s /= ratio;
+    nearest.tpot_s /= ratio;
+    return nearest;
+}
+
+/* By how much of itself the worse of both limits is passed; 0 when they are kept. */
+static double excess_of(const struct snug_adapt_rules *rules, const struct snug_adapt_point *point)
+{
+    double excess = 0;
+    if (rules->ttft_s > 0)
+        excess = fmax(excess, point->ttft_s / rules->ttft_s - 1);
+    if (rules->tpot_s > 0)
+        excess = fmax(excess, point->tpot_s / rules->tpot_s - 1);
+    return excess;
+}
+
+/* ---- which would be best ---- */
+
+struct field {
+    const struct snug_adapt_state *state;
+    const struct snug_adapt_rules *rules;
+    const struct snug_adapt_member *members;
+    int n;
+    const struct snug_adapt_view *view;
+    double now_s;
+};
+
+static double elapsed_s(double since_s, double now_s)
+{
+    return now_s > since_s ? now_s - since_s : 0;
+}
+
+static bool fits(const struct field *f, int i, double margin_frac)
+{
+    return !f->view->knows_memory ||
+           (double)f->members[i].bytes * (1 + margin_frac) <= f->view->free_bytes;
+}
+
+/* rest_frac: part of the usual rest after a failure that must have passed. */
+static bool is_resting(const struct field *f, int i, double rest_frac)
+{
+    const struct snug_adapt_record *record = &f->state->records[i];
+    if (record->n_failures == 0)
+        return false;
+    const double rest_s = fmin(REST_S * exp2(record->n_failures - 1), REST_MAX_S);
+    return elapsed_s(record->failed_s, f->now_s) < rest_s * rest_frac;
+}
+
+/* The one within the limits (else nearest to them) of the greatest speed, or -1. The present one
+ * needs no margin and wins ties. */
+static int find_best(const struct field *f, double margin_frac, double rest_frac)
+{
+    int best = -1;
+    double best_excess = 0, best_speed = 0;
+    for (int k = -1; k < f->n; k++) {
+        const int i = k < 0 ? f->state->present : k;
+        if (i < 0 || !fits(f, i, k < 0 ? 0 : margin_frac) || is_resting(f, i, rest_frac))
+            continue;
+        const struct snug_adapt_point point = snug_adapt_predict(&f->members[i], f->view);
+        const double excess = excess_of(f->rules, &point);
+        if (best >= 0 &&
+            (excess > best_excess || (excess >= best_excess && point.speed <= best_speed)))
+            continue;
+        best = i;
+        best_excess = excess;
+        best_speed = point.speed;
+    }
+    return best;
+}
+
+static int find_smallest(const struct field *f, double rest_frac)
+{
+    int smallest = f->state->present;
+    for (int i = 0; i < f->n; i++) {
+        if (!is_resting(f, i, rest_frac) &&
+            (smallest < 0 || f->members[i].bytes < f->members[smallest].bytes))
+            smallest = i;
+    }
+    return smallest;
+}
+
+/* ---- whether to change ---- */
+
+static bool is_more(const struct field *f, int i)
+{
+    return f->members[i].n_threads > f->members[f->state->present].n_threads;
+}
+
+static double gain_of(const struct field *f, int i)
+{
+    const double now = snug_adapt_predict(&f->members[f->state->present], f->view).speed;
+    return snug_adapt_predict(&f->members[i], f->view).speed / now - 1;
+}
+
+static bool is_worth_it(const struct field *f, int i)
+{
+    const struct snug_adapt_point now = snug_adapt_predict(&f->members[f->state->present], f->view),
+                                  then = snug_adapt_predict(&f->members[i], f->view);
+    const double now_excess = excess_of(f->rules, &now), then_excess = excess_of(f->rules, &then);
+    if (now_excess > 0)
+        return then_excess < now_excess - LIMIT_SLACK_FRAC ||
+               (then_excess <= 0 && then.speed >= now.speed);
+    return then_excess <= 0 && then.speed >= now.speed * (1 + f->rules->gain_frac);
+}
+
+/* Remember since when something better is there; another better one of the same kind goes on with
+ * the time of the first, or two that alternate would never be taken. */
+static void remember(struct snug_adapt_state *state, const struct field *f, int wanted)
+{
+    const bool is_same_kind =
+        wanted >= 0 && state->wanted >= 0 && is_more(f, wanted) == is_more(f, state->wanted);
+    if (!is_same_kind)
+        state->wanted_since_s = f->now_s;
+    state->wanted = wanted;
+}
+
+static void say_memory(const struct field *f, int i, const char *what, char *out, size_t cap)
+{
+    char need[SNUG_UNIT_TEXT_MAX], left[SNUG_UNIT_TEXT_MAX];
+    const double left_bytes = fmax(f->view->free_bytes, 0);
+    snprintf(out, cap, "%s: it needs %s of %s free", what,
+             snug_bytes_text(f->members[i].bytes, need),
+             snug_bytes_text((uint64_t)left_bytes, left));
+}
+
+/* Nothing serves, or what serves does not fit. */
+static void decide_at_once(const struct field *f, struct snug_adapt_decision *out)
+{
+    const int present = f->state->present;
+    double rest_frac = 1;
+    int best = -1;
+    for (int round = 0; round < 2 && best < 0; round++) {
+        rest_frac = round ? REST_ALONE_FRAC : 1;
+        if (round && present >= 0)
+            break;
+        best = find_best(f, f->rules->margin_frac, rest_frac);
+        best = best < 0 ? find_best(f, 0, rest_frac) : best;
+        out->is_fitting = best >= 0;
+        best = best < 0 ? find_smallest(f, rest_frac) : best;
+    }
+    if (best < 0) {
+        snprintf(out->reason, sizeof out->reason, "every config failed a moment ago: waiting");
+        return;
+    }
+    out->member = best;
+    if (best != present)
+        out->action = present < 0 ? SNUG_ADAPT_SWITCH : SNUG_ADAPT_SWITCH_NOW;
+    if (!out->is_fitting)
+        say_memory(f, best, "nothing fits, this is the smallest", out->reason, sizeof out->reason);
+    else if (present >= 0)
+        say_memory(f, present, "the present config fits no more", out->reason, sizeof out->reason);
+    else
+        say_memory(f, best, "the fastest that fits", out->reason, sizeof out->reason);
+    if (out->is_fitting && !f->view->knows_memory)
+        snprintf(out->reason, sizeof out->reason, "the fastest; free memory is not known");
+}
+
+/* What serves fits: change for a gain that lasts. */
+static void decide_for_gain(struct snug_adapt_state *state, const struct field *f,
+                            struct snug_adapt_decision *out)
+{
+    const int best = find_best(f, f->rules->margin_frac, 1);
+    const bool is_better = best >= 0 && best != state->present && is_worth_it(f, best);
+    remember(state, f, is_better ? best : -1);
+    if (!is_better) {
+        snprintf(out->reason, sizeof out->reason, "nothing better fits");
+        return;
+    }
+    const double hold_s = is_more(f, best) ? state->hold_more_s : f->rules->hold_s;
+    const double dwell_s = fmax(f->rules->dwell_s, f->rules->dwell_starts * state->start_s);
+    const double held_s = elapsed_s(state->wanted_since_s, f->now_s);
+    const bool is_due = held_s >= hold_s && elapsed_s(state->since_s, f->now_s) >= dwell_s;
+    const struct snug_adapt_point now = snug_adapt_predict(&f->members[state->present], f->view);
+    const char *limit = excess_of(f->rules, &now) > 0 ? ", nearer to the limits" : "";
+    snprintf(out->reason, sizeof out->reason, "%+.0f %% speed expected%s with %.1f CPUs free%s",
+             100 * gain_of(f, best), limit, f->view->knows_cpus ? f->view->cpus_free : 0,
+             is_due ? "" : ": if that lasts");
+    if (!is_due)
+        return;
+    out->action = SNUG_ADAPT_SWITCH;
+    out->member = best;
+}
+
+void snug_adapt_decide(struct snug_adapt_state *state, const struct snug_adapt_rules *rules,
+                       const struct snug_adapt_member *members, int n,
+                       const struct snug_adapt_view *view, double now_s,
+                       struct snug_adapt_decision *out)
+{
+    const struct field f = {state, rules, members, n, view, now_s};
+    *out = (struct snug_adapt_decision){.member = state->present, .is_fitting = true};
+    if (state->present < 0 || !fits(&f, state->present, 0)) {
+        state->wanted = -1;
+        decide_at_once(&f, out);
+    } else {
+        decide_for_gain(state, &f, out);
+    }
+    const int present = state->present;
+    if (present >= 0 && out->member != present)
+        out->is_together = !view->knows_memory ||
+                           (double)members[present].bytes +
+                                   (double)members[out->member].bytes * (1 + rules->margin_frac) <=
+                               view->free_bytes;
+}
+
+/* ---- what came of it ---- */
+
+void snug_adapt_started(struct snug_adapt_state *state, const struct snug_adapt_rules *rules,
+                        const struct snug_adapt_member *members, int member, double start_s,
+                        double now_s)
+{
+    const int before = state->n_threads_last;
+    const int more = before == 0 ? 0 : members[member].n_threads - before;
+    const double more_s = elapsed_s(state->more_since_s, now_s);
+    if (more < 0 && more_s < UNDONE_S)
+        state->hold_more_s = fmin(2 * state->hold_more_s, HOLD_MORE_MAX_S);
+    else if (more_s > CALM_S)
+        state->hold_more_s = rules->hold_more_s;
+    if (more > 0)
+        state->more_since_s = now_s;
+    state->n_threads_last = members[member].n_threads;
+    state->present = member;
+    state->since_s = now_s;
+    state->start_s = start_s;
+    state->wanted = -1;
+}
+
+void snug_adapt_failed(struct snug_adapt_state *state, int member, double now_s)
+{
+    struct snug_adapt_record *record = &state->records[member];
+    if (state->present == member && elapsed_s(state->since_s, now_s) > CALM_S)
+        record->n_failures = 0; /* it served well for long: this has another cause */
+    record->n_failures++;
+    record->failed_s = now_s;
+    if (state->present == member)
+        state->present = -1;
+}
+
+void snug_adapt_stopped(struct snug_adapt_state *state)
+{
+    state->present = -1;
+}

@@ -1,0 +1,95 @@
+/* The servers behind: processes, and who is talking to which.
+ *
+ * One thread (the control) starts, turns and stops them; any thread takes and gives back the one of
+ * the moment. A server that is no longer taken is stopped when the last request gave it back. */
+#ifndef SNUG_SERVE_BACKENDS_H
+#define SNUG_SERVE_BACKENDS_H
+
+#include <pthread.h>
+
+#include "base/process.h"
+#include "snug/base.h"
+
+#define SNUG__BACKENDS_MAX 4 /* one serves, one starts, two end */
+
+enum snug__backend_state {
+    SNUG__BACKEND_NONE,
+    SNUG__BACKEND_STARTING,
+    SNUG__BACKEND_SERVING,  /* new requests go there */
+    SNUG__BACKEND_DRAINING, /* those in flight end there */
+    SNUG__BACKEND_STOPPING, /* asked to end */
+    SNUG__BACKEND_DEAD      /* gone, but a request has still to notice */
+};
+
+struct snug__backend {
+    enum snug__backend_state state;
+    int serial; /* 1, 2, ...: never used twice */
+    int member, port, pid;
+    int n_in_flight;
+    volatile int cut;            /* set: its requests end at once */
+    double since_s, deadline_s;  /* of this state */
+    struct snug_process process; /* the control's alone */
+};
+
+struct snug__backends {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct snug__backend list[SNUG__BACKENDS_MAX];
+    int n_serials;
+    int n_waiting;
+    bool is_closing;
+};
+
+snug_status snug__backends_init(struct snug__backends *b, struct snug_error *err) SNUG_CHECKED;
+/* Kills what is left. No request may be under way. */
+void snug__backends_clear(struct snug__backends *b);
+
+/* ---- any thread ---- */
+
+struct snug__backend_lease {
+    struct snug__backend *backend;
+    int serial, port;
+    const volatile int *cut;
+};
+
+/* Take the one that serves; wait up to timeout_s where there is none, or where it is `failed` (a
+ * serial that broke off, 0: none) and may be found dead.
+ * Errors  SNUG_TIMEOUT; SNUG_INTERRUPTED: closing, or the client of client_fd went away */
+snug_status snug__backends_take(struct snug__backends *b, int failed, double timeout_s,
+                                int client_fd, struct snug__backend_lease *out) SNUG_CHECKED;
+void snug__backends_give(struct snug__backends *b, struct snug__backend_lease *lease);
+
+/* ---- the control ---- */
+
+/* Start argv with "--port" and a free one of the loopback added. Not yet taken by anybody.
+ * Errors  SNUG_NO_MEMORY: too many at once; as snug_process_start */
+snug_status snug__backends_start(struct snug__backends *b, int member, const char *const *argv,
+                                 double now_s, struct snug__backend **out,
+                                 struct snug_error *err) SNUG_CHECKED;
+/* Does it answer that it is ready? Waits a second at most. */
+bool snug__backend_is_ready(const struct snug__backend *backend);
+/* New requests go there from now on; the one before drains until deadline_s. */
+void snug__backends_turn_to(struct snug__backends *b, struct snug__backend *next, double now_s,
+                            double deadline_s);
+/* Nobody takes it any more; it drains until deadline_s. */
+void snug__backends_retire(struct snug__backends *b, struct snug__backend *backend, double now_s,
+                           double deadline_s);
+/* One that drains must end by deadline_s. */
+void snug__backends_hurry(struct snug__backends *b, struct snug__backend *backend,
+                          double deadline_s);
+struct snug__backend_death {
+    int serial, member;
+    enum snug__backend_state before;
+    char words[256]; /* how it ended, and the last line it wrote */
+};
+/* Give ended processes' slots free, stop what has drained, kill what does not end. True: one died
+ * without being asked to; call again. */
+bool snug__backends_tend(struct snug__backends *b, double now_s, struct snug__backend_death *out);
+/* The one in this state, or NULL. */
+struct snug__backend *snug__backends_find(struct snug__backends *b, enum snug__backend_state state);
+/* No request waits for a server any more. is_cut: those in flight end too. */
+void snug__backends_close(struct snug__backends *b, bool is_cut);
+/* Requests that hold or wait for a server. */
+int snug__backends_busy(struct snug__backends *b);
+
+#endif

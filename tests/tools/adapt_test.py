@@ -1,0 +1,411 @@
+"""snug run --adapt: requests go on while configs change, with llama-server and with a server of ours
+that dies, waits and breaks off when it is told to."""
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+BIN = os.environ.get("SNUG_BIN", "")
+DATA = os.environ.get("SNUG_TEST_DATA", "")
+MODEL = os.path.join(DATA, "gguf", "tales7m-f16.gguf")
+PATIENCE_S = 30.0  # only a test that fails ever waits so long
+TICK_S = 0.02
+
+# What stands in for llama-server. The request says what to do; files in $STAGE are its memory.
+ACTOR = '''#!{python}
+import http.server, json, os, select, socket, sys, time
+STAGE = os.environ["STAGE"]
+def path(name): return os.path.join(STAGE, name)
+def once(name):
+    try: os.close(os.open(path(name), os.O_CREAT | os.O_EXCL)); return True
+    except FileExistsError: return False
+def note(name): open(path(name), "w").close()
+threads = sys.argv[sys.argv.index("--threads") + 1]
+if os.path.exists(path("broken-" + threads)): sys.exit("no luck with " + threads)
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def log_message(self, *_): pass
+    def reply(self, code, body, **headers):
+        self.send_response(code)
+        for key, value in headers.items(): self.send_header(key.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD": self.wfile.write(body)
+    def do_GET(self):
+        echo = json.dumps({{"path": self.path, "headers": dict(self.headers.items())}}).encode()
+        self.reply(200, echo, X_Actor="yes", Content_Type="application/json")
+    do_HEAD = do_GET
+    def event(self, text):
+        data = ("data: " + text + "\\n\\n").encode()
+        self.wfile.write(b"%x\\r\\n%s\\r\\n" % (len(data), data))
+        self.wfile.flush()
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        do = json.loads(body).get("do", "")
+        if do == "die always" or do == "die" and once("died"): os._exit(3)
+        if do == "await end":
+            note("waiting")
+            select.select([self.connection], [], [])
+            note("left" if self.connection.recv(1, socket.MSG_PEEK) == b"" else "more")
+            return
+        if not do.startswith("stream"):
+            return self.reply(418 if do == "teapot" else 200, body, Content_Type="text/plain")
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.event("one")
+        while not os.path.exists(path("go")): time.sleep(0.01)
+        if do == "stream and die": os._exit(3)
+        self.event("two")
+        self.wfile.write(b"0\\r\\n\\r\\n")
+port = int(sys.argv[sys.argv.index("--port") + 1])
+http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+'''
+
+
+def wait_for(what, condition):
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(TICK_S)
+    raise AssertionError("never came: " + what)
+
+
+def is_alive(pid):
+    """Neither gone nor waiting to be reaped by whoever inherited it."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+class Adapting:
+    """A running snug run --adapt."""
+
+    def __init__(self, store, folder, *options, actor=False):
+        self.folder = folder
+        self.log = os.path.join(folder, "log.jsonl")
+        self.caps = os.path.join(folder, "caps.json")
+        env = {key: value for key, value in os.environ.items() if not key.startswith("SNUG_")}
+        env.update(HOME=folder, STAGE=folder)
+        if actor:
+            tool = os.path.join(folder, "llama-server")
+            with open(tool, "w", encoding="utf-8") as file:
+                file.write(ACTOR.format(python=sys.executable))
+            os.chmod(tool, stat.S_IRWXU)
+            env["SNUG_TOOLS"] = folder
+        if not os.path.exists(self.caps):
+            self.limit(cpus=1)
+        command = [BIN, "run", MODEL, "--adapt", "--port", "0", "--store", store, "--log", self.log,
+                   "--budget", self.caps, *options]
+        self.err_path = os.path.join(folder, "err")
+        with open(self.err_path, "wb") as err:
+            self.process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=err)
+
+    def __enter__(self):
+        try:
+            self.port = int(wait_for("a port", self.find_port)[1])
+            return self
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    def err(self):
+        with open(self.err_path, encoding="utf-8") as file:
+            return file.read()
+
+    def find_port(self):
+        if self.process.poll() is not None:
+            raise AssertionError("ended: " + self.err())
+        return re.search(r"http://127\.0\.0\.1:(\d+)", self.err())
+
+    def limit(self, **caps):
+        """Whole or not at all, as any program should write it."""
+        with open(self.caps + ".new", "w", encoding="ascii") as file:
+            json.dump(caps, file)
+        os.replace(self.caps + ".new", self.caps)
+
+    def connect(self):
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+
+    def ask(self, method, path, body=None, **headers):
+        """(status, headers, body) of a request on a connection of its own."""
+        connection = self.connect()
+        try:
+            connection.request(method, path, body if body is None or isinstance(body, bytes)
+                               else json.dumps(body), headers)
+            reply = connection.getresponse()
+            return reply.status, reply.headers, reply.read()
+        finally:
+            connection.close()
+
+    def status(self):
+        return json.loads(self.ask("GET", "/snug/status")[2])
+
+    def serving(self):
+        return next((s for s in self.status()["servers"] if s["state"] == "serving"), None)
+
+    def wait_serving(self, trial=None):
+        return wait_for(f"trial {trial} serving", lambda: (
+            (s := self.serving()) and (trial is None or s["trial"] == trial) and s))
+
+    def events(self):
+        with open(self.log, encoding="utf-8") as file:
+            return [json.loads(line)["event"] for line in file]
+
+    def stop(self):
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(PATIENCE_S)
+
+    def wait_file(self, name):
+        wait_for(name, lambda: os.path.exists(os.path.join(self.folder, name)))
+
+
+class Client(threading.Thread):
+    """Asks without end, every second time for a stream, and keeps what went wrong."""
+
+    def __init__(self, server, number):
+        super().__init__(daemon=True)
+        self.server, self.number = server, number
+        self.n, self.failures = 0, []
+        self.is_over = threading.Event()
+
+    def run(self):
+        while not self.is_over.is_set():
+            is_stream = self.n % 2 == 1
+            question = {"prompt": f"{self.number} times {self.n} there was", "max_tokens": 24,
+                        "stream": is_stream, "ignore_eos": True}
+            try:
+                code, _, body = self.server.ask("POST", "/v1/completions", question,
+                                                **{"Content-Type": "application/json"})
+                good = body.endswith(b"data: [DONE]\n\n") if is_stream else b'"text"' in body
+                if code != 200 or not good or b'"error"' in body:
+                    self.failures.append((code, body[-300:]))
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(repr(error))
+            self.n += 1
+
+
+@unittest.skipUnless(os.path.exists(MODEL), "SNUG_TEST_DATA has no tales7m-f16.gguf")
+class AdaptTest(unittest.TestCase):
+    """Trial 1 needs more memory and runs on one thread, trial 2 less and on two."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.home = tempfile.TemporaryDirectory(prefix="snug-adapt-")
+        cls.store = os.path.join(cls.home.name, "history.db")
+        for threads, ubatch in (("1", "512"), ("2", "32")):
+            subprocess.run([BIN, "bench", MODEL, "-p", "64", "-n", "8", "-c", "2048", "-r", "2",
+                            "--n-threads", threads, "--n-ubatch", ubatch, "--store", cls.store],
+                           env=dict(os.environ, HOME=cls.home.name), check=True, timeout=120,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # As a quiet machine would have it, whatever else ran beside the test.
+        with sqlite3.connect(cls.store) as history:
+            history.execute("UPDATE trials SET prefill_tps = 1000, decode_tps = 100")
+            history.execute("UPDATE conditions SET other_load_frac = 0")
+        history.close()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.home.cleanup()
+
+    def start(self, *options, actor=True):
+        folder = tempfile.TemporaryDirectory(prefix="snug-adapt-")
+        self.addCleanup(folder.cleanup)
+        return Adapting(self.store, folder.name, *options, actor=actor)
+
+    def test_no_request_fails_while_configs_change(self):
+        with self.start(actor=False) as server:
+            server.wait_serving(1)  # one CPU is free: two threads would stand in each other's way
+            needs = {m["trial"]: m["bytes"] for m in server.status()["members"]}
+            self.assertLess(needs[2], needs[1])
+            clients = [Client(server, number) for number in range(3)]
+            for client in clients:
+                client.start()
+            server.limit(cpus=1, memory_bytes=(needs[1] + needs[2]) // 2)
+            server.wait_serving(2)  # the first does not fit any more: it ends, then this one starts
+            self.assertIn("stop", server.events())
+            n_cold = len(server.events())
+            n_asked = sum(client.n for client in clients)
+            server.limit(cpus=1)
+            server.wait_serving(1)  # both fit: the new one starts beside the old
+            self.assertNotIn("stop", server.events()[n_cold:])
+            wait_for("requests after the changes",
+                     lambda: sum(client.n for client in clients) > n_asked + 10)
+            for client in clients:
+                client.is_over.set()
+            for client in clients:
+                client.join(PATIENCE_S)
+            self.assertEqual([], sum((client.failures for client in clients), []))
+            wait_for("the old server's end", lambda: len(server.status()["servers"]) == 1)
+            status = server.status()
+            self.assertEqual((2, 0), (status["switches"], status["failed"]))
+            self.assertEqual(0, server.stop())
+            self.assertRegex(server.err(), r"\d+ requests served, 0 failed, .* 2 switches")
+
+    def test_chat_models_and_errors_are_llama_servers_own(self):
+        with self.start(actor=False) as server:
+            server.wait_serving()
+            code, _, body = server.ask("POST", "/v1/chat/completions", {
+                "messages": [{"role": "user", "content": "hello"}], "max_tokens": 4})
+            self.assertEqual((200, "assistant"),
+                             (code, json.loads(body)["choices"][0]["message"]["role"]))
+            self.assertEqual(200, server.ask("GET", "/v1/models")[0])
+            code, _, body = server.ask("POST", "/v1/completions", b"{")
+            self.assertIn("error", json.loads(body))
+            self.assertGreaterEqual(code, 400)
+
+    def test_kill_leaves_no_server(self):
+        with self.start(actor=False) as server:
+            pid = server.wait_serving()["pid"]
+            server.process.kill()
+            server.process.wait()
+            wait_for("the end of llama-server", lambda: not is_alive(pid))
+
+    def test_events_arrive_as_they_are_made(self):
+        with self.start() as server:
+            server.wait_serving()
+            connection = server.connect()
+            connection.request("POST", "/v1/completions", json.dumps({"do": "stream"}))
+            reply = connection.getresponse()
+            self.assertEqual(b"data: one\n", reply.readline())  # the second is not made yet
+            open(os.path.join(server.folder, "go"), "w").close()
+            self.assertEqual(b"\ndata: two\n\n", reply.read())
+            connection.close()
+
+    def test_requests_pass_through_unchanged(self):
+        with self.start() as server:
+            server.wait_serving()
+            code, headers, body = server.ask("GET", "/a%2Fb?c=%20d&e", X_Mine="1")
+            said = json.loads(body)
+            self.assertEqual((200, "yes", "/a%2Fb?c=%20d&e", "1"),
+                             (code, headers["X-Actor"], said["path"], said["headers"]["X_Mine"]))
+            code, headers, body = server.ask("HEAD", "/x")
+            self.assertEqual((200, b""), (code, body))
+            self.assertGreater(int(headers["Content-Length"]), 0)
+            self.assertEqual(418, server.ask("POST", "/x", {"do": "teapot"})[0])
+            large = json.dumps({"x": "y" * (1 << 20)}).encode()
+            self.assertEqual(large, server.ask("POST", "/x", large)[2])
+
+    def test_a_server_that_dies_costs_no_request(self):
+        with self.start() as server:
+            first = server.wait_serving()["pid"]
+            code, _, body = server.ask("POST", "/x", {"do": "die"})
+            self.assertEqual((200, {"do": "die"}), (code, json.loads(body)))
+            self.assertNotEqual(first, server.wait_serving()["pid"])
+            status = server.status()
+            self.assertEqual((1, 0), (status["retried"], status["failed"]))
+            self.assertIn("died", server.events())
+
+    def test_a_request_that_kills_every_server_ends_after_two(self):
+        with self.start() as server:
+            server.wait_serving()
+            code, _, body = server.ask("POST", "/x", {"do": "die always"})
+            self.assertEqual(502, code)
+            self.assertIn("two servers", json.loads(body)["error"]["message"])
+            self.assertEqual(1, server.status()["failed"])
+            self.assertEqual(200, server.ask("POST", "/x", {"do": "echo"})[0])  # waits for the next
+
+    def test_a_stream_that_breaks_ends_with_an_error_event(self):
+        with self.start() as server:
+            server.wait_serving()
+            open(os.path.join(server.folder, "go"), "w").close()
+            code, _, body = server.ask("POST", "/x", {"do": "stream and die"})
+            events = [line[6:] for line in body.decode().split("\n") if line.startswith("data: ")]
+            self.assertEqual((200, "one"), (code, events[0]))
+            self.assertEqual(502, json.loads(events[-1])["error"]["code"])
+
+    def test_a_client_that_leaves_ends_its_request(self):
+        with self.start() as server:
+            server.wait_serving()
+            connection = server.connect()
+            connection.request("POST", "/x", json.dumps({"do": "await end"}))
+            server.wait_file("waiting")
+            connection.close()
+            server.wait_file("left")
+            wait_for("the count", lambda: server.status()["gone"] == 1)
+
+    def test_stop_lets_requests_end(self):
+        with self.start() as server:
+            server.wait_serving()
+            connection = server.connect()
+            connection.request("POST", "/x", json.dumps({"do": "stream"}))
+            reply = connection.getresponse()
+            self.assertEqual(b"data: one\n", reply.readline())
+            server.process.send_signal(signal.SIGINT)
+            wait_for("the word", lambda: "stopping" in server.err())
+            open(os.path.join(server.folder, "go"), "w").close()
+            self.assertEqual(b"\ndata: two\n\n", reply.read())
+            self.assertEqual(0, server.process.wait(PATIENCE_S))
+
+    def test_what_is_too_large_is_refused(self):
+        with self.start() as server:
+            server.wait_serving()
+            for length, code in ((16 << 20, 200), ((16 << 20) + 1, 413)):
+                with socket.create_connection(("127.0.0.1", server.port), PATIENCE_S) as raw:
+                    raw.sendall(b"POST /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                                b"Content-Length: %d\r\n\r\n" % length)
+                    if code == 200:
+                        raw.sendall(b'{"x":"' + b"y" * (length - 8) + b'"}')
+                    self.assertEqual(b"HTTP/1.1 %d" % code, raw.makefile("rb").readline()[:12])
+            self.assertEqual(400, server.ask("GET", "http://elsewhere/")[0])
+            self.assertEqual(400, server.ask("GET", "/" + "x" * 8190)[0])
+            self.assertEqual(200, server.ask("GET", "/" + "x" * 8189)[0])
+            self.assertEqual(404, server.ask("GET", "/snug/other")[0])
+            self.assertEqual(405, server.ask("POST", "/snug/status", b"")[0])
+
+    def test_a_config_that_does_not_start_is_left_for_another(self):
+        with self.start() as server:
+            server.wait_serving(1)
+            open(os.path.join(server.folder, "broken-1"), "w").close()
+            self.assertEqual(200, server.ask("POST", "/x", {"do": "die"})[0])
+            self.assertEqual(2, server.serving()["trial"])
+
+    def test_no_config_that_starts_is_an_error(self):
+        folder = tempfile.TemporaryDirectory(prefix="snug-adapt-")
+        self.addCleanup(folder.cleanup)
+        for threads in "12":
+            open(os.path.join(folder.name, "broken-" + threads), "w").close()
+        server = Adapting(self.store, folder.name, actor=True)
+        self.assertEqual(1, server.process.wait(PATIENCE_S))
+        self.assertRegex(server.err(), "llama-server does not start: .*no luck with")
+
+    def test_limits_that_are_spoilt_stay_as_they_were(self):
+        with self.start() as server:
+            server.wait_serving(1)
+            with open(server.caps, "w", encoding="ascii") as file:
+                file.write('{"cpus": ')
+            wait_for("the word", lambda: "stay as they were" in server.err())
+            self.assertEqual(1, server.status()["budget"]["cpus_free"] <= 1)
+
+    def test_a_port_in_use_is_said(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = str(taken.getsockname()[1])
+            folder = tempfile.TemporaryDirectory(prefix="snug-adapt-")
+            self.addCleanup(folder.cleanup)
+            server = Adapting(self.store, folder.name, "--port", port, actor=True)
+            self.assertEqual(1, server.process.wait(PATIENCE_S))
+            self.assertIn("choose another with --port", server.err())
+
+
+if __name__ == "__main__":
+    unittest.main()
