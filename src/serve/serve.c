@@ -260,9 +260,9 @@ static snug_status serve_until_stopped(struct snug__serve *s, struct snug_error 
         const double now_s = snug_clock_s();
         follow_deaths(s, now_s);
         follow_start(s, now_s);
-        decide(s, now_s);
         if (!s->was_ready && s->n_failed_starts >= (n < STARTS_MAX ? n : STARTS_MAX))
             return snug_fail(err, SNUG_CRASHED, "llama-server does not start: %s", s->words);
+        decide(s, now_s);
         snug_sleep_s(TICK_S);
     }
     return SNUG_OK;
