@@ -70,7 +70,7 @@ struct snug_budget {
 /* Numbers in, budget out; reads nothing. */
 void snug_budget_compute(const struct snug_budget_numbers *numbers, struct snug_budget *out);
 
-/* The counters of this moment. Cost: some 20 us per process of the machine. */
+/* The counters of this moment. Cost: 0.9 ms on a machine of 94 processes. */
 void snug_budget_look_now(const struct snug_budget_options *options, struct snug_budget_look *out);
 
 /* Read what may be used now. out_look (may be NULL) is a look for the next call's `earlier`.

@@ -1,25 +1,13 @@
 /* snug load: load to measure beside, alone or under a command. */
-#include <errno.h>
-#include <signal.h>
-#include <spawn.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/json.h"
-#include "base/process.h"
 #include "cli/cli.h"
+#include "cli/load_under.h"
 #include "machine/load_internal.h"
 #include "snug/load.h"
 #include "snug/units.h"
-
-static const double SETTLE_S = 120; /* touching takes about a second per GiB, more under load */
-static const double SLICE_S = 0.02; /* how long after the command's end we end at most */
-static const double REPORT_S = 5;   /* no report for so long: the load hangs */
-enum { EXIT_CANNOT_RUN = 126, EXIT_NOT_FOUND = 127 }; /* as env, nohup and timeout have them */
 
 static bool is_profile(const char *text)
 {
@@ -43,6 +31,10 @@ static snug_status read_trace(const struct cli_args *args, struct snug_load_trac
                          args->profile);
     if (status != SNUG_OK || args->time_s <= 0)
         return status;
+    if (out->steps[0].t_s >= args->time_s)
+        return snug_fail(err, SNUG_BAD_INPUT,
+                         "%s begins at %g s, and --duration ends it before: nothing would run",
+                         args->profile, out->steps[0].t_s);
     for (int i = 1; i < out->n; i++) {
         if (out->steps[i].t_s < args->time_s)
             continue;
@@ -183,8 +175,7 @@ static int put_end(const struct cli_args *args, const struct snug_load_report *r
     return code;
 }
 
-/* "load 12.3 s: 0.98 of 1.00 cores, 1.2 GiB of 2.0 GiB, 3.91 of 4.00 GB/s, disk 320 MB/s" */
-static void draw(const struct snug_load_report *r)
+void load_draw(const struct snug_load_report *r)
 {
     char time[SNUG_UNIT_TEXT_MAX], a[SNUG_UNIT_TEXT_MAX], b[SNUG_UNIT_TEXT_MAX], text[160];
     const struct snug_load_level *asked = &r->asked, *reached = &r->reached;
@@ -208,151 +199,12 @@ static snug_status watch(struct snug_load *load, struct snug_error *err)
     struct snug_load_report report = {.is_over = false};
     snug_status status = SNUG_OK;
     while (status == SNUG_OK && !report.is_over) {
-        status = snug_load_poll(load, REPORT_S, &cli_stop, &report, err);
+        status = snug_load_poll(load, LOAD_REPORT_S, &cli_stop, &report, err);
         if (status == SNUG_OK && !report.is_over)
-            draw(&report);
+            load_draw(&report);
     }
     cli_live_end();
     return status == SNUG_INTERRUPTED ? SNUG_OK : status;
-}
-
-/* ---- under it a command ---- */
-
-static volatile pid_t command_pid;
-
-/* What another process sends goes on to the command; Ctrl-C reaches it by itself. */
-static void on_signal(int number, siginfo_t *info, void *context)
-{
-    (void)context;
-    if (info->si_code <= 0 && command_pid > 0)
-        kill(command_pid, number);
-    cli_stop = 1;
-}
-
-static void pass_signals_on(void)
-{
-    struct sigaction action = {.sa_flags = SA_SIGINFO};
-    action.sa_sigaction = on_signal;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
-}
-
-int cli_load_under(char **argv)
-{
-    const char *parent = getenv(SNUG_PROCESS_PARENT_VARIABLE);
-    char now[32];
-    prctl(PR_SET_PDEATHSIG, SIGTERM); /* stays over the exec */
-    snprintf(now, sizeof now, "%ld", (long)getppid());
-    if (parent && strcmp(parent, now) != 0)
-        return CLI_FAILED; /* the load is gone already */
-    unsetenv(SNUG_PROCESS_PARENT_VARIABLE);
-    execvp(argv[0], argv);
-    const int code = errno;
-    return cli_fail_text(code == ENOENT ? (enum cli_exit)EXIT_NOT_FOUND
-                                        : (enum cli_exit)EXIT_CANNOT_RUN,
-                         "cannot run '%s': %s", argv[0], strerror(code));
-}
-
-/* With our streams, in our process group, signals as they were given to us. */
-static snug_status start_command(const struct cli_args *args, struct snug_error *err)
-{
-    char self[4096], parent[32];
-    pid_t pid = 0;
-    sigset_t defaults;
-    posix_spawnattr_t attributes;
-    snug_status status = snug_process_self(self, sizeof self, err);
-    if (status != SNUG_OK)
-        return status;
-    char **argv = calloc((size_t)args->n_rest + 3, sizeof *argv);
-    snprintf(parent, sizeof parent, "%ld", (long)getpid());
-    if (!argv || setenv(SNUG_PROCESS_PARENT_VARIABLE, parent, 1) != 0 ||
-        posix_spawnattr_init(&attributes) != 0) {
-        free(argv);
-        return snug_fail(err, SNUG_NO_MEMORY, "a command line");
-    }
-    argv[0] = self;
-    argv[1] = (char *)"__under";
-    memcpy(argv + 2, args->rest, (size_t)args->n_rest * sizeof *argv);
-    sigemptyset(&defaults);
-    sigaddset(&defaults, SIGPIPE); /* this program ignores them */
-    sigaddset(&defaults, SIGXFSZ);
-    posix_spawnattr_setsigdefault(&attributes, &defaults);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
-    const int code = posix_spawn(&pid, self, NULL, &attributes, argv, environ);
-    posix_spawnattr_destroy(&attributes);
-    unsetenv(SNUG_PROCESS_PARENT_VARIABLE);
-    free(argv);
-    if (code != 0)
-        return snug_fail(err, SNUG_IO, "cannot start '%s': %s", args->rest[0], strerror(code));
-    command_pid = pid;
-    return SNUG_OK;
-}
-
-/* Until the memory is there: what is measured from the start is measured under the whole load. */
-static snug_status wait_settled(struct snug_load *load, struct snug_error *err)
-{
-    const double deadline_s = snug_clock_s() + SETTLE_S;
-    struct snug_load_report report = {.is_over = false};
-    snug_status status = SNUG_OK;
-    while (status == SNUG_OK && !report.is_settled && !report.is_over &&
-           snug_clock_s() < deadline_s) {
-        status = snug_load_poll(load, REPORT_S, &cli_stop, &report, err);
-        if (status == SNUG_OK)
-            draw(&report);
-    }
-    cli_live_end();
-    if (status == SNUG_OK && !report.is_settled)
-        cli_say("load: the memory asked for was not reached in %.0f s; going on", SETTLE_S);
-    return status;
-}
-
-/* Wait for the command; is_lost where the load died before it. Returns its exit status. */
-static int watch_command(struct snug_load *load, bool *is_lost)
-{
-    struct snug_load_report report = {.is_over = false};
-    struct snug_error err = {0};
-    bool is_told = false;
-    int how = 0;
-    *is_lost = false;
-    for (;;) {
-        const pid_t got = waitpid(command_pid, &how, is_told ? 0 : WNOHANG);
-        if (got == command_pid)
-            break;
-        if (got < 0 && errno != EINTR) {
-            *is_lost = true;
-            return CLI_FAILED;
-        }
-        if (is_told)
-            continue;
-        const snug_status status = snug_load_poll(load, SLICE_S, NULL, &report, &err);
-        if (status != SNUG_OK && status != SNUG_TIMEOUT) {
-            cli_fail_text(CLI_FAILED, "%s; the command goes on without it", err.text);
-            is_told = *is_lost = true;
-        } else if (report.is_over) {
-            cli_say("load: over after %.1f s; the command goes on without it", report.t_s);
-            is_told = true;
-        }
-    }
-    command_pid = 0;
-    return WIFEXITED(how) ? WEXITSTATUS(how) : 128 + WTERMSIG(how);
-}
-
-/* Runs it and returns its exit status; 1 where it was 0 but the load did not last. */
-static int run_command(const struct cli_args *args, struct snug_load *load, bool *is_lost)
-{
-    struct snug_error err = {0};
-    pass_signals_on();
-    *is_lost = true;
-    snug_status status = wait_settled(load, &err);
-    if (status == SNUG_OK)
-        status = start_command(args, &err);
-    if (status == SNUG_INTERRUPTED)
-        return cli_fail_text(CLI_FAILED, "stopped before the command began");
-    if (status != SNUG_OK)
-        return cli_fail(&err);
-    const int code = watch_command(load, is_lost);
-    return code == 0 && *is_lost ? CLI_FAILED : code;
 }
 
 /* ---- the command itself ---- */
@@ -386,7 +238,6 @@ int cmd_load(const struct cli_args *args)
     struct snug_error err = {0};
     struct snug_load *load = NULL;
     struct snug_load_report report;
-    bool is_lost = false;
     int code = CLI_OK;
     if (args->json && args->n_rest)
         return cli_fail_text(CLI_MISUSE, "stdout belongs to the command: use -o FILE for the JSON");
@@ -398,7 +249,7 @@ int cmd_load(const struct cli_args *args)
     if (start(args, &load, &err) != SNUG_OK)
         return cli_fail(&err);
     if (args->n_rest)
-        code = run_command(args, load, &is_lost);
+        code = load_under_run(args, load);
     else if (watch(load, &err) != SNUG_OK)
         code = cli_fail(&err);
     const snug_status status = snug_load_stop(&load, &report, &err);

@@ -211,11 +211,9 @@ void snug__memory_now(const char *root, struct snug_fact *out_system, struct snu
 {
     struct snug_machine machine = {0};
     struct snug__probe probe = {.root = root, .machine = &machine};
-    struct snug__limits limits = {0};
     snug__source_ram(&probe);
-    snug__limits_read(root, &limits);
+    snug__limits_read_room(root, out_group);
     *out_system = machine.available_bytes;
-    *out_group = limits.memory_room_bytes;
 }
 
 /* CPUs of this process: its affinity, narrowed by the cpusets. */

@@ -124,6 +124,13 @@ static bool is_fresh(const struct snug_load *load)
            (report->is_over || snug_clock_s() - load->begin_s - report->t_s < STALE_S);
 }
 
+static snug_status fail_died(struct snug_error *err)
+{
+    return snug_fail_prefix(err, SNUG_CRASHED,
+                            "the load's process died (when memory runs out the kernel takes it "
+                            "first)");
+}
+
 /* Read reports until there is no newer one and the newest is fresh. */
 static snug_status read_reports(struct snug_load *load, double timeout_s, const volatile int *stop,
                                 struct snug_error *err)
@@ -138,10 +145,7 @@ static snug_status read_reports(struct snug_load *load, double timeout_s, const 
         if (status == SNUG_TIMEOUT && is_new && is_fresh(load))
             return SNUG_OK;
         if (status == SNUG_CRASHED)
-            return snug_fail_prefix(
-                err, status,
-                "the load's process died (when memory runs out the kernel takes "
-                "it first)");
+            return fail_died(err);
         if (status == SNUG_OK)
             status = take_line(load, line, err);
         if (status != SNUG_OK)
@@ -175,6 +179,8 @@ snug_status snug_load_stop(struct snug_load **load, struct snug_load_report *out
         status = snug_process_read_line(&l->process, deadline_s - snug_clock_s(), NULL, &line, err);
         if (status == SNUG_OK)
             status = take_line(l, line, err);
+        else if (status == SNUG_CRASHED)
+            status = fail_died(err);
     }
     if (status == SNUG_OK && out)
         *out = l->report;

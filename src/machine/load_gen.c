@@ -133,12 +133,14 @@ static void share_out(struct snug__load_gen *gen, const struct snug_load_level *
     const double dt = now_s - gen->t_s;
     if (dt > 0) {
         const double others = (cpu_s - gen->cpu_s - (spin_s - gen->spin_cpu_s)) / dt;
-        gen->other_cpus += SMOOTH * (fmax(others, 0) - gen->other_cpus);
+        /* Below 0 now and then, as busy threads tell their time by turns: cut only once it is
+         * smooth, else that would be taken for work. */
+        gen->other_cpus += SMOOTH * (others - gen->other_cpus);
     }
     gen->t_s = now_s;
     gen->cpu_s = cpu_s;
     gen->spin_cpu_s = spin_s;
-    double left = fmax(level->cpu - gen->other_cpus, 0);
+    double left = fmax(level->cpu - fmax(gen->other_cpus, 0), 0);
     for (int i = 0; i < gen->n_spins; i++) {
         const double share = fmin(left, 1);
         atomic_store(&gen->spins[i].share, share);

@@ -163,7 +163,7 @@ static void fill_level(const struct snug__load_counters *from, const struct snug
                        double s, struct snug_load_level *out)
 {
     out->cpu = per(to->cpu_s - from->cpu_s, s);
-    out->memory_bytes = (uint64_t)per(to->held_byte_s - from->held_byte_s, s);
+    out->memory_bytes = (uint64_t)(per(to->held_byte_s - from->held_byte_s, s) + 0.5);
     out->bandwidth_bps = per(to->streamed_bytes - from->streamed_bytes, s);
     out->disk_frac = fmin(per(to->disk_s - from->disk_s, s), 1);
 }
@@ -199,7 +199,7 @@ static void make_report(struct run *run, double t_s, bool is_over, struct snug_l
     fill_level(&run->begin, &now, t_s, &report.reached_mean);
     report.asked_mean = (struct snug_load_level){
         .cpu = per(run->asked_sum.cpu, t_s),
-        .memory_bytes = (uint64_t)per(run->asked_byte_s, t_s),
+        .memory_bytes = (uint64_t)(per(run->asked_byte_s, t_s) + 0.5),
         .bandwidth_bps = per(run->asked_sum.bandwidth_bps, t_s),
         .disk_frac = per(run->asked_sum.disk_frac, t_s),
     };
@@ -240,7 +240,8 @@ static void drive(const struct order *order, struct snug__load_gen *gen)
     run.last = run.begin;
     bool is_on = snug_load_trace_at(&order->trace, t_s, &run.asked);
     while (is_on) {
-        snug__load_gen_tick(gen, &run.asked, available_now());
+        const bool is_held = run.asked.memory_bytes > 0 || run.last.held_bytes_peak > 0;
+        snug__load_gen_tick(gen, &run.asked, is_held ? available_now() : 0);
         if (t_s - run.last_t_s >= SNUG__LOAD_REPORT_S) {
             make_report(&run, t_s, false, &report);
             send_report(&report);

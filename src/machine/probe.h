@@ -68,6 +68,8 @@ void snug__read_masks(struct snug__probe *probe, hwloc_topology_t topology);
 /* Whether hwloc can be let loose on this tree: it asserts on files of the wrong form. */
 bool snug__sysfs_is_fit(const char *root, bool is_real);
 void snug__limits_read(const char *root, struct snug__limits *limits);
+/* Only memory_room_bytes: for those who look many times a second. */
+void snug__limits_read_room(const char *root, struct snug_fact *out_room_bytes);
 /* The folders of this process's control group and those above it up to the mount, own first.
  * groups, mounts: text of /proc/self/cgroup and mountinfo (may be NULL); controller "" is v2. false
  * when groups does not name the hierarchy. */

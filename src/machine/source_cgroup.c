@@ -276,9 +276,11 @@ static void read_memory_v1(struct snug__limits *limits, const char *root, const 
 static const struct {
     const char *controller;
     void (*read)(struct snug__limits *limits, const char *root, const char *folder);
+    bool is_memory;
 } hierarchy_table[] = {
-    {"", read_quota_v2},        {"cpu", read_quota_v1}, {"", read_cpuset_v2},
-    {"cpuset", read_cpuset_v1}, {"", read_memory_v2},   {"memory", read_memory_v1},
+    {"", read_quota_v2, false},  {"cpu", read_quota_v1, false},
+    {"", read_cpuset_v2, false}, {"cpuset", read_cpuset_v1, false},
+    {"", read_memory_v2, true},  {"memory", read_memory_v1, true},
 };
 
 bool snug__cgroup_walk(const char *groups, const char *mounts, const char *controller,
@@ -312,7 +314,7 @@ static void visit_level(void *data, const char *folder)
     hierarchy_table[visit->row].read(visit->limits, visit->root, folder);
 }
 
-void snug__limits_read(const char *root, struct snug__limits *limits)
+static void read_levels(const char *root, bool is_memory_only, struct snug__limits *limits)
 {
     struct snug_fact why = {0};
     snug__fact_unknown(&limits->quota_cpus, "no control group sets a CPU quota");
@@ -327,10 +329,23 @@ void snug__limits_read(const char *root, struct snug__limits *limits)
     }
     struct visit visit = {.limits = limits, .root = root};
     for (; groups && visit.row < sizeof hierarchy_table / sizeof hierarchy_table[0]; visit.row++)
-        (void)snug__cgroup_walk(groups, mounts, hierarchy_table[visit.row].controller, visit_level,
-                                &visit);
+        if (hierarchy_table[visit.row].is_memory || !is_memory_only)
+            (void)snug__cgroup_walk(groups, mounts, hierarchy_table[visit.row].controller,
+                                    visit_level, &visit);
     free(groups);
     free(mounts);
+}
+
+void snug__limits_read(const char *root, struct snug__limits *limits)
+{
+    read_levels(root, false, limits);
+}
+
+void snug__limits_read_room(const char *root, struct snug_fact *out_room_bytes)
+{
+    struct snug__limits limits = {0};
+    read_levels(root, true, &limits);
+    *out_room_bytes = limits.memory_room_bytes;
 }
 
 void snug__source_limits(struct snug__probe *probe)
