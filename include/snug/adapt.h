@@ -39,15 +39,15 @@ struct snug_adapt_member {
 };
 
 struct snug_adapt_rules {
-    double margin_frac;    /* a new member must leave so much of its need free besides */
-    double gain_frac;      /* ... and be so much faster, unless the present one does not fit */
-    double hold_s;         /* ... all the time for so long */
+    double margin_frac; /* a new member must leave so much of its need free besides */
+    double gain_frac;   /* ... and be so much faster, unless the present one does not fit */
+    double hold_s; /* ... all the time for so long; less where it is much faster, at least 1 s */
     double hold_more_s;    /* the same for a member with more threads; grows while that is undone */
     double dwell_s;        /* least time between changes for speed */
     double dwell_starts;   /* and that many times what the last change took to start */
     double ttft_s, tpot_s; /* hard limits, 0: none */
 };
-/* 5 %, 10 %, 2 s, 3 s, 3 s, 5, none. */
+/* 5 %, 10 %, 2 s, 2 s, 3 s, 5, none. */
 void snug_adapt_rules_default(struct snug_adapt_rules *out);
 
 /* The budget of this moment. */
@@ -93,8 +93,8 @@ void snug_adapt_init(struct snug_adapt_state *state, const struct snug_adapt_rul
 struct snug_adapt_point snug_adapt_predict(const struct snug_adapt_member *member,
                                            const struct snug_adapt_view *view);
 
-/* Decide, once a second or so; now_s never falls (one that does is taken as no time passed). Only
- * what is remembered of wanted members changes in state; the caller reports what came of it.
+/* Decide, once or twice a second; now_s never falls (one that does is taken as no time passed).
+ * Only what is remembered of wanted members changes in state; the caller reports what came of it.
  * n >= 1. Cost: microseconds. */
 void snug_adapt_decide(struct snug_adapt_state *state, const struct snug_adapt_rules *rules,
                        const struct snug_adapt_member *members, int n,

@@ -184,8 +184,8 @@ static snug_status add_member(const struct cli_args *args, struct adapting *a, i
         return SNUG_OK;
     member.n_threads = threads_of(&a->space, &config);
     a->members[a->n] = member;
-    a->configs[a->n] =
-        (struct snug_serve_config){.trial = k->trials[i].id, .name = k->trials[i].config_text};
+    snug_config_text(&a->space, &config, true, a->names[a->n], sizeof a->names[a->n]);
+    a->configs[a->n] = (struct snug_serve_config){.trial = k->trials[i].id, .name = a->names[a->n]};
     return put_argv(args, a, a->n++, &config, err);
 }
 

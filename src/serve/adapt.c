@@ -22,6 +22,8 @@ static const double CPUS_LEAST = 0.05; /* however busy, the scheduler gives a th
 static const double REST_S = 5, REST_MAX_S = 600; /* after a failure, doubled by each further one */
 static const double REST_ALONE_FRAC = 0.2;        /* of it where nothing serves */
 static const double LIMIT_SLACK_FRAC = 0.05; /* nearer to a limit by less is no reason to change */
+static const double HOLD_LEAST_S = 1;        /* two looks or three that agree */
+static const double HOLD_GAIN_FRAC = 0.5;    /* from here on a gain is waited for less long */
 static const double HOLD_MORE_MAX_S = 60;
 static const double UNDONE_S = 30; /* more threads given up so soon were a mistake */
 static const double CALM_S = 300;  /* after so long that counts no more */
@@ -31,7 +33,7 @@ void snug_adapt_rules_default(struct snug_adapt_rules *out)
     *out = (struct snug_adapt_rules){.margin_frac = 0.05,
                                      .gain_frac = 0.10,
                                      .hold_s = 2,
-                                     .hold_more_s = 3,
+                                     .hold_more_s = 2,
                                      .dwell_s = 3,
                                      .dwell_starts = 5};
 }
@@ -227,6 +229,14 @@ static void decide_at_once(const struct field *f, struct snug_adapt_decision *ou
         snprintf(out->reason, sizeof out->reason, "the fastest; free memory is not known");
 }
 
+/* What waiting costs grows with the gain, so that much is waited for less long: between a gain of
+ * 50 % and the least, hold * gain is constant. */
+static double hold_of(const struct field *f, double gain)
+{
+    const double part = gain > HOLD_GAIN_FRAC ? HOLD_GAIN_FRAC / gain : 1;
+    return fmax(f->rules->hold_s * part, fmin(f->rules->hold_s, HOLD_LEAST_S));
+}
+
 /* What serves fits: change for a gain that lasts. */
 static void decide_for_gain(struct snug_adapt_state *state, const struct field *f,
                             struct snug_adapt_decision *out)
@@ -238,7 +248,7 @@ static void decide_for_gain(struct snug_adapt_state *state, const struct field *
         snprintf(out->reason, sizeof out->reason, "nothing better fits");
         return;
     }
-    const double hold_s = is_more(f, best) ? state->hold_more_s : f->rules->hold_s;
+    const double hold_s = is_more(f, best) ? state->hold_more_s : hold_of(f, gain_of(f, best));
     const double dwell_s = fmax(f->rules->dwell_s, f->rules->dwell_starts * state->start_s);
     const double held_s = elapsed_s(state->wanted_since_s, f->now_s);
     const bool is_due = held_s >= hold_s && elapsed_s(state->since_s, f->now_s) >= dwell_s;

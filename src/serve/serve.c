@@ -3,7 +3,7 @@
  *   starting --ready--> serving --retired--> draining --empty, or late--> stopping --> gone
  *
  * It is also the thread that starts every server, since they die with the thread that started them.
- * Workload: a turn of the loop every 50 ms, a budget every second. */
+ * Workload: a turn of the loop every 50 ms, a budget twice a second. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +15,7 @@
 #include "snug/units.h"
 
 static const double TICK_S = 0.05;
-static const double LOOK_S = 1;         /* between two budgets */
+static const double LOOK_S = 0.5;       /* between two budgets */
 static const double START_S = 600;      /* a large model from a slow disk */
 static const double DRAIN_WARM_S = 600; /* nobody waits for it */
 static const double DRAIN_COLD_S = 60;  /* new requests wait meanwhile */
@@ -231,7 +231,7 @@ static void act(struct snug__serve *s, const struct snug_adapt_decision *d, doub
         begin_start(s, d->member, now_s);
 }
 
-/* Once a second; at once after a death, and often while nothing serves. */
+/* Twice a second; at once after a death, and often while nothing serves. */
 static void decide(struct snug__serve *s, double now_s)
 {
     struct snug_adapt_decision decision;
@@ -260,9 +260,9 @@ static snug_status serve_until_stopped(struct snug__serve *s, struct snug_error 
         const double now_s = snug_clock_s();
         follow_deaths(s, now_s);
         follow_start(s, now_s);
-        decide(s, now_s);
         if (!s->was_ready && s->n_failed_starts >= (n < STARTS_MAX ? n : STARTS_MAX))
             return snug_fail(err, SNUG_CRASHED, "llama-server does not start: %s", s->words);
+        decide(s, now_s);
         snug_sleep_s(TICK_S);
     }
     return SNUG_OK;
