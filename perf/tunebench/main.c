@@ -1,7 +1,7 @@
 /* Compare tuners on recorded and generated tables.
  *
  * Usage  tunebench [TABLE.jsonl.gz ...] [--generate N] [--seeds N] [--trials N] [--objective NAME]
- *                  [--methods A,B,...] [--noise X] [--threads N]
+ *                  [--methods A,B,...] [--noise X] [--threads N] [--past TABLE]
  *        tunebench --write SEED > TABLE.jsonl    a generated table, as a file
  *        tunebench --trace METHOD TABLE ...      the trace of seed 0, on stdout
  * Words on stderr, JSON on stdout. Jobs of one table run on all threads; figures do not depend on
@@ -18,7 +18,7 @@ enum { THREADS_MAX = 64 };
 struct arguments {
     const char *paths[TB_TABLES_MAX];
     int n_paths, n_generate, n_seeds, n_trials, n_threads;
-    const char *methods, *trace;
+    const char *methods, *trace, *past;
     long write_seed; /* -1: none */
     double noise_frac;
     enum snug_objective objective;
@@ -149,6 +149,18 @@ static snug_status open_table(const struct arguments *a, int i, struct tb_table 
     return status == SNUG_OK ? tb_table_init(out, table, a->objective, err) : status;
 }
 
+static snug_status open_past(const struct arguments *a, struct tb_table *out,
+                             struct snug_error *err)
+{
+    struct snug__table *table = NULL;
+    snug_status status = a->past ? snug__table_read(a->past, &table, err) : SNUG_OK;
+    if (status == SNUG_OK && table)
+        status = tb_table_init(out, table, a->objective, err);
+    if (status == SNUG_OK && table)
+        tb_past = out;
+    return status;
+}
+
 static int choose_methods(const struct arguments *a, const struct tb_method **out)
 {
     int n = 0;
@@ -168,9 +180,11 @@ static snug_status bench(const struct arguments *a, struct snug_json_writer *w,
 {
     const struct tb_method *methods[TB_METHODS_MAX];
     const int n_methods = choose_methods(a, methods);
-    snug_status status = SNUG_OK;
+    struct tb_table past = {0};
+    snug_status status = open_past(a, &past, err);
     snug_json_begin_object(w, NULL);
     snug_json_put_string(w, "benchmark", "tunebench");
+    snug_json_put_string(w, "past", past.table ? past.table->name : NULL);
     snug_json_begin_array(w, "tables");
     for (int i = 0; status == SNUG_OK && i < a->n_paths + a->n_generate; i++) {
         struct tb_table table;
@@ -183,6 +197,8 @@ static snug_status bench(const struct arguments *a, struct snug_json_writer *w,
     }
     snug_json_end(w);
     snug_json_end(w);
+    tb_past = NULL;
+    tb_table_clear(&past);
     return status;
 }
 
@@ -208,6 +224,8 @@ static bool read_option(const char *name, const char *value, struct arguments *a
         a->n_threads = (int)n;
     else if (strcmp(name, "--write") == 0 && read_number(value, 0, INT32_MAX, &n))
         a->write_seed = n;
+    else if (strcmp(name, "--past") == 0)
+        a->past = value;
     else if (strcmp(name, "--methods") == 0)
         a->methods = value;
     else if (strcmp(name, "--trace") == 0 && tb_method_find(value))
@@ -251,7 +269,7 @@ static int usage(void)
             "usage: tunebench [TABLE ...] [--generate 0..%d] [--seeds 1..%d] "
             "[--trials 1..%d]\n"
             "         [--objective decode|prefill|request] [--methods A,B] [--noise 0..0.5] "
-            "[--threads N]\n"
+            "[--threads N] [--past TABLE]\n"
             "       tunebench --write SEED    a generated table, on stdout\n"
             "       tunebench --trace METHOD TABLE\nmethods:\n",
             TB_TABLES_MAX, TB_SEEDS_MAX, TB_TRIALS_MAX);

@@ -50,6 +50,9 @@ double tb_table_share(const struct tb_table *t, const struct snug_point *points,
 snug_status tb_table_greedy(const struct tb_table *t, int n, double *out_share,
                             struct snug_error *err) SNUG_CHECKED;
 
+/* A task of the past that methods may learn from; NULL: cold start. Set before any run. */
+extern const struct tb_table *tb_past;
+
 /* ---- generated tables: offload to a GPU ---- */
 
 struct tb_offload_options {

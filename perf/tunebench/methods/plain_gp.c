@@ -103,6 +103,14 @@ void tb_gp_fit(struct tb_gp *gp)
     factorise(gp);
 }
 
+void tb_gp_fit_at(struct tb_gp *gp, double length, double noise_var)
+{
+    scale(gp);
+    gp->length = length;
+    gp->noise_var = noise_var;
+    factorise(gp);
+}
+
 void tb_gp_predict(const struct tb_gp *gp, const double *x, double *out_mean, double *out_sd)
 {
     double v[TB_GP_MAX], mean = 0, var = 1;

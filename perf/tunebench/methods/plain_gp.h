@@ -26,6 +26,7 @@ void tb_gp_clear(struct tb_gp *gp, int n_dims, bool is_smooth);
 void tb_gp_add(struct tb_gp *gp, const double *x, double y);
 /* Length and noise of the largest likelihood on a grid of 6 by 5. */
 void tb_gp_fit(struct tb_gp *gp);
+void tb_gp_fit_at(struct tb_gp *gp, double length, double noise_var);
 /* In the units of y. Without a point: mean 0, sd 1. */
 void tb_gp_predict(const struct tb_gp *gp, const double *x, double *out_mean, double *out_sd);
 
