@@ -60,19 +60,28 @@ static bool is_clean(const struct known_trial *trial)
     return trial->speed > 0 && snug_verdict_of(trial->measurement.warnings & ~load) != SNUG_INVALID;
 }
 
+/* The load beside a trial. One that came and went is no level: what was timed beside it is taken
+ * for what the config can do at best, which is what it does beside no load. */
+static double level_of(const struct known_trial *trial)
+{
+    const uint32_t unsteady = SNUG_WARN(NOISY) | SNUG_WARN(BIMODAL) | SNUG_WARN(DRIFT) |
+                              SNUG_WARN(SLOW_FIRST) | SNUG_WARN(UNSETTLED);
+    return trial->measurement.warnings & unsteady ? 0 : trial->measurement.other_load_frac;
+}
+
 /* Put the trials of one config and level of load, from i on, into a point. */
 static struct snug_adapt_point point_of(const struct known *k, int i, bool want_clean,
                                         double *speeds)
 {
     const struct known_trial *first = &k->trials[i];
-    struct snug_adapt_point point = {.other_frac = first->measurement.other_load_frac};
+    struct snug_adapt_point point = {.other_frac = level_of(first)};
     size_t n = 0;
     for (int j = i; j < k->n_trials; j++) {
         const struct known_trial *trial = &k->trials[j];
         const struct snug_measurement *m = &trial->measurement;
         if (!is_same_config(trial, first) || trial->speed <= 0 ||
             (want_clean && !is_clean(trial)) ||
-            fabs(m->other_load_frac - point.other_frac) > SAME_LOAD_FRAC)
+            fabs(level_of(trial) - point.other_frac) > SAME_LOAD_FRAC)
             continue;
         speeds[n++] = trial->speed;
         point.ttft_s = fmax(point.ttft_s, m->ttft_s);
@@ -112,7 +121,7 @@ static bool gather(const struct known *k, int i, double *speeds, struct snug_ada
     for (int j = 0; j < k->n_trials && out->n_points < SNUG_ADAPT_POINTS_MAX; j++) {
         const struct known_trial *trial = &k->trials[j];
         if (!is_same_config(trial, &k->trials[i]) || trial->speed <= 0 ||
-            (has_clean && !is_clean(trial)) || has_level(out, trial->measurement.other_load_frac))
+            (has_clean && !is_clean(trial)) || has_level(out, level_of(trial)))
             continue;
         out->points[out->n_points++] = point_of(k, j, has_clean, speeds);
     }
