@@ -114,8 +114,8 @@ static void add_decode(struct snug__fit *fit, const struct snug__law_trial *tria
     const double cells = (double)trial->depth + (double)(trial->n_gen - 1) / 2.0;
     for (int y = 0; y < SNUG_MODEL_TYPES_MAX; y++)
         row[WEIGHTS + y] = (double)load->weight_bytes[t][y];
-    row[ATTENTION + load->type_k] += cells * snug__law_attention_flops(load, t) / 2.0;
-    row[ATTENTION + load->type_v] += cells * snug__law_attention_flops(load, t) / 2.0;
+    row[ATTENTION + load->type_k] += cells * snug__law_attention_step_flops(load, t) / 2.0;
+    row[ATTENTION + load->type_v] += cells * snug__law_attention_step_flops(load, t) / 2.0;
     row[DECODE_LAYER] = (double)load->n_layer[t];
     row[DECODE_STEP] = 1.0;
     row[DECODE_CACHE] = cells * (double)load->cache_bytes_per_token[t];

@@ -32,6 +32,8 @@ void snug__fit_solve_robust(struct snug__fit *fit, double *out_x);
 
 /* Of one token per cell that it attends to, all layers of tier t: multiply and add, for K and V. */
 double snug__law_attention_flops(const struct snug_law_load *load, int t);
+/* The same as a decode step has it: as if every head had 64 columns. */
+double snug__law_attention_step_flops(const struct snug_law_load *load, int t);
 
 struct snug__law_trial {
     struct snug_law_load load;
