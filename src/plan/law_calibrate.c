@@ -61,7 +61,7 @@ static const double HOP_S = 3e-5;
 /* How far trials that were not fitted lie from the law, as a standard deviation of the logarithm,
  * the machine's drift between calibration and use included (perf/plan_speed.py; docs/RESULTS.md,
  * plans, speed). What runs of this calibration differ by among themselves comes on top. */
-static const double DECODE_SD = 0.17, PREFILL_SD = 0.08;
+static const double DECODE_SD = 0.17, PREFILL_SD = 0.17;
 static const double Z_90 = 1.645;
 /* A calibration with more disturbed trials than this is used, said to be so, and not kept. */
 static const double DISTURBED_FRAC_MAX = 0.2;
