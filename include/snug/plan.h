@@ -170,7 +170,8 @@ double snug_plan_mid_tps(const struct snug_plan *plan);
 struct snug_plan_shape {
     int64_t n_ctx, n_parallel, n_batch, n_ubatch, n_gpu_layers;
     int type_k, type_v;
-    bool flash_attn, use_mmap;
+    bool flash_attn;
+    bool use_mmap; /* mapped although it fits; what does not fit is mapped anyway */
 };
 struct snug_plan_bytes {
     uint64_t cache, compute; /* all tiers together */

@@ -105,7 +105,7 @@ const char *snug_engine_build(const struct snug_engine *engine)
 
 uint64_t snug_engine_tied_repacked(const struct snug_engine *engine)
 {
-    return engine->row->tied_repacked(engine->state);
+    return engine->row->tied_repacked ? engine->row->tied_repacked(engine->state) : 0;
 }
 
 const char *snug_engine_build_here(char *out, size_t cap)

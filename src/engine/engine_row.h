@@ -16,7 +16,7 @@ struct snug__engine_row {
     snug_status (*run)(void *state, const struct snug_config *config,
                        const struct snug_effort *effort, struct snug_measurement *out,
                        struct snug_error *err);
-    uint64_t (*tied_repacked)(const void *state);
+    uint64_t (*tied_repacked)(const void *state); /* NULL: nothing is */
     void (*restart)(void *state); /* the next trial runs in a new process; NULL: nothing to do */
 };
 

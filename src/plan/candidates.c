@@ -27,37 +27,44 @@ static bool is_cache_type_possible(const struct snug_model *m, int type_k, int t
            m->n_embd_head_v % ggml_blck_size((enum ggml_type)type_v) == 0;
 }
 
-static uint64_t minus(uint64_t a, uint64_t b)
+void snug__candidate_beside(const struct snug__problem *p, const struct snug__candidate *c,
+                            struct snug_plan_tier out[2])
 {
-    return a > b ? a - b : 0;
+    /* The output counts as a layer, and goes first. */
+    const int64_t g = p->device < 0 ? 0 : c->shape.n_gpu_layers;
+    const int64_t n = g <= 0 ? 0 : g - 1 < p->n_layer ? g - 1 : p->n_layer;
+    const uint64_t cache = (uint64_t)((double)c->bytes.cache * (double)n / (double)p->n_layer);
+    out[0] = (struct snug_plan_tier){
+        .n_layer = n, .cache = cache, .compute = g > 0 ? c->bytes.compute : 0};
+    /* Layers on the host need its own compute buffer; without any there are inputs and little more.
+     */
+    out[1] =
+        (struct snug_plan_tier){.n_layer = p->n_layer - n,
+                                .cache = c->bytes.cache - cache,
+                                .compute = n < p->n_layer ? c->bytes.compute : c->bytes.compute / 8,
+                                .reserve = c->bytes.base};
 }
 
 void snug__candidate_budget(const struct snug__problem *p, struct snug__candidate *c)
 {
-    const double share =
-        p->device < 0
-            ? 0.0
-            : (double)(c->shape.n_gpu_layers < p->n_layer ? c->shape.n_gpu_layers : p->n_layer) /
-                  (double)p->n_layer;
-    const uint64_t cache_device = (uint64_t)(share * (double)c->bytes.cache);
-    const uint64_t cache_host = c->bytes.cache - cache_device;
-    const struct snug_law_tier *host = &p->law->tiers[p->host];
+    const uint64_t host = p->law->tiers[p->host].bytes;
+    struct snug_plan_tier beside[2];
+    snug__candidate_beside(p, c, beside);
     c->budget[0] = 0;
     if (p->device >= 0 && c->shape.n_gpu_layers > 0)
-        c->budget[0] = minus(p->law->tiers[p->device].bytes, cache_device + c->bytes.compute);
-    /* Layers on the host need its own compute buffer; without any there are inputs and little more.
-     */
-    const uint64_t compute_host = share < 1.0 ? c->bytes.compute : c->bytes.compute / 8;
-    c->budget[1] = minus(host->bytes, cache_host + compute_host + c->bytes.base);
+        c->budget[0] =
+            snug__above(p->law->tiers[p->device].bytes, beside[0].cache + beside[0].compute);
+    const uint64_t fixed = beside[1].cache + beside[1].compute + beside[1].reserve;
+    c->budget[1] = snug__above(host, fixed);
     c->host_room = c->budget[1];
     const uint64_t disk = p->request->disk_bytes;
     if (disk > 0) {
-        const uint64_t most = minus(disk, p->header_bytes);
+        const uint64_t most = snug__above(disk, p->header_bytes);
         c->budget[0] = c->budget[0] < most ? c->budget[0] : most;
-        const uint64_t rest = minus(most, c->budget[0]);
+        const uint64_t rest = snug__above(most, c->budget[0]);
         c->budget[1] = c->budget[1] < rest ? c->budget[1] : rest;
     }
-    c->is_over_disk = p->disk >= 0 && disk == 0 && cache_host + compute_host < host->bytes;
+    c->is_over_disk = p->disk >= 0 && disk == 0 && fixed < host;
 }
 
 snug_status snug__candidate_bytes(const struct snug__problem *p, struct snug__candidate *c,

@@ -32,9 +32,9 @@ struct shape {
 };
 
 static const struct shape SHAPES[] = {
-    {"tinyllama-1.1b", "q4_0", 2, 128, 12, 0,
-     "f16"}, /* three times: how one run differs from ... */
-    {"tinyllama-1.1b", "q4_0", 2, 128, 12, 0, "f16"}, /* ... the next, in processes of their own */
+    /* This one three times: by how much one process differs from the next. */
+    {"tinyllama-1.1b", "q4_0", 2, 128, 12, 0, "f16"},
+    {"tinyllama-1.1b", "q4_0", 2, 128, 12, 0, "f16"},
     {"tinyllama-1.1b", "q4_0", 2, 96, 12, 512, "f16"},
     {"smollm2-135m", "q4_0", 6, 128, 16, 0, "f16"},
     {"smollm2-135m", "q4_0", 6, 128, 12, 1024, "f16"},

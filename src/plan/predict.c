@@ -20,10 +20,14 @@ static void spill(const struct snug__problem *p, struct snug_law_load *load, uin
     if (over == 0 || host_bytes == 0 || p->disk < 0)
         return;
     const double share = fmin((double)over / (double)host_bytes, 1.0);
-    for (int type = 0; type < SNUG_MODEL_TYPES_MAX; type++) {
-        const uint64_t moved = (uint64_t)(share * (double)load->weight_bytes[p->host][type]);
-        load->weight_bytes[p->host][type] -= moved;
-        load->weight_bytes[p->disk][type] += moved;
+    uint64_t(*const sums[])[SNUG_MODEL_TYPES_MAX] = {load->weight_bytes, load->weight_elements,
+                                                     load->once_bytes, load->once_elements};
+    for (size_t i = 0; i < sizeof sums / sizeof *sums; i++) {
+        for (int type = 0; type < SNUG_MODEL_TYPES_MAX; type++) {
+            const uint64_t moved = (uint64_t)(share * (double)sums[i][p->host][type]);
+            sums[i][p->host][type] -= moved;
+            sums[i][p->disk][type] += moved;
+        }
     }
 }
 
@@ -53,32 +57,15 @@ static void fill_load(const struct snug__problem *p, const struct snug__candidat
 static void fill_tiers(const struct snug__problem *p, const struct snug__candidate *c,
                        struct snug_plan *plan)
 {
-    const int64_t g = c->shape.n_gpu_layers;
-    const int64_t on_device = p->device < 0 ? 0
-                              : g > 0       ? (g - 1 < p->n_layer ? g - 1 : p->n_layer)
-                                            : 0;
+    struct snug_plan_tier beside[2];
+    snug__candidate_beside(p, c, beside);
     plan->n_tiers = p->law->n_tiers;
     for (int i = 0; i < plan->n_tiers; i++) {
         struct snug_plan_tier *tier = &plan->tiers[i];
-        *tier = (struct snug_plan_tier){.bytes_usable = p->law->tiers[i].bytes};
+        *tier = i == p->device ? beside[0] : i == p->host ? beside[1] : (struct snug_plan_tier){0};
+        tier->bytes_usable = p->law->tiers[i].bytes;
         snprintf(tier->name, sizeof tier->name, "%s", p->law->tiers[i].name);
     }
-    if (p->device >= 0) {
-        plan->tiers[p->device].n_layer = on_device;
-        plan->tiers[p->device].compute = g > 0 ? c->bytes.compute : 0;
-        plan->tiers[p->device].cache =
-            (uint64_t)((double)c->bytes.cache * (double)on_device / (double)p->n_layer);
-    }
-    struct snug_plan_tier *host = &plan->tiers[p->host];
-    host->n_layer = p->n_layer - on_device;
-    host->cache = c->bytes.cache - (p->device >= 0 ? plan->tiers[p->device].cache : 0);
-    host->compute = host->n_layer > 0 ? c->bytes.compute : c->bytes.compute / 8;
-    host->reserve = c->bytes.base;
-}
-
-static uint64_t above(uint64_t bytes, uint64_t limit)
-{
-    return bytes > limit ? bytes - limit : 0;
 }
 
 /* Weights by tier; what the host cannot hold stays on disk. Returns the bytes that do not fit. */
@@ -95,19 +82,18 @@ static uint64_t fill_weights(const struct snug__problem *p, const struct snug__c
         plan->file_bytes = sum[0] + sum[1] + p->header_bytes;
     if (p->device >= 0) {
         plan->tiers[p->device].weights = sum[0];
-        missing += above(sum[0], c->budget[0]);
+        missing += snug__above(sum[0], c->budget[0]);
     }
     uint64_t copy = p->tied < 0 ? 0 : snug__tied_copy_bytes(p, c, plan->types[p->tied]);
-    uint64_t over = above(sum[1], c->budget[1]);
-    over = above(sum[1] + copy, c->host_room) > over ? above(sum[1] + copy, c->host_room) : over;
-    if (!c->is_over_disk) {
-        missing += over;
+    uint64_t over = snug__above(sum[1] + copy, c->host_room);
+    plan->use_mmap = c->shape.use_mmap || (c->is_over_disk && over > 0);
+    if (!c->is_over_disk) { /* there may be a limit of the file besides */
+        const uint64_t over_file = snug__above(sum[1], c->budget[1]);
+        missing += over_file > over ? over_file : over;
         over = 0;
-    } else if (over > 0) { /* mapped as it is */
-        struct snug__candidate mapped = *c;
-        mapped.shape.use_mmap = true;
-        copy = p->tied < 0 ? 0 : snug__tied_copy_bytes(p, &mapped, plan->types[p->tied]);
-        over = above(sum[1] + copy, c->host_room);
+    } else if (plan->use_mmap && copy > 0 && snug__problem_side(p, c, p->tied) == 1) {
+        copy = 0; /* mapped weights stay as they are in the file */
+        over = snug__above(sum[1], c->host_room);
     }
     plan->tiers[p->host].weights = sum[1] + copy - over;
     if (p->disk >= 0)
@@ -124,11 +110,15 @@ static uint64_t fill_weights(const struct snug__problem *p, const struct snug__c
 static void fill_host(const struct snug__problem *p, struct snug_plan *plan)
 {
     const struct snug_plan_tier *host = &plan->tiers[p->host];
+    const double fixed = (double)(host->cache + host->compute + host->reserve);
     const double weights = (double)host->weights;
-    const double bytes = weights + (double)(host->cache + host->compute + host->reserve);
-    plan->host_bytes = (struct snug_prediction){
-        bytes, (plan->use_mmap ? bytes - weights : bytes) * (1.0 - HOST_FRAC) - HOST_BYTES,
-        bytes * (1.0 + HOST_FRAC) + HOST_BYTES};
+    /* Of mapped weights the kernel may keep every page, and drop every one. */
+    const double least = plan->use_mmap ? fixed : fixed + weights;
+    const double most =
+        fixed + weights + (p->disk >= 0 ? (double)plan->tiers[p->disk].weights : 0.0);
+    plan->host_bytes =
+        (struct snug_prediction){fixed + weights, least * (1.0 - HOST_FRAC) - HOST_BYTES,
+                                 most * (1.0 + HOST_FRAC) + HOST_BYTES};
     plan->host_bytes.lo = fmax(plan->host_bytes.lo, 0.0);
 }
 
@@ -245,7 +235,6 @@ snug_status snug__plan_fill(const struct snug__problem *p, const struct snug__ca
     snprintf(plan.law_source, sizeof plan.law_source, "%s", p->law->source);
     fill_tiers(p, c, &plan);
     const uint64_t missing = fill_weights(p, c, &plan, &over);
-    plan.use_mmap = c->shape.use_mmap || over > 0;
     fill_host(p, &plan);
     fill_load(p, c, &plan, &load);
     spill(p, &load, over, plan.tiers[p->host].weights + over);

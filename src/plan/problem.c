@@ -205,6 +205,27 @@ uint64_t snug__tied_copy_bytes(const struct snug__problem *p, const struct snug_
     return is_copied ? snug_model_tensor_bytes(&p->model->tensors[p->tied], type) : 0;
 }
 
+const struct snug__plan_option *snug__option_least(const struct snug__problem *p, int tensor)
+{
+    const struct snug__plan_option *least = &p->options[p->begin[tensor]];
+    for (int o = p->begin[tensor]; o < p->begin[tensor + 1]; o++)
+        least = p->options[o].bytes < least->bytes ? &p->options[o] : least;
+    return least;
+}
+
+void snug__least_bytes(const struct snug__problem *p, const struct snug__candidate *c,
+                       uint64_t out[2])
+{
+    out[0] = out[1] = 0;
+    for (int t = 0; t < p->n_tensors; t++)
+        out[snug__problem_side(p, c, t)] += snug__option_least(p, t)->bytes;
+}
+
+uint64_t snug__above(uint64_t bytes, uint64_t limit)
+{
+    return bytes > limit ? bytes - limit : 0;
+}
+
 /* ---- types under prices ---- */
 
 static double option_decode_s(const struct snug__problem *p, int side, int t,
@@ -269,30 +290,16 @@ struct side_work {
     int *tensor, *choice;
 };
 
-/* The smallest types that a side's tensors can have. */
-static uint64_t least_bytes(const struct snug__problem *p, const struct snug__candidate *c,
-                            int side)
-{
-    uint64_t sum = 0;
-    for (int t = 0; t < p->n_tensors; t++) {
-        uint64_t least = UINT64_MAX;
-        for (int o = p->begin[t]; o < p->begin[t + 1]; o++)
-            least = p->options[o].bytes < least ? p->options[o].bytes : least;
-        sum += snug__problem_side(p, c, t) == side ? least : 0;
-    }
-    return sum;
-}
-
-/* Is the host's memory what limits it, so that the copy of a tied embedding counts? */
+/* Is the host's memory what limits it, and not the size of the file, so that the copy of a tied
+ * embedding counts? */
 static bool counts_copy(const struct snug__problem *p, const struct snug__candidate *c)
 {
     uint64_t most = 0;
-    for (int o = p->tied >= 0 ? p->begin[p->tied] : 0; p->tied >= 0 && o < p->begin[p->tied + 1];
-         o++) {
-        const uint64_t copy = snug__tied_copy_bytes(p, c, p->options[o].type);
-        most = copy > most ? copy : most;
-    }
-    return most > 0 && (c->host_room < c->budget[1] || c->host_room - c->budget[1] < most);
+    if (p->tied < 0)
+        return false;
+    for (int o = p->begin[p->tied]; o < p->begin[p->tied + 1]; o++)
+        most = p->options[o].bytes > most ? p->options[o].bytes : most;
+    return snug__above(c->host_room, c->budget[1]) < most;
 }
 
 /* The items of one side. Of a tied embedding on the device only types whose copy leaves the host's
@@ -303,8 +310,9 @@ static int add_items(struct side_work *w, int side)
     const struct snug__candidate *c = w->c;
     const struct snug__prices *prices = w->prices;
     const bool has_copy = counts_copy(p, c);
-    const uint64_t least = has_copy && side == 0 ? least_bytes(p, c, 1) : 0;
-    const uint64_t copy_max = c->budget[1] > least ? c->budget[1] - least : 0;
+    uint64_t least[2];
+    snug__least_bytes(p, c, least);
+    const uint64_t copy_max = snug__above(c->budget[1], least[1]);
     int n = 0;
     size_t at = 0;
     for (int t = 0; t < p->n_tensors; t++) {
@@ -345,14 +353,8 @@ static void copy_bytes(const struct side_work *w, const int *types, uint64_t *ou
     *out_least = *out_bytes = 0;
     if (!counts_copy(p, w->c) || snug__problem_side(p, w->c, p->tied) != 0)
         return;
-    *out_bytes = *out_least = snug__tied_copy_bytes(p, w->c, types[p->tied]);
-    for (int o = p->begin[p->tied]; o < p->begin[p->tied + 1]; o++)
-        *out_least = p->options[o].bytes < *out_least ? p->options[o].bytes : *out_least;
-}
-
-static uint64_t minus(uint64_t a, uint64_t b)
-{
-    return a > b ? a - b : 0;
+    *out_bytes = snug__tied_copy_bytes(p, w->c, types[p->tied]);
+    *out_least = snug__option_least(p, p->tied)->bytes;
 }
 
 /* The host after the device: the copy of an embedding that lies there takes room here. The bound
@@ -370,12 +372,12 @@ static snug_status solve_side(struct side_work *w, int side, int *out_types,
     uint64_t least = 0, copy = 0, budget = w->c->budget[side];
     if (side == 1)
         copy_bytes(w, out_types, &least, &copy);
-    if (side == 1 && w->c->is_over_disk && k.bytes_min > minus(budget, copy))
+    if (side == 1 && w->c->is_over_disk && k.bytes_min > snug__above(budget, copy))
         budget = k.bytes_min + copy; /* what does not fit is read again and again: the least */
-    status = solve_within(w, &k, minus(budget, least), &answer, err);
+    status = solve_within(w, &k, snug__above(budget, least), &answer, err);
     const double bound = answer.bound;
-    if (status == SNUG_OK && answer.bytes > minus(budget, copy)) {
-        status = solve_within(w, &k, minus(budget, copy), &answer, err);
+    if (status == SNUG_OK && answer.bytes > snug__above(budget, copy)) {
+        status = solve_within(w, &k, snug__above(budget, copy), &answer, err);
         answer.is_proved = false;
     }
     snug__knapsack_clear(&k);

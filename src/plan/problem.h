@@ -48,6 +48,12 @@ struct snug__candidate {
 
 /* 0 device, 1 host: where a tensor lies under this placement. */
 int snug__problem_side(const struct snug__problem *p, const struct snug__candidate *c, int tensor);
+/* The smallest type that a tensor can have, and what each side's take (device, host). */
+const struct snug__plan_option *snug__option_least(const struct snug__problem *p, int tensor);
+void snug__least_bytes(const struct snug__problem *p, const struct snug__candidate *c,
+                       uint64_t out[2]);
+/* What of bytes is above a limit. */
+uint64_t snug__above(uint64_t bytes, uint64_t limit);
 /* Host memory that a tied embedding of this type takes beside the tensor itself: rows are looked up
  * on the host though the output lies on the device, or in another layout. 0 for none. */
 uint64_t snug__tied_copy_bytes(const struct snug__problem *p, const struct snug__candidate *c,
@@ -55,6 +61,9 @@ uint64_t snug__tied_copy_bytes(const struct snug__problem *p, const struct snug_
 /* Cache and compute bytes of a candidate's shape: the request's statement, or the formula's. */
 snug_status snug__candidate_bytes(const struct snug__problem *p, struct snug__candidate *c,
                                   struct snug_error *err) SNUG_CHECKED;
+/* What each side (device, host) keeps beside weights: layers, cache, compute, reserve. */
+void snug__candidate_beside(const struct snug__problem *p, const struct snug__candidate *c,
+                            struct snug_plan_tier out[2]);
 /* Budgets of a candidate whose shape and bytes are set. */
 void snug__candidate_budget(const struct snug__problem *p, struct snug__candidate *c);
 /* All candidates worth a look, malloc'ed. */

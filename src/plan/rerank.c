@@ -208,8 +208,9 @@ static snug_status measure_all(struct reranking *r, int *out_best, struct snug_e
 static snug_status take(struct reranking *r, int best, struct snug_plan *plan,
                         struct snug_error *err)
 {
-    const struct snug_plan_shape shape = snug_plan_shape_of(plan);
+    struct snug_plan_shape shape = snug_plan_shape_of(plan);
     struct snug_plan winner;
+    shape.use_mmap = false; /* other types may fit where the plan's did not */
     const snug_status status =
         snug_plan_evaluate(r->o->request, r->types[best], &shape, &winner, err);
     if (status != SNUG_OK)

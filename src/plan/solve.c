@@ -221,13 +221,8 @@ static int compare_ranked(const void *a, const void *b)
 /* Whether the smallest types fit each side. */
 static bool is_possible(const struct snug__problem *p, const struct snug__candidate *c)
 {
-    uint64_t least[2] = {0, 0};
-    for (int t = 0; t < p->n_tensors; t++) {
-        uint64_t bytes = UINT64_MAX;
-        for (int o = p->begin[t]; o < p->begin[t + 1]; o++)
-            bytes = p->options[o].bytes < bytes ? p->options[o].bytes : bytes;
-        least[snug__problem_side(p, c, t)] += bytes;
-    }
+    uint64_t least[2];
+    snug__least_bytes(p, c, least);
     if (p->tied >= 0) {
         uint64_t copy = UINT64_MAX;
         for (int o = p->begin[p->tied]; o < p->begin[p->tied + 1]; o++) {
@@ -462,10 +457,7 @@ static snug_status refuse(struct snug__search *s, struct snug_plan *out, struct 
     if (status != SNUG_OK)
         return status;
     for (int t = 0; t < s->p.n_tensors; t++) {
-        const struct snug__plan_option *least = &s->p.options[s->p.begin[t]];
-        for (int o = s->p.begin[t]; o < s->p.begin[t + 1]; o++)
-            least = s->p.options[o].bytes < least->bytes ? &s->p.options[o] : least;
-        s->types[t] = least->type;
+        s->types[t] = snug__option_least(&s->p, t)->type;
     }
     for (int i = 1; i < n; i++) {
         if (list[i].budget[0] + list[i].budget[1] > list[best].budget[0] + list[best].budget[1])

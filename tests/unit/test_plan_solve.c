@@ -97,11 +97,16 @@ static void make_law(struct world *w, struct snug_rng *rng)
     }
 }
 
+enum { BASE_BYTES = 1 << 16, BESIDE_BYTES = 1 << 20 };
+
 static snug_status bytes_of(const struct snug_plan_shape *shape, struct snug_plan_bytes *out,
                             void *data, struct snug_error *err)
 {
     struct world *w = data;
     const snug_status status = snug_plan_bytes_formula(shape, out, &w->model, err);
+    /* Small beside the weights, so that these are what has to fit. */
+    out->base = BASE_BYTES;
+    out->compute /= 16;
     out->tied_repacked = w->repacked;
     return status;
 }
@@ -137,7 +142,7 @@ static void make(struct world *w, uint64_t seed)
     /* Between too little and plenty for everything. */
     const double room = 1.5 * snug_rng_double(&rng) * (double)w->model.bytes_tensors;
     for (int i = 0; i < w->law.n_tiers; i++)
-        w->law.tiers[i].bytes = (uint64_t)(room * (0.2 + snug_rng_double(&rng))) + (55u << 20);
+        w->law.tiers[i].bytes = (uint64_t)(room * (0.2 + snug_rng_double(&rng))) + BESIDE_BYTES;
     if (w->law.tiers[w->law.n_tiers - 1].kind == SNUG_TIER_DISK && snug_rng_below(&rng, 2) == 0)
         w->law.n_tiers--;
     if (snug_rng_below(&rng, 3) == 0)
@@ -208,6 +213,8 @@ static void check_limits(const struct world *w, const struct snug_plan *plan)
     if (plan->grade == SNUG_PLAN_INFEASIBLE)
         return;
     check_weights(w, plan);
+    /* A token of a prompt costs no more than one of an answer, wherever the weights lie. */
+    assert_true(plan->prefill_tps.value >= 0.5 * plan->decode_tps[0].value);
     for (int i = 0; i < plan->n_tiers; i++) {
         const struct snug_plan_tier *t = &plan->tiers[i];
         if (w->law.tiers[i].kind != SNUG_TIER_DISK)
@@ -295,6 +302,45 @@ static void test_menu(void **state)
     assert_true(n_long > 20);
 }
 
+static struct snug_plan_shape small_shape(const struct world *w)
+{
+    return (struct snug_plan_shape){.n_ctx = w->request.n_ctx,
+                                    .n_parallel = 1,
+                                    .n_batch = 2048,
+                                    .n_ubatch = 128,
+                                    .type_k = 1,
+                                    .type_v = 1,
+                                    .flash_attn = true};
+}
+
+/* A host that holds next to none of the weights: they stay on disk, and a prompt costs no more a
+ * token than an answer does. */
+static void test_weights_on_disk(void **state)
+{
+    (void)state;
+    int n_mapped = 0;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        struct world w;
+        struct snug_plan_bytes bytes;
+        make(&w, seed);
+        w.request.n_ctx = 256;
+        const struct snug_plan_shape shape = small_shape(&w);
+        assert_int_equal(bytes_of(&shape, &bytes, &w, NULL), SNUG_OK);
+        w.law.n_tiers = 2;
+        for (int i = 0; i < 2; i++)
+            w.law.tiers[i].kind = i == 0 ? SNUG_TIER_HOST : SNUG_TIER_DISK;
+        w.law.tiers[0].bytes =
+            bytes.base + bytes.cache + bytes.compute + w.model.bytes_tensors / 100;
+        w.request.target_tps = w.request.loss_max = 0.0;
+        struct snug_plan plan = solve(&w);
+        check_limits(&w, &plan);
+        n_mapped += plan.use_mmap;
+        assert_true(plan.host_bytes.hi >= (double)(plan.tiers[0].weights + plan.tiers[1].weights));
+        snug_plan_clear(&plan);
+    }
+    assert_true(n_mapped > 40); /* in the others a smaller cache makes room */
+}
+
 /* All types of all tensors on a host alone, with room for part of them, by brute force. */
 static double brute(const struct world *w, uint64_t budget, int t, uint64_t bytes, double loss)
 {
@@ -326,14 +372,8 @@ static void test_brute_force(void **state)
         for (int k = 0; k < SNUG_MODEL_TYPES_MAX; k++)
             w.law.tiers[0].decode_s_per_byte[k] = 1e-15;
         struct snug_plan_bytes bytes;
-        struct snug_plan_shape shape = {.n_ctx = w.request.n_ctx,
-                                        .n_parallel = 1,
-                                        .n_batch = 2048,
-                                        .n_ubatch = 128,
-                                        .type_k = 1,
-                                        .type_v = 1,
-                                        .flash_attn = true};
-        assert_int_equal(snug_plan_bytes_formula(&shape, &bytes, &w.model, NULL), SNUG_OK);
+        const struct snug_plan_shape shape = small_shape(&w);
+        assert_int_equal(bytes_of(&shape, &bytes, &w, NULL), SNUG_OK);
         const uint64_t budget = w.model.bytes_tensors * (30 + 5 * seed) / 100;
         w.law.tiers[0].bytes = budget + bytes.cache + bytes.compute + bytes.base;
         const double best = brute(&w, budget, 0, 0, 0.0);
@@ -352,6 +392,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_properties),
         cmocka_unit_test(test_menu),
+        cmocka_unit_test(test_weights_on_disk),
         cmocka_unit_test(test_brute_force),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
