@@ -25,6 +25,13 @@ static void narrow_names(struct snug_knob *knob, const int64_t *values, int n)
     *knob = narrow;
 }
 
+/* A switch has two levels: one that is recorded at one of them is not tuned. */
+static void narrow_switch(struct snug_knob *knob, const int64_t *values, int n)
+{
+    knob->is_tuned = n > 1;
+    knob->def = n > 1 ? knob->def : values[0];
+}
+
 /* Bounds around the listed values; false when the row's own steps do not meet them all. */
 static bool narrow_bounds(struct snug_knob *knob, const int64_t *values, int n)
 {
@@ -44,13 +51,20 @@ static snug_status read_values(const struct snug_knob *knob, const char *list, i
                                int *out_n, struct snug_error *err)
 {
     char text[512], *rest = text;
-    snprintf(text, sizeof text, "%s", list);
     *out_n = 0;
-    for (char *word = strsep(&rest, ","); word && *out_n < SNUG_KNOB_VALUES_MAX;
-         word = strsep(&rest, ",")) {
-        const snug_status status = snug_knob_parse(knob, word, &out[(*out_n)++], err);
+    if (strlen(list) >= sizeof text)
+        return snug_fail(err, SNUG_BAD_INPUT, "more than %zu characters", sizeof text - 1);
+    snprintf(text, sizeof text, "%s", list);
+    for (char *word = strsep(&rest, ","); word; word = strsep(&rest, ",")) {
+        if (*out_n == SNUG_KNOB_VALUES_MAX)
+            return snug_fail(err, SNUG_BAD_INPUT, "more than %d values", SNUG_KNOB_VALUES_MAX);
+        const snug_status status = snug_knob_parse(knob, word, &out[*out_n], err);
         if (status != SNUG_OK)
             return status;
+        for (int i = 0; i < *out_n; i++)
+            if (out[i] == out[*out_n])
+                return snug_fail(err, SNUG_BAD_INPUT, "%.40s stands twice", word);
+        (*out_n)++;
     }
     return SNUG_OK;
 }
@@ -66,15 +80,19 @@ snug_status tb_record_add_row(struct tb_recorder *r, const char *argument, struc
     if (!equals || row < 0 || r->space.n == SNUG_KNOBS_MAX)
         return snug_fail(err, SNUG_BAD_INPUT, "--knob %s: NAME=VALUE,VALUE of a knob that there is",
                          argument);
+    if (snug_space_find(&r->space, name) >= 0)
+        return snug_fail(err, SNUG_BAD_INPUT, "--knob %s stands twice", name);
     struct snug_knob *knob = &r->space.knobs[r->space.n];
     *knob = r->engine_space->knobs[row];
     knob->is_tuned = true;
     const snug_status status = read_values(knob, equals + 1, values, &n, err);
     if (status != SNUG_OK)
-        return status;
+        return snug_fail_prefix(err, status, "--knob %.80s", argument);
     if (knob->kind == SNUG_KNOB_ENUM)
         narrow_names(knob, values, n);
-    else if (knob->kind != SNUG_KNOB_BOOL && !narrow_bounds(knob, values, n))
+    else if (knob->kind == SNUG_KNOB_BOOL)
+        narrow_switch(knob, values, n);
+    else if (!narrow_bounds(knob, values, n))
         return snug_fail(err, SNUG_BAD_INPUT,
                          "--knob %s: values must rise by equal steps, or double, as %s does",
                          argument, knob->name);

@@ -53,7 +53,16 @@ static double predicted(const struct snug_config *config, void *data)
         return (double)NAN;
     const struct snug_measurement m = {.prefill_tps = cell->predicted_prefill_tps,
                                        .decode_tps = cell->predicted_decode_tps};
-    return log(snug_measurement_speed(&m, &t->table->workloads[0], t->objective));
+    const double speed = snug_measurement_speed(&m, &t->table->workloads[0], t->objective);
+    return speed > 0 ? log(speed) : (double)NAN;
+}
+
+static bool has_predictions(const struct snug__table *t)
+{
+    bool is_any = false;
+    for (size_t i = 0; i < t->n_cells; i++)
+        is_any |= t->cells[i].predicted_prefill_tps > 0 || t->cells[i].predicted_decode_tps > 0;
+    return is_any;
 }
 
 static void add_trace(struct run *r, const struct snug_observation *o, double clock_s)
@@ -138,7 +147,7 @@ static snug_status tell(struct run *r, const struct snug_observation *o, double 
 }
 
 /* The region the tuner is given, from its first trials, as the tuning loop draws it: above a
- * quarter of the first good speed, below 1.5 times its bytes and the limit. */
+ * tenth of the first good speed, below 1.5 times its bytes and the limit. */
 static void set_region(struct run *r, const struct snug_observation *first, int n)
 {
     struct snug_front_bounds *bounds = &r->problem.bounds;
@@ -214,7 +223,7 @@ snug_status tb_run_once(const struct tb_run_options *options, struct tb_run *out
                                       .bytes_data = &r,
                                       .seed = options->seed,
                                       .n_trials = options->n_trials};
-    if (options->method->prior != TB_PRIOR_NONE && table->cells[0].predicted_decode_tps > 0) {
+    if (options->method->prior != TB_PRIOR_NONE && has_predictions(table)) {
         r.problem.prior = predicted;
         r.problem.prior_data = &r;
     }
