@@ -7,12 +7,11 @@
  * and every trial goes as one line to TABLE.jsonl.gz.part, flushed to disk, before the next begins:
  * the same command goes on where it was stopped or killed, or where --minutes ended, also with
  * another number of repetitions; none that was recorded is dropped. Raw blocks, failures with their
- * cost, and conditions are kept. Whenever it ends, the table is written from what there is; cells
- * that are missing may be missing. --beside runs a command of the shell all the while, for a
- * variant under load: a trial that it did not outlive is not kept. --predict asks the law of this
- * machine for every config, calibrating once (30 s) and keeping that in FOLDER. Values of a row of
- * numbers must be steps of equal size, or doublings, as the row has them. Run it on a quiet
- * machine. */
+ * cost, and conditions are kept. When it ends or is stopped, the table is written from what there
+ * is; cells may be missing. --beside runs a command of the shell all the while, for a variant under
+ * load: a trial that it did not outlive is not kept. --predict asks the law of this machine for
+ * every config, calibrating once (30 s) and keeping that in FOLDER. Values of a row of numbers must
+ * be steps of equal size, or doublings, as the row has them. Run it on a quiet machine. */
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>

@@ -111,7 +111,7 @@ static snug_status score(struct run *r, struct snug_error *err)
     struct snug_point found[SNUG_STRATEGY_TELLS_MAX];
     size_t n_front = 0, n_found = 0;
     struct tb_run *out = r->out;
-    snug_status status = snug_strategy_front(r->strategy, index, speed, &n_front, err);
+    snug_status status = snug__strategy_front(r->strategy, index, speed, &n_front, err);
     if (status != SNUG_OK)
         return status;
     out->optimism = 0;

@@ -1,12 +1,15 @@
 /* What the calibrated law of this machine expects of a config: the tuner's prior. Nothing is
- * calibrated for it, so that a search costs what it says; once `snug plan` has been here, the law
- * is on disk. The strategy learns how far to trust it. */
+ * calibrated for it, so that a search costs what it says: it takes the law that `snug plan` left on
+ * disk, which it does where nothing disturbed the calibration. The strategy learns how far to trust
+ * it. */
 #include "cli/tune_prior.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/file.h"
+#include "cli/cli.h"
 #include "plan/law_fit.h"
 
 struct cli_prior {
@@ -85,6 +88,22 @@ struct cli_prior *cli_prior_open(const struct cli_task *task, enum snug_objectiv
         return prior;
     free(prior);
     return NULL;
+}
+
+struct cli_prior *cli_prior_choose(const struct cli_task *task, enum snug_objective objective,
+                                   const char *begun_with)
+{
+    struct cli_prior *prior = cli_prior_open(task, objective);
+    const char *source = prior ? cli_prior_source(prior) : "";
+    if (begun_with && strcmp(begun_with, source) != 0) {
+        cli_say("the session began %s%s, which is not what snug plan knows now: goes on without",
+                begun_with[0] ? "with " : "without a law of this machine", begun_with);
+        cli_prior_close(prior);
+        return NULL;
+    }
+    if (prior)
+        cli_say("begins with what snug plan knows of this machine (%s)", source);
+    return prior;
 }
 
 const char *cli_prior_source(const struct cli_prior *prior)

@@ -176,8 +176,8 @@ static void believe_means(const struct snug_strategy *s, double *out_speed)
     }
 }
 
-snug_status snug_strategy_front(struct snug_strategy *s, size_t *out_index, double *out_speed,
-                                size_t *out_n, struct snug_error *err)
+snug_status snug__strategy_front(struct snug_strategy *s, size_t *out_index, double *out_speed,
+                                 size_t *out_n, struct snug_error *err)
 {
     const size_t n = s->n_told;
     struct snug_point *points = calloc(n + 1, sizeof *points);

@@ -62,6 +62,17 @@ static void prior_is_the_law_of_the_threads_asked(void **state)
     struct cli_prior *prior = cli_prior_open(&task, SNUG_OBJECTIVE_DECODE);
     assert_non_null(prior);
     assert_string_equal(cli_prior_source(prior), "calibrated in a test");
+    /* A session that is resumed has the prior that it began with, or none. */
+    static const struct {
+        const char *begun_with;
+        bool has_prior;
+    } sessions[] = {{NULL, true}, {"calibrated in a test", true}, {"", false}, {"other", false}};
+    for (size_t i = 0; i < COUNT(sessions); i++) {
+        struct cli_prior *chosen =
+            cli_prior_choose(&task, SNUG_OBJECTIVE_DECODE, sessions[i].begun_with);
+        assert_true((chosen != NULL) == sessions[i].has_prior);
+        cli_prior_close(chosen);
+    }
     const struct snug_space *space = snug_engine_space(task.engine);
     snug_space_default(space, &config);
     const int threads = snug_space_find(space, "n_threads");
