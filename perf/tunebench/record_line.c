@@ -3,9 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <ggml.h>
-
 #include "perf/tunebench/record.h"
+#include "plan/law_config.h"
 #include "trial/conditions_json.h"
 #include "trial/trial_json.h"
 
@@ -117,29 +116,43 @@ void tb_record_to_engine(const struct tb_recorder *r, const struct snug_config *
 
 /* ---- one line ---- */
 
-static snug_status predict(struct tb_recorder *r, const struct snug_config *engine_config,
-                           struct snug_json_writer *w, struct snug_error *err)
+/* The law of n_threads, opened when needed; NULL with SNUG_OK where it says nothing of them. */
+static snug_status law_of(struct tb_recorder *r, int64_t n_threads, const struct snug_law **out,
+                          struct snug_error *err)
 {
-    const int threads_row = snug_space_find(r->engine_space, "n_threads");
-    const int ubatch_row = snug_space_find(r->engine_space, "n_ubatch");
-    const int64_t n_threads = engine_config->value[threads_row];
-    struct snug_law_load load;
-    if (!r->arguments->predict || n_threads < 1 || n_threads >= TB_SEEDS_MAX)
+    snug_status status = SNUG_OK;
+    *out = NULL;
+    if (n_threads < 1 || n_threads >= TB_RECORD_LAWS_MAX)
         return SNUG_OK;
     struct snug_law *law = &r->laws[n_threads];
     const struct snug_law_request request = {
         .machine = "this", .cache_folder = r->arguments->predict, .n_threads = (int)n_threads};
-    const snug_status status = law->n_tiers ? SNUG_OK : snug_law_open(&request, law, err);
-    if (status != SNUG_OK)
+    if (law->n_tiers == 0)
+        status = snug_law_open(&request, law, err);
+    if (status == SNUG_OK && law->tiers[0].kind == SNUG_TIER_HOST)
+        *out = law;
+    return status;
+}
+
+/* Nothing where the law says nothing, as of the prior of `snug tune`. */
+static snug_status predict(struct tb_recorder *r, const struct snug_config *engine_config,
+                           struct snug_json_writer *w, struct snug_error *err)
+{
+    struct snug__law_knobs knobs;
+    struct snug_law_load load;
+    const struct snug_law *decode = NULL, *prefill = NULL;
+    snug__law_knobs_of(r->engine_space, engine_config, &knobs);
+    if (!r->arguments->predict || !snug__law_load_of(&knobs, &r->model, 0, &load))
+        return SNUG_OK;
+    snug_status status = law_of(r, knobs.n_threads, &decode, err);
+    if (status == SNUG_OK)
+        status = law_of(r, knobs.n_threads_batch, &prefill, err);
+    if (status != SNUG_OK || !decode || !prefill)
         return status;
-    snug_law_load_init(&r->model, NULL, 0, GGML_TYPE_F16, GGML_TYPE_F16,
-                       engine_config->value[ubatch_row], &load);
-    const struct snug_workload *wl = &r->workload;
     snug_json_begin_object(w, "predicted");
     snug_json_put_number(w, "prefill_tps",
-                         snug_law_prefill_tps(law, &load, wl->n_prompt, wl->n_depth).value);
-    snug_json_put_number(w, "decode_tps",
-                         snug_law_decode_tps(law, &load, wl->n_depth + wl->n_gen / 2).value);
+                         snug__law_load_prefill_tps(prefill, &load, &r->workload));
+    snug_json_put_number(w, "decode_tps", snug__law_load_decode_tps(decode, &load, &r->workload));
     snug_json_end(w);
     return SNUG_OK;
 }

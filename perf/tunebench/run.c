@@ -77,17 +77,6 @@ static void add_trace(struct run *r, const struct snug_observation *o, double cl
         snug_buffer_append(r->options->trace, line, (size_t)n);
 }
 
-/* Standard error of log speed from the spread of a trial's blocks, as the tuning loop has it. */
-static double log_speed_sd(const struct tb_table *t, const struct snug_measurement *m)
-{
-    double speeds[SNUG_BLOCKS_MAX];
-    const int n = snug_measurement_block_speeds(m, &t->table->workloads[0], t->objective, speeds);
-    if (n < 2)
-        return 0;
-    const double sd = snug_stats_mad(speeds, (size_t)n) / snug_stats_median(speeds, (size_t)n);
-    return fmax(sd / sqrt((double)n), 0.003);
-}
-
 static struct snug_observation measure(struct run *r, const struct snug_config *config)
 {
     const struct tb_table *t = r->table;
@@ -98,7 +87,7 @@ static struct snug_observation measure(struct run *r, const struct snug_config *
         .config = cell ? cell->config : *config,
         .outcome = m.outcome,
         .speed = snug_measurement_speed(&m, &t->table->workloads[0], t->objective),
-        .log_speed_sd = log_speed_sd(t, &m),
+        .log_speed_sd = snug__strategy_speed_sd(&m, &t->table->workloads[0], t->objective),
         .bytes = cell ? snug__table_memory(t->table, cell) : 0,
     };
 }

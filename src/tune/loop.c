@@ -2,7 +2,6 @@
  *
  * Order of things: a trial is asked for, run, stored, told. The store comes before the strategy, so
  * that a session killed at any moment resumes from what the store has. */
-#include <math.h>
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include "snug/tune_loop.h"
 #include "snug/units.h"
 #include "tune/session.h"
+#include "tune/strategy.h"
 
 /* A front point counts when it is at least this part of the default's speed: what keeps little on
  * a GPU is some ten times slower, and still of use. */
@@ -58,17 +58,6 @@ static bool stated_bytes(const struct snug_config *config, uint64_t *out_bytes, 
     return true;
 }
 
-/* Standard error of log(speed) from the blocks' spread; a floor keeps three lucky blocks honest. */
-static double log_speed_sd(const struct snug_measurement *m, const struct snug_tune_options *o)
-{
-    double speeds[SNUG_BLOCKS_MAX];
-    const int n = snug_measurement_block_speeds(m, &o->workload, o->objective, speeds);
-    if (n < 2)
-        return 0.0;
-    const double sd = snug_stats_mad(speeds, (size_t)n) / snug_stats_median(speeds, (size_t)n);
-    return fmax(sd / sqrt((double)n), 0.003);
-}
-
 static snug_status tell(struct loop *l, const struct snug_tune_trial *trial, struct snug_error *err)
 {
     if (!l->strategy)
@@ -77,7 +66,8 @@ static snug_status tell(struct loop *l, const struct snug_tune_trial *trial, str
         .config = trial->config,
         .outcome = trial->measurement.outcome,
         .speed = trial->speed,
-        .log_speed_sd = log_speed_sd(&trial->measurement, l->options),
+        .log_speed_sd = snug__strategy_speed_sd(&trial->measurement, &l->options->workload,
+                                                l->options->objective),
         .bytes = snug_bytes_stated(&trial->measurement.bytes),
     };
     return snug_strategy_tell(l->strategy, &observation, err);

@@ -56,6 +56,10 @@ snug_status snug__strategy_new_kind(const char *name, const struct snug__strateg
  * room for all told; O(n^2) in them. Errors  SNUG_NO_MEMORY */
 snug_status snug__strategy_front(struct snug_strategy *s, size_t *out_index, double *out_speed,
                                  size_t *out_n, struct snug_error *err) SNUG_CHECKED;
+/* What a strategy is told of a trial's noise: the standard error of log(speed) from the blocks'
+ * spread; a floor keeps three lucky blocks honest. 0: fewer than two blocks. */
+double snug__strategy_speed_sd(const struct snug_measurement *m, const struct snug_workload *w,
+                               enum snug_objective objective);
 bool snug__strategy_was_told(const struct snug_strategy *s, const struct snug_config *config);
 /* Do the stated bytes fit the limit? out_bytes may be NULL. */
 bool snug__strategy_can_run(const struct snug_strategy *s, const struct snug_config *config,
