@@ -3,7 +3,7 @@
 #
 #   tests/tools/test_tunebench.sh SNUG TUNEBENCH TUNEBENCH_RECORD
 set -u
-snug=$1 bench=$2 record=$3
+snug=$(realpath "$1") bench=$(realpath "$2") record=$(realpath "$3")
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 1' HUP INT TERM
