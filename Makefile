@@ -49,7 +49,7 @@ check: deps-check ready
 
 comma := ,
 
-# Tuners on recorded and generated tables: words on stderr, JSON in the build folder.
+# Tuners on generated tables, and those recorded below perf/tunebench/tables: words on stderr, JSON in the build folder.
 bench-tune: ready
 	@ninja -C $(BUILD) --quiet tunebench
 	@$(BUILD)/tunebench $(wildcard perf/tunebench/tables/*.jsonl.gz) --generate 4 > $(BUILD)/tunebench.json
@@ -79,7 +79,7 @@ help:
 	@echo 'make demo       all set-up, then the main job with no model file'
 	@echo 'make test       all set-up, then every test'
 	@echo 'make check      format, sizes, layers, banned functions, sanitizers, both compilers'
-	@echo 'make bench-tune tuners compared on recorded and generated tables'
+	@echo 'make bench-tune tuners compared on generated tables, and those below perf/tunebench/tables'
 	@echo 'make install    PREFIX=/usr/local DESTDIR=; make uninstall takes it away again'
 	@echo 'make dist       build/dist/snug-VERSION-ARCH.tar.gz, which runs wherever it is unpacked'
 

@@ -92,12 +92,6 @@ snug_status snug_strategy_ask(struct snug_strategy *s, struct snug_config *out_c
 /* Learn from a trial, asked or not (the default and fit trials are told too; failed ones also). */
 snug_status snug_strategy_tell(struct snug_strategy *s, const struct snug_observation *observation,
                                struct snug_error *err) SNUG_CHECKED;
-/* The front that the strategy would declare now: trials told (by order of telling), by bytes
- * ascending, and the speed it believes each to have. The luckiest of noisy trials would promise too
- * much, so a strategy may believe less than was measured. Both arrays need room for all told;
- * O(n^2) in them. Errors  SNUG_NO_MEMORY */
-snug_status snug_strategy_front(struct snug_strategy *s, size_t *out_index, double *out_speed,
-                                size_t *out_n, struct snug_error *err) SNUG_CHECKED;
 
 #ifdef __cplusplus
 }

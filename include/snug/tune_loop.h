@@ -75,6 +75,7 @@ struct snug_tune_options {
     const char *strategy;
     snug_prior_fn prior; /* NULL: none; see snug_problem */
     void *prior_data;
+    const char *prior_source; /* what it is, to be told apart on a resume; NULL: none */
     uint64_t seed;
     struct snug_effort effort;
     int n_confirm_pairs; /* 0: no confirmation */

@@ -1,11 +1,6 @@
-/* Compare tuners on recorded and generated tables.
- *
- * Usage  tunebench [TABLE.jsonl.gz ...] [--generate N] [--seeds N] [--trials N] [--objective NAME]
- *                  [--methods A,B,...] [--noise X] [--threads N] [--past TABLE]
- *        tunebench --write SEED > TABLE.jsonl    a generated table, as a file
- *        tunebench --trace METHOD TABLE ...      the trace of seed 0, on stdout
- * Words on stderr, JSON on stdout. Jobs of one table run on all threads; figures do not depend on
- * their order, CPU times are of each job's own thread. */
+/* Compare tuners on recorded and generated tables; --help has the usage. A table of the past is for
+ * the methods that say so. Words on stderr, JSON on stdout. Jobs of one table run on all threads;
+ * figures do not depend on their order, CPU times are of each job's own thread. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,25 +156,46 @@ static snug_status open_past(const struct arguments *a, struct tb_table *out,
     return status;
 }
 
-static int choose_methods(const struct arguments *a, const struct tb_method **out)
+/* Does the list "A,B" hold a name of n characters? */
+static bool is_listed(const char *list, const char *name, size_t n)
+{
+    for (const char *at = list; at; at = strchr(at, ',')) {
+        at += *at == ',';
+        if (strncmp(at, name, n) == 0 && (at[n] == '\0' || at[n] == ','))
+            return true;
+    }
+    return false;
+}
+
+/* Those listed, in the order of the table. */
+static int choose_methods(const char *list, const struct tb_method **out)
 {
     int n = 0;
-    for (const struct tb_method *m = tb_methods(); m->name; m++) {
-        const char *at = a->methods ? strstr(a->methods, m->name) : NULL;
-        const size_t length = strlen(m->name);
-        while (at && ((at > a->methods && at[-1] != ',') || (at[length] && at[length] != ',')))
-            at = strstr(at + 1, m->name);
-        if (!a->methods || at)
+    for (const struct tb_method *m = tb_methods(); m->name; m++)
+        if (!list || is_listed(list, m->name, strlen(m->name)))
             out[n++] = m;
-    }
     return n;
+}
+
+/* The first name of a list that no method has, and its length; NULL: all are known. */
+static const char *unknown_method(const char *list, size_t *out_n)
+{
+    for (const char *at = list; at; at = strchr(at, ',')) {
+        char name[32];
+        at += *at == ',';
+        *out_n = strcspn(at, ",");
+        snprintf(name, sizeof name, "%.*s", (int)(*out_n < 31 ? *out_n : 31), at);
+        if (*out_n > 31 || !tb_method_find(name))
+            return at;
+    }
+    return NULL;
 }
 
 static snug_status bench(const struct arguments *a, struct snug_json_writer *w,
                          struct snug_error *err)
 {
     const struct tb_method *methods[TB_METHODS_MAX];
-    const int n_methods = choose_methods(a, methods);
+    const int n_methods = choose_methods(a->methods, methods);
     struct tb_table past = {0};
     snug_status status = open_past(a, &past, err);
     snug_json_begin_object(w, NULL);
@@ -211,9 +227,17 @@ static bool read_number(const char *text, long lo, long hi, long *out)
     return end != text && !*end && *out >= lo && *out <= hi;
 }
 
+static bool read_share(const char *text, double hi, double *out)
+{
+    char *end;
+    *out = strtod(text, &end);
+    return end != text && !*end && *out >= 0 && *out <= hi;
+}
+
 static bool read_option(const char *name, const char *value, struct arguments *a)
 {
     long n = 0;
+    size_t length = 0;
     if (strcmp(name, "--generate") == 0 && read_number(value, 0, TB_TABLES_MAX, &n))
         a->n_generate = (int)n;
     else if (strcmp(name, "--seeds") == 0 && read_number(value, 1, TB_SEEDS_MAX, &n))
@@ -226,56 +250,66 @@ static bool read_option(const char *name, const char *value, struct arguments *a
         a->write_seed = n;
     else if (strcmp(name, "--past") == 0)
         a->past = value;
-    else if (strcmp(name, "--methods") == 0)
+    else if (strcmp(name, "--methods") == 0 && !unknown_method(value, &length))
         a->methods = value;
     else if (strcmp(name, "--trace") == 0 && tb_method_find(value))
         a->trace = value;
     else if (strcmp(name, "--objective") == 0 && snug_objective_from_name(value) >= 0)
         a->objective = (enum snug_objective)snug_objective_from_name(value);
-    else if (strcmp(name, "--noise") == 0)
-        a->noise_frac = strtod(value, NULL);
-    else
+    else if (strcmp(name, "--noise") != 0 || !read_share(value, 0.5, &a->noise_frac))
         return false;
     return true;
 }
 
 static bool read_arguments(int argc, char **argv, struct arguments *a)
 {
-    const struct tb_method *methods[TB_METHODS_MAX];
     const long n_online = sysconf(_SC_NPROCESSORS_ONLN);
-    *a =
-        (struct arguments){.n_seeds = 30,
-                           .n_trials = 40,
-                           .write_seed = -1,
-                           .noise_frac = 0.03,
-                           .objective = SNUG_OBJECTIVE_REQUEST,
-                           .n_threads = n_online > 1 && n_online < THREADS_MAX ? (int)n_online : 1};
+    *a = (struct arguments){.n_seeds = 30,
+                            .n_trials = 40,
+                            .write_seed = -1,
+                            .noise_frac = 0.03,
+                            .objective = SNUG_OBJECTIVE_REQUEST,
+                            .n_threads = n_online < 1             ? 1
+                                         : n_online < THREADS_MAX ? (int)n_online
+                                                                  : THREADS_MAX};
     for (int i = 1; i < argc; i++) {
         if (argv[i][0] != '-' && a->n_paths < TB_TABLES_MAX)
             a->paths[a->n_paths++] = argv[i];
-        else if (i + 1 >= argc || !read_option(argv[i], argv[i + 1], a))
-            return false;
-        else
+        else if (i + 1 < argc && read_option(argv[i], argv[i + 1], a))
             i++;
+        else {
+            fprintf(stderr, "tunebench: %s %s: not known, or not in its range\n", argv[i],
+                    i + 1 < argc ? argv[i + 1] : "(no value)");
+            return false;
+        }
     }
-    return a->n_paths + a->n_generate <= TB_TABLES_MAX && choose_methods(a, methods) > 0 &&
-           a->noise_frac >= 0 && a->noise_frac <= 0.5 &&
+    return a->n_paths + a->n_generate <= TB_TABLES_MAX &&
            (a->write_seed >= 0 || a->n_paths + a->n_generate > 0);
 }
 
-static int usage(void)
+static int usage(FILE *out)
 {
-    fprintf(stderr,
+    fprintf(out,
             "usage: tunebench [TABLE ...] [--generate 0..%d] [--seeds 1..%d] "
             "[--trials 1..%d]\n"
-            "         [--objective decode|prefill|request] [--methods A,B] [--noise 0..0.5] "
-            "[--threads N] [--past TABLE]\n"
-            "       tunebench --write SEED    a generated table, on stdout\n"
-            "       tunebench --trace METHOD TABLE\nmethods:\n",
-            TB_TABLES_MAX, TB_SEEDS_MAX, TB_TRIALS_MAX);
+            "         [--objective decode|prefill|request] [--methods A,B] [--noise 0..0.5]\n"
+            "         [--threads 1..%d] [--past TABLE]    a task of the past; only restune-like "
+            "reads it\n"
+            "       tunebench --write SEED              a generated table, on stdout\n"
+            "       tunebench --trace METHOD TABLE ...  the trace of seed 0, on stdout\nmethods:\n",
+            TB_TABLES_MAX, TB_SEEDS_MAX, TB_TRIALS_MAX, THREADS_MAX);
     for (const struct tb_method *m = tb_methods(); m->name; m++)
-        fprintf(stderr, "  %-18s %s\n", m->name, m->help);
-    return 2;
+        fprintf(out, "  %-18s %s\n", m->name, m->help);
+    return fflush(out) == 0 && out == stdout ? 0 : 2;
+}
+
+/* All that was put on stdout is on its way; a full disk shows here. */
+static bool is_written(void)
+{
+    const bool is_good = fflush(stdout) == 0 && !ferror(stdout);
+    if (!is_good)
+        fprintf(stderr, "tunebench: stdout cannot be written to\n");
+    return is_good;
 }
 
 static int write_table(const struct arguments *a)
@@ -284,11 +318,13 @@ static int write_table(const struct arguments *a)
                                                .noise_frac = a->noise_frac};
     size_t n = 0;
     char *text = tb_offload_text(&options, &n);
-    const bool is_done = text && fwrite(text, 1, n, stdout) == n && fflush(stdout) == 0;
+    if (text)
+        fwrite(text, 1, n, stdout);
+    else
+        fprintf(stderr, "tunebench: no memory for a table\n");
+    const bool is_made = text != NULL;
     free(text);
-    if (!is_done)
-        fprintf(stderr, "tunebench: the table could not be written\n");
-    return is_done ? 0 : 1;
+    return is_made && is_written() ? 0 : 1;
 }
 
 int main(int argc, char **argv)
@@ -296,8 +332,10 @@ int main(int argc, char **argv)
     struct arguments a;
     struct snug_json_writer w = {0};
     struct snug_error err = {0};
+    if (argc == 2 && strcmp(argv[1], "--help") == 0)
+        return usage(stdout);
     if (!read_arguments(argc, argv, &a))
-        return usage();
+        return usage(stderr);
     if (a.write_seed >= 0)
         return write_table(&a);
     const snug_status status = bench(&a, &w, &err);
@@ -305,8 +343,9 @@ int main(int argc, char **argv)
     snug_json_writer_clear(&w);
     if (text && !a.trace)
         puts(text);
-    if (!text)
-        fprintf(stderr, "tunebench: %s\n", err.text);
+    const bool is_made = text != NULL;
+    if (!is_made)
+        fprintf(stderr, "tunebench: %s\n", status == SNUG_OK ? "no memory for JSON" : err.text);
     free(text);
-    return text ? 0 : 1;
+    return is_made && is_written() ? 0 : 1;
 }

@@ -3,11 +3,16 @@
 #ifndef TUNEBENCH_RECORD_H
 #define TUNEBENCH_RECORD_H
 
+#include "base/process.h"
 #include "perf/tunebench/tunebench.h"
 #include "snug/engine.h"
 #include "snug/law.h"
 
-enum { TB_RECORD_KNOBS_MAX = SNUG_KNOBS_MAX, TB_RECORD_CONFIGS_MAX = 4096 };
+enum {
+    TB_RECORD_KNOBS_MAX = SNUG_KNOBS_MAX,
+    TB_RECORD_CONFIGS_MAX = 4096,
+    TB_RECORD_LAWS_MAX = 257
+};
 
 struct tb_record_arguments {
     const char *model, *table, *name, *beside, *predict;
@@ -23,17 +28,18 @@ struct tb_recorder {
     struct snug_model model;
     struct snug_workload workload;
     struct snug_engine *engine;
+    struct snug_process *beside; /* NULL: none */
     const struct snug_space *engine_space;
     struct snug_space space;        /* the rows that are recorded, at their levels */
     struct snug__lattice lattice;   /* of space */
     int engine_row[SNUG_KNOBS_MAX]; /* row of space -> row of the engine's */
     char part_path[1024];
     FILE *part;
-    struct snug_buffer had; /* lines of earlier runs, whole ones */
-    bool *is_done;          /* [n_configs][n_reps] */
-    int n_configs, n_recorded;
-    double estimate_s;                  /* of the trial at hand: stating its bytes */
-    struct snug_law laws[TB_SEEDS_MAX]; /* [n_threads], opened when needed */
+    struct snug_buffer had;                   /* whole lines: of earlier runs, then of this one */
+    bool (*is_done)[SNUG__TABLE_REPS_MAX];    /* [n_configs] */
+    int n_configs, n_recorded;                /* n_recorded: of the repetitions asked for */
+    double estimate_s;                        /* of the trial at hand: stating its bytes */
+    struct snug_law laws[TB_RECORD_LAWS_MAX]; /* [n_threads], opened when needed */
 };
 
 /* One row of the table, "NAME=VALUE,VALUE": the engine's, narrowed to the listed values. */

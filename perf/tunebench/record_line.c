@@ -3,9 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <ggml.h>
-
 #include "perf/tunebench/record.h"
+#include "plan/law_config.h"
 #include "trial/conditions_json.h"
 #include "trial/trial_json.h"
 
@@ -23,6 +22,13 @@ static void narrow_names(struct snug_knob *knob, const int64_t *values, int n)
     }
     narrow.max = n - 1;
     *knob = narrow;
+}
+
+/* A switch has two levels: one that is recorded at one of them is not tuned. */
+static void narrow_switch(struct snug_knob *knob, const int64_t *values, int n)
+{
+    knob->is_tuned = n > 1;
+    knob->def = n > 1 ? knob->def : values[0];
 }
 
 /* Bounds around the listed values; false when the row's own steps do not meet them all. */
@@ -44,13 +50,20 @@ static snug_status read_values(const struct snug_knob *knob, const char *list, i
                                int *out_n, struct snug_error *err)
 {
     char text[512], *rest = text;
-    snprintf(text, sizeof text, "%s", list);
     *out_n = 0;
-    for (char *word = strsep(&rest, ","); word && *out_n < SNUG_KNOB_VALUES_MAX;
-         word = strsep(&rest, ",")) {
-        const snug_status status = snug_knob_parse(knob, word, &out[(*out_n)++], err);
+    if (strlen(list) >= sizeof text)
+        return snug_fail(err, SNUG_BAD_INPUT, "more than %zu characters", sizeof text - 1);
+    snprintf(text, sizeof text, "%s", list);
+    for (char *word = strsep(&rest, ","); word; word = strsep(&rest, ",")) {
+        if (*out_n == SNUG_KNOB_VALUES_MAX)
+            return snug_fail(err, SNUG_BAD_INPUT, "more than %d values", SNUG_KNOB_VALUES_MAX);
+        const snug_status status = snug_knob_parse(knob, word, &out[*out_n], err);
         if (status != SNUG_OK)
             return status;
+        for (int i = 0; i < *out_n; i++)
+            if (out[i] == out[*out_n])
+                return snug_fail(err, SNUG_BAD_INPUT, "%.40s stands twice", word);
+        (*out_n)++;
     }
     return SNUG_OK;
 }
@@ -66,15 +79,19 @@ snug_status tb_record_add_row(struct tb_recorder *r, const char *argument, struc
     if (!equals || row < 0 || r->space.n == SNUG_KNOBS_MAX)
         return snug_fail(err, SNUG_BAD_INPUT, "--knob %s: NAME=VALUE,VALUE of a knob that there is",
                          argument);
+    if (snug_space_find(&r->space, name) >= 0)
+        return snug_fail(err, SNUG_BAD_INPUT, "--knob %s stands twice", name);
     struct snug_knob *knob = &r->space.knobs[r->space.n];
     *knob = r->engine_space->knobs[row];
     knob->is_tuned = true;
     const snug_status status = read_values(knob, equals + 1, values, &n, err);
     if (status != SNUG_OK)
-        return status;
+        return snug_fail_prefix(err, status, "--knob %.80s", argument);
     if (knob->kind == SNUG_KNOB_ENUM)
         narrow_names(knob, values, n);
-    else if (knob->kind != SNUG_KNOB_BOOL && !narrow_bounds(knob, values, n))
+    else if (knob->kind == SNUG_KNOB_BOOL)
+        narrow_switch(knob, values, n);
+    else if (!narrow_bounds(knob, values, n))
         return snug_fail(err, SNUG_BAD_INPUT,
                          "--knob %s: values must rise by equal steps, or double, as %s does",
                          argument, knob->name);
@@ -99,29 +116,43 @@ void tb_record_to_engine(const struct tb_recorder *r, const struct snug_config *
 
 /* ---- one line ---- */
 
-static snug_status predict(struct tb_recorder *r, const struct snug_config *engine_config,
-                           struct snug_json_writer *w, struct snug_error *err)
+/* The law of n_threads, opened when needed; NULL with SNUG_OK where it says nothing of them. */
+static snug_status law_of(struct tb_recorder *r, int64_t n_threads, const struct snug_law **out,
+                          struct snug_error *err)
 {
-    const int threads_row = snug_space_find(r->engine_space, "n_threads");
-    const int ubatch_row = snug_space_find(r->engine_space, "n_ubatch");
-    const int64_t n_threads = engine_config->value[threads_row];
-    struct snug_law_load load;
-    if (!r->arguments->predict || n_threads < 1 || n_threads >= TB_SEEDS_MAX)
+    snug_status status = SNUG_OK;
+    *out = NULL;
+    if (n_threads < 1 || n_threads >= TB_RECORD_LAWS_MAX)
         return SNUG_OK;
     struct snug_law *law = &r->laws[n_threads];
     const struct snug_law_request request = {
         .machine = "this", .cache_folder = r->arguments->predict, .n_threads = (int)n_threads};
-    const snug_status status = law->n_tiers ? SNUG_OK : snug_law_open(&request, law, err);
-    if (status != SNUG_OK)
+    if (law->n_tiers == 0)
+        status = snug_law_open(&request, law, err);
+    if (status == SNUG_OK && law->tiers[0].kind == SNUG_TIER_HOST)
+        *out = law;
+    return status;
+}
+
+/* Nothing where the law says nothing, as of the prior of `snug tune`. */
+static snug_status predict(struct tb_recorder *r, const struct snug_config *engine_config,
+                           struct snug_json_writer *w, struct snug_error *err)
+{
+    struct snug__law_knobs knobs;
+    struct snug_law_load load;
+    const struct snug_law *decode = NULL, *prefill = NULL;
+    snug__law_knobs_of(r->engine_space, engine_config, &knobs);
+    if (!r->arguments->predict || !snug__law_load_of(&knobs, &r->model, 0, &load))
+        return SNUG_OK;
+    snug_status status = law_of(r, knobs.n_threads, &decode, err);
+    if (status == SNUG_OK)
+        status = law_of(r, knobs.n_threads_batch, &prefill, err);
+    if (status != SNUG_OK || !decode || !prefill)
         return status;
-    snug_law_load_init(&r->model, NULL, 0, GGML_TYPE_F16, GGML_TYPE_F16,
-                       engine_config->value[ubatch_row], &load);
-    const struct snug_workload *wl = &r->workload;
     snug_json_begin_object(w, "predicted");
     snug_json_put_number(w, "prefill_tps",
-                         snug_law_prefill_tps(law, &load, wl->n_prompt, wl->n_depth).value);
-    snug_json_put_number(w, "decode_tps",
-                         snug_law_decode_tps(law, &load, wl->n_depth + wl->n_gen / 2).value);
+                         snug__law_load_prefill_tps(prefill, &load, &r->workload));
+    snug_json_put_number(w, "decode_tps", snug__law_load_decode_tps(decode, &load, &r->workload));
     snug_json_end(w);
     return SNUG_OK;
 }

@@ -26,17 +26,21 @@ static int index_of(const struct tb_recorder *r, const struct snug_config *confi
 static char *first_line(const struct tb_recorder *r)
 {
     struct snug_json_writer w = {0};
+    char build[128];
     snug_json_begin_object(&w, NULL);
     snug_json_put_string(&w, "name", r->arguments->name);
     snug_json_put_string(&w, "model", r->model.hash);
     snug_json_put_string(&w, "machine", r->machine.fingerprint);
+    snug_json_put_string(&w, "build", snug_engine_build_here(build, sizeof build));
     snug_json_put_string(&w, "beside", r->arguments->beside);
+    snug_json_put_int(&w, "n_blocks", r->arguments->n_blocks);
     snug_space_to_json(&w, "space", &r->space);
     snug_workload_to_json(&w, "workload", &r->workload);
     snug_json_end(&w);
     return snug_json_finish(&w, false);
 }
 
+/* Keeps what is valid, also repetitions past those that are asked for now. */
 static snug_status take_line(struct tb_recorder *r, const char *line, size_t n,
                              struct snug_error *err)
 {
@@ -50,15 +54,15 @@ static snug_status take_line(struct tb_recorder *r, const char *line, size_t n,
     const int64_t rep = status == SNUG_OK ? snug_json_get_int(snug_json_root(doc), "rep", -1) : -1;
     const int i = status == SNUG_OK ? index_of(r, &config) : -1;
     snug_json_free(doc);
-    if (i < 0 || rep < 0 || rep >= r->arguments->n_reps)
-        return status == SNUG_OK ? SNUG_OK : status; /* more was recorded once: left out */
-    bool *is_done = &r->is_done[(size_t)i * (size_t)r->arguments->n_reps + (size_t)rep];
-    if (!*is_done) {
-        snug_buffer_append(&r->had, line, n);
-        snug_buffer_puts(&r->had, "\n");
-        r->n_recorded++;
-    }
-    *is_done = true;
+    if (status == SNUG_OK && (i < 0 || rep < 0 || rep >= SNUG__TABLE_REPS_MAX))
+        status = snug_fail(err, SNUG_BAD_INPUT, "%s: a trial that is none of this recording's",
+                           r->part_path);
+    if (status != SNUG_OK || r->is_done[i][rep])
+        return status;
+    snug_buffer_append(&r->had, line, n);
+    snug_buffer_puts(&r->had, "\n");
+    r->is_done[i][rep] = true;
+    r->n_recorded += rep < r->arguments->n_reps;
     return SNUG_OK;
 }
 
@@ -93,7 +97,10 @@ snug_status tb_record_open_part(struct tb_recorder *r, struct snug_error *err)
     snug_status status = take_part(r, head, err);
     struct snug_buffer text = {0};
     snug_buffer_printf(&text, "%s\n%s", head, snug_buffer_text(&r->had));
+    text.is_failed |= r->had.is_failed;
     free(head);
+    if (status == SNUG_OK && text.is_failed)
+        status = snug_fail(err, SNUG_NO_MEMORY, "no memory for what %s has", r->part_path);
     if (status == SNUG_OK) /* rewritten whole, so that nothing follows a line that was cut */
         status = snug_file_write(r->part_path, text.data, text.len, err);
     snug_buffer_clear(&text);
@@ -176,6 +183,8 @@ static snug_status seal_lines(struct tb_recorder *r, struct snug_buffer *body, s
 {
     struct snug_buffer array = {0};
     struct snug_json *doc = NULL;
+    if (r->had.is_failed)
+        return snug_fail(err, SNUG_NO_MEMORY, "no memory for the trials of %s", r->part_path);
     snug_buffer_puts(&array, "[");
     snug_buffer_puts(&array, snug_buffer_text(&r->had));
     for (size_t i = 0; i + 1 < array.len; i++) /* a line break never stands inside JSON of ours */
@@ -217,7 +226,7 @@ static void put_made(struct snug_json_writer *w, const struct tb_recorder *r)
     snug_json_put_string(w, "model_hash", r->model.hash);
     snug_json_put_int(w, "model_params", (int64_t)r->model.n_params);
     snug_json_put_string(w, "beside", r->arguments->beside);
-    snug_json_put_int(w, "n_reps", r->arguments->n_reps);
+    snug_json_put_int(w, "n_blocks", r->arguments->n_blocks);
     snug_json_put_int(w, "n_configs", r->n_configs);
     snug_json_end(w);
 }

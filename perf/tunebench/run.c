@@ -53,7 +53,16 @@ static double predicted(const struct snug_config *config, void *data)
         return (double)NAN;
     const struct snug_measurement m = {.prefill_tps = cell->predicted_prefill_tps,
                                        .decode_tps = cell->predicted_decode_tps};
-    return log(snug_measurement_speed(&m, &t->table->workloads[0], t->objective));
+    const double speed = snug_measurement_speed(&m, &t->table->workloads[0], t->objective);
+    return speed > 0 ? log(speed) : (double)NAN;
+}
+
+static bool has_predictions(const struct snug__table *t)
+{
+    bool is_any = false;
+    for (size_t i = 0; i < t->n_cells; i++)
+        is_any |= t->cells[i].predicted_prefill_tps > 0 || t->cells[i].predicted_decode_tps > 0;
+    return is_any;
 }
 
 static void add_trace(struct run *r, const struct snug_observation *o, double clock_s)
@@ -68,17 +77,6 @@ static void add_trace(struct run *r, const struct snug_observation *o, double cl
         snug_buffer_append(r->options->trace, line, (size_t)n);
 }
 
-/* Standard error of log speed from the spread of a trial's blocks, as the tuning loop has it. */
-static double log_speed_sd(const struct tb_table *t, const struct snug_measurement *m)
-{
-    double speeds[SNUG_BLOCKS_MAX];
-    const int n = snug_measurement_block_speeds(m, &t->table->workloads[0], t->objective, speeds);
-    if (n < 2)
-        return 0;
-    const double sd = snug_stats_mad(speeds, (size_t)n) / snug_stats_median(speeds, (size_t)n);
-    return fmax(sd / sqrt((double)n), 0.003);
-}
-
 static struct snug_observation measure(struct run *r, const struct snug_config *config)
 {
     const struct tb_table *t = r->table;
@@ -89,7 +87,7 @@ static struct snug_observation measure(struct run *r, const struct snug_config *
         .config = cell ? cell->config : *config,
         .outcome = m.outcome,
         .speed = snug_measurement_speed(&m, &t->table->workloads[0], t->objective),
-        .log_speed_sd = log_speed_sd(t, &m),
+        .log_speed_sd = snug__strategy_speed_sd(&m, &t->table->workloads[0], t->objective),
         .bytes = cell ? snug__table_memory(t->table, cell) : 0,
     };
 }
@@ -102,7 +100,7 @@ static snug_status score(struct run *r, struct snug_error *err)
     struct snug_point found[SNUG_STRATEGY_TELLS_MAX];
     size_t n_front = 0, n_found = 0;
     struct tb_run *out = r->out;
-    snug_status status = snug_strategy_front(r->strategy, index, speed, &n_front, err);
+    snug_status status = snug__strategy_front(r->strategy, index, speed, &n_front, err);
     if (status != SNUG_OK)
         return status;
     out->optimism = 0;
@@ -138,7 +136,7 @@ static snug_status tell(struct run *r, const struct snug_observation *o, double 
 }
 
 /* The region the tuner is given, from its first trials, as the tuning loop draws it: above a
- * quarter of the first good speed, below 1.5 times its bytes and the limit. */
+ * tenth of the first good speed, below 1.5 times its bytes and the limit. */
 static void set_region(struct run *r, const struct snug_observation *first, int n)
 {
     struct snug_front_bounds *bounds = &r->problem.bounds;
@@ -214,7 +212,7 @@ snug_status tb_run_once(const struct tb_run_options *options, struct tb_run *out
                                       .bytes_data = &r,
                                       .seed = options->seed,
                                       .n_trials = options->n_trials};
-    if (options->method->prior != TB_PRIOR_NONE && table->cells[0].predicted_decode_tps > 0) {
+    if (options->method->prior != TB_PRIOR_NONE && has_predictions(table)) {
         r.problem.prior = predicted;
         r.problem.prior_data = &r;
     }

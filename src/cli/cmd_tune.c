@@ -22,7 +22,8 @@ struct screen {
     enum snug_objective objective;
     struct snug_tune_event last;
     double time_s;
-    bool has_fixed; /* knobs set by hand: they hold in the default too */
+    bool has_fixed;                   /* knobs set by hand: they hold in the default too */
+    char begun_with[SNUG_SOURCE_MAX]; /* the prior of the session that is resumed; "": none */
     char phase[64];
 };
 
@@ -332,6 +333,8 @@ static snug_status take_stored_options(const struct cli_args *args, struct cli_t
         status = snug__tune_fixed_read(stored, screen->space, base, is_fixed, err);
     for (int i = 0; status == SNUG_OK && i < screen->space->n; i++)
         screen->has_fixed = screen->has_fixed || is_fixed[i];
+    snprintf(screen->begun_with, sizeof screen->begun_with, "%s",
+             snug_json_get_string(stored, "prior", ""));
     const char *strategy = snug_json_get_string(stored, "strategy", "snug");
     for (const struct snug_strategy_row *row = snug_strategy_rows();
          status == SNUG_OK && !args->strategy && row->name; row++) {
@@ -385,11 +388,13 @@ static snug_status tune(const struct cli_args *args, struct cli_task *task, stru
         TRIAL_LIMIT_S + TRIAL_LIMIT_S_PER_GIB * (double)task->model.bytes_tensors / (1 << 30);
     options.effort.may_cut = true;
     say_task(args, task, &options);
-    struct cli_prior *prior = cli_prior_open(task, options.objective);
+    struct cli_prior *prior = NULL;
+    if (strcmp(options.strategy, "snug") == 0) /* the others learn nothing */
+        prior = cli_prior_choose(task, options.objective, args->resume ? screen->begun_with : NULL);
     if (prior) {
         options.prior = cli_prior_log_speed;
         options.prior_data = prior;
-        cli_say("begins with what snug plan knows of this machine (%s)", cli_prior_source(prior));
+        options.prior_source = cli_prior_source(prior);
     }
     status = snug_tune_run(&options, result, err);
     cli_prior_close(prior);

@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "cli/plan.h"
+#include "plan/law_config.h"
 #include "snug/store.h"
 
 enum { RESIDUALS_MAX = 512, MODELS_MAX = 16 };
@@ -29,37 +30,20 @@ static void add(struct past *past, bool is_prefill, double predicted, double mea
             .measured = measured};
 }
 
-static int type_of(const struct snug_json_node *config, const char *key)
-{
-    return snug_model_type_from_name(snug_json_get_string(config, key, "f16"));
-}
-
-/* Configs hold switches by name. */
-static bool is_off(const struct snug_json_node *config, const char *key)
-{
-    return strcmp(snug_json_get_string(config, key, "on"), "off") == 0;
-}
-
 static void take(struct past *past, const struct snug_json_node *config,
                  const struct snug_measurement *m)
 {
     const struct snug_law *law = &past->p->law;
     const struct snug_workload *w = &past->workload;
-    const int type_k = type_of(config, "type_k"), type_v = type_of(config, "type_v");
+    struct snug__law_knobs knobs;
     struct snug_law_load load;
-    if (snug_json_get_int(config, "n_threads", 0) != law->n_threads ||
-        snug_json_get_int(config, "n_threads_batch", law->n_threads) != law->n_threads ||
-        snug_json_get_int(config, "n_gpu_layers", 0) != 0 || type_k < 0 || type_v < 0 ||
-        strcmp(snug_json_get_string(config, "cpu_mask", ""), "") != 0 || is_off(config, "repack") ||
-        is_off(config, "flash_attn"))
+    snug__law_knobs_from_json(config, &knobs);
+    if (knobs.n_threads != law->n_threads || knobs.n_threads_batch != law->n_threads ||
+        !snug__law_load_of(&knobs, &past->model, past->host, &load))
         return;
-    snug_law_load_init(&past->model, NULL, past->host, type_k, type_v,
-                       snug_json_get_int(config, "n_ubatch", 512), &load);
-    add(past, false, snug_law_decode_tps(law, &load, w->n_depth + w->n_gen / 2).value,
-        m->decode_tps);
+    add(past, false, snug__law_load_decode_tps(law, &load, w), m->decode_tps);
     if (w->n_prompt > 0)
-        add(past, true, snug_law_prefill_tps(law, &load, w->n_prompt, w->n_depth).value,
-            m->prefill_tps);
+        add(past, true, snug__law_load_prefill_tps(law, &load, w), m->prefill_tps);
 }
 
 static bool on_trial(const struct snug_trial_view *view, void *data)

@@ -1,12 +1,16 @@
 /* What the calibrated law of this machine expects of a config: the tuner's prior. Nothing is
- * calibrated for it, so that a search costs what it says; once `snug plan` has been here, the law
- * is on disk. The strategy learns how far to trust it. */
+ * calibrated for it, so that a search costs what it says: it takes the law that `snug plan` left on
+ * disk, which it does where nothing disturbed the calibration. The strategy learns how far to trust
+ * it. */
 #include "cli/tune_prior.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/file.h"
+#include "cli/cli.h"
+#include "plan/law_config.h"
 #include "plan/law_fit.h"
 
 struct cli_prior {
@@ -15,23 +19,6 @@ struct cli_prior {
     struct snug__calibration calibration;
     struct snug_law law; /* of n_threads; the last that was asked */
 };
-
-static int64_t value_of(const struct snug_space *space, const struct snug_config *config,
-                        const char *name, int64_t otherwise)
-{
-    const int row = snug_space_find(space, name);
-    return row < 0 ? otherwise : config->value[row];
-}
-
-/* A named value as it is written: "q8_0". */
-static const char *word_of(const struct snug_space *space, const struct snug_config *config,
-                           const char *name, const char *otherwise)
-{
-    const int row = snug_space_find(space, name);
-    if (row < 0 || space->knobs[row].n_values == 0)
-        return otherwise;
-    return space->knobs[row].values[config->value[row]];
-}
 
 static const struct snug_law *law_of(struct cli_prior *prior, int64_t n_threads)
 {
@@ -45,26 +32,15 @@ double cli_prior_log_speed(const struct snug_config *config, void *data)
 {
     struct cli_prior *prior = data;
     const struct cli_task *task = prior->task;
-    const struct snug_space *space = snug_engine_space(task->engine);
     const struct snug_workload *w = &task->workload;
-    const int type_k = snug_model_type_from_name(word_of(space, config, "type_k", "f16"));
-    const int type_v = snug_model_type_from_name(word_of(space, config, "type_v", "f16"));
-    const int64_t n_threads = value_of(space, config, "n_threads", 0);
+    struct snug__law_knobs knobs;
     struct snug_law_load load;
-    if (type_k < 0 || type_v < 0 || value_of(space, config, "n_gpu_layers", 0) != 0)
+    snug__law_knobs_of(snug_engine_space(task->engine), config, &knobs);
+    if (!snug__law_load_of(&knobs, &task->model, 0, &load))
         return (double)NAN;
-    snug_law_load_init(&task->model, NULL, 0, type_k, type_v,
-                       value_of(space, config, "n_ubatch", 512), &load);
-    load.n_parallel = w->n_parallel;
     struct snug_measurement m = {.outcome = SNUG_TRIAL_OK};
-    /* The law says what one sequence gets, a measurement what all get together. */
-    m.decode_tps =
-        (double)w->n_parallel *
-        snug_law_decode_tps(law_of(prior, n_threads), &load, w->n_depth + w->n_gen / 2).value;
-    m.prefill_tps =
-        snug_law_prefill_tps(law_of(prior, value_of(space, config, "n_threads_batch", n_threads)),
-                             &load, w->n_prompt, w->n_depth)
-            .value;
+    m.decode_tps = snug__law_load_decode_tps(law_of(prior, knobs.n_threads), &load, w);
+    m.prefill_tps = snug__law_load_prefill_tps(law_of(prior, knobs.n_threads_batch), &load, w);
     const double speed = snug_measurement_speed(&m, w, prior->objective);
     return speed > 0.0 ? log(speed) : (double)NAN;
 }
@@ -85,6 +61,22 @@ struct cli_prior *cli_prior_open(const struct cli_task *task, enum snug_objectiv
         return prior;
     free(prior);
     return NULL;
+}
+
+struct cli_prior *cli_prior_choose(const struct cli_task *task, enum snug_objective objective,
+                                   const char *begun_with)
+{
+    struct cli_prior *prior = cli_prior_open(task, objective);
+    const char *source = prior ? cli_prior_source(prior) : "";
+    if (begun_with && strcmp(begun_with, source) != 0) {
+        cli_say("the session began %s%s, which is not what snug plan knows now: goes on without",
+                begun_with[0] ? "with " : "without a law of this machine", begun_with);
+        cli_prior_close(prior);
+        return NULL;
+    }
+    if (prior)
+        cli_say("begins with what snug plan knows of this machine (%s)", source);
+    return prior;
 }
 
 const char *cli_prior_source(const struct cli_prior *prior)

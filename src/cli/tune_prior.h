@@ -10,6 +10,11 @@ struct cli_prior;
 /* The law that is on disk for this machine and build; NULL where there is none, or where the first
  * tier is a device, whose share of a config the law of placements does not tell. Keeps task. */
 struct cli_prior *cli_prior_open(const struct cli_task *task, enum snug_objective objective);
+/* The same for a session, and say so. One that is resumed goes on with the prior it began with
+ * (its source; "": none) or with none: what it was told before was asked for under that one. NULL:
+ * a new session. */
+struct cli_prior *cli_prior_choose(const struct cli_task *task, enum snug_objective objective,
+                                   const char *begun_with);
 void cli_prior_close(struct cli_prior *prior);
 /* "calibrated in 24 s on 2026-11-27" */
 const char *cli_prior_source(const struct cli_prior *prior);

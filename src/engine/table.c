@@ -60,9 +60,13 @@ static snug_status read_workloads(struct snug__table *t, const struct snug_json_
         struct snug_workload *w = &t->workloads[i];
         snug_workload_from_json(snug_json_at(node, i), w);
         w->n_parallel = w->n_parallel ? w->n_parallel : 1; /* not written: one sequence */
-        if (w->n_prompt < 0 || w->n_gen < 0 || w->n_parallel < 1 || w->n_prompt + w->n_gen == 0)
-            return snug_fail(err, SNUG_BAD_INPUT,
-                             "workload %zu: lengths of 0 or more, and not all of them 0", i);
+        const int64_t lengths[] = {w->n_prompt, w->n_gen, w->n_depth, w->n_ctx, w->n_parallel - 1};
+        for (size_t k = 0; k < sizeof lengths / sizeof *lengths; k++)
+            if (lengths[k] < 0 || lengths[k] > SNUG__TABLE_TOKENS_MAX)
+                return snug_fail(err, SNUG_BAD_INPUT, "workload %zu: lengths must lie in 0 to %lld",
+                                 i, (long long)SNUG__TABLE_TOKENS_MAX);
+        if (w->n_prompt + w->n_gen == 0)
+            return snug_fail(err, SNUG_BAD_INPUT, "workload %zu has no tokens", i);
     }
     t->n_fidelities = (int)n;
     return SNUG_OK;

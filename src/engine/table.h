@@ -24,6 +24,8 @@
 #define SNUG__TABLE_LINES_MAX 131072
 #define SNUG__TABLE_REPS_MAX 64 /* of one config at one fidelity */
 #define SNUG__TABLE_FIDELITIES_MAX 4
+#define SNUG__TABLE_TOKENS_MAX                                                                     \
+    (INT64_C(1) << 30) /* each length of a workload, as engines have it */
 
 struct snug__table_rep {
     int fidelity, rep;

@@ -2,7 +2,6 @@
  *
  * Order of things: a trial is asked for, run, stored, told. The store comes before the strategy, so
  * that a session killed at any moment resumes from what the store has. */
-#include <math.h>
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include "snug/tune_loop.h"
 #include "snug/units.h"
 #include "tune/session.h"
+#include "tune/strategy.h"
 
 /* A front point counts when it is at least this part of the default's speed: what keeps little on
  * a GPU is some ten times slower, and still of use. */
@@ -58,17 +58,6 @@ static bool stated_bytes(const struct snug_config *config, uint64_t *out_bytes, 
     return true;
 }
 
-/* Standard error of log(speed) from the blocks' spread; a floor keeps three lucky blocks honest. */
-static double log_speed_sd(const struct snug_measurement *m, const struct snug_tune_options *o)
-{
-    double speeds[SNUG_BLOCKS_MAX];
-    const int n = snug_measurement_block_speeds(m, &o->workload, o->objective, speeds);
-    if (n < 2)
-        return 0.0;
-    const double sd = snug_stats_mad(speeds, (size_t)n) / snug_stats_median(speeds, (size_t)n);
-    return fmax(sd / sqrt((double)n), 0.003);
-}
-
 static snug_status tell(struct loop *l, const struct snug_tune_trial *trial, struct snug_error *err)
 {
     if (!l->strategy)
@@ -77,7 +66,8 @@ static snug_status tell(struct loop *l, const struct snug_tune_trial *trial, str
         .config = trial->config,
         .outcome = trial->measurement.outcome,
         .speed = trial->speed,
-        .log_speed_sd = log_speed_sd(&trial->measurement, l->options),
+        .log_speed_sd = snug__strategy_speed_sd(&trial->measurement, &l->options->workload,
+                                                l->options->objective),
         .bytes = snug_bytes_stated(&trial->measurement.bytes),
     };
     return snug_strategy_tell(l->strategy, &observation, err);
@@ -103,11 +93,12 @@ static void event(struct loop *l, enum snug_tune_event_kind kind, const char *ro
     l->options->on_event(&e, l->options->event_data);
 }
 
-static double hypervolume(const struct snug_tune_result *r)
+/* Of the first n_trials trials. */
+static double hypervolume(const struct snug_tune_result *r, int n_trials)
 {
-    struct snug_point *points = calloc((size_t)r->n_trials + 1, sizeof *points);
+    struct snug_point *points = calloc((size_t)n_trials + 1, sizeof *points);
     size_t n = 0;
-    for (int i = 0; points && i < r->n_trials; i++) {
+    for (int i = 0; points && i < n_trials; i++) {
         if (r->trials[i].speed > 0.0)
             points[n++] = (struct snug_point){r->trials[i].speed,
                                               snug_bytes_stated(&r->trials[i].measurement.bytes)};
@@ -142,7 +133,7 @@ static snug_status keep(struct loop *l, int64_t id, const char *role,
         r->i_fit = at;
     if (trial->speed > 0.0 && (r->i_best < 0 || trial->speed > r->trials[r->i_best].speed))
         r->i_best = at;
-    trial->hypervolume = r->bounds.bytes_ref ? hypervolume(r) : 0.0;
+    trial->hypervolume = r->bounds.bytes_ref ? hypervolume(r, r->n_trials) : 0.0;
     return SNUG_OK;
 }
 
@@ -197,7 +188,7 @@ static void fix_bounds(struct loop *l, bool has_tried_fit)
     if (r->bounds.bytes_ref || r->i_default < 0 || (has_failed && !has_tried_fit))
         return;
     const bool use_fit = has_failed && r->i_fit >= 0 && r->trials[r->i_fit].speed > 0.0;
-    struct snug_tune_trial *d = &r->trials[use_fit ? r->i_fit : r->i_default];
+    const struct snug_tune_trial *d = &r->trials[use_fit ? r->i_fit : r->i_default];
     const uint64_t limit = l->options->memory_limit_bytes;
     const double by_default = BYTES_REF_FACTOR * (double)snug_bytes_stated(&d->measurement.bytes);
     r->bounds.speed_ref = d->speed > 0.0 ? SPEED_REF_FRAC * d->speed : 1e-3;
@@ -206,7 +197,8 @@ static void fix_bounds(struct loop *l, bool has_tried_fit)
         r->bounds.bytes_ref = limit;
     if (!r->bounds.bytes_ref)
         r->bounds.bytes_ref = 1;
-    d->hypervolume = hypervolume(r);
+    for (int i = 0; i < r->n_trials; i++) /* those that came before the region, also by a resume */
+        r->trials[i].hypervolume = hypervolume(r, i + 1);
 }
 
 static snug_status measure_references(struct loop *l, struct snug_error *err)

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "snug/stats.h"
+
 /* Sobol points in a row that may be old or impossible before the lattice is walked instead. */
 #define SOBOL_MISSES_MAX 65536
 /* Configs a walk looks at: some seconds of a cheap bytes function. */
@@ -176,8 +178,8 @@ static void believe_means(const struct snug_strategy *s, double *out_speed)
     }
 }
 
-snug_status snug_strategy_front(struct snug_strategy *s, size_t *out_index, double *out_speed,
-                                size_t *out_n, struct snug_error *err)
+snug_status snug__strategy_front(struct snug_strategy *s, size_t *out_index, double *out_speed,
+                                 size_t *out_n, struct snug_error *err)
 {
     const size_t n = s->n_told;
     struct snug_point *points = calloc(n + 1, sizeof *points);
@@ -204,6 +206,17 @@ snug_status snug_strategy_front(struct snug_strategy *s, size_t *out_index, doub
     free(speed);
     free(index);
     return status;
+}
+
+double snug__strategy_speed_sd(const struct snug_measurement *m, const struct snug_workload *w,
+                               enum snug_objective objective)
+{
+    double speeds[SNUG_BLOCKS_MAX];
+    const int n = snug_measurement_block_speeds(m, w, objective, speeds);
+    if (n < 2)
+        return 0.0;
+    const double sd = snug_stats_mad(speeds, (size_t)n) / snug_stats_median(speeds, (size_t)n);
+    return fmax(sd / sqrt((double)n), 0.003);
 }
 
 bool snug__strategy_was_told(const struct snug_strategy *s, const struct snug_config *config)

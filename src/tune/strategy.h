@@ -24,8 +24,8 @@ struct snug__strategy_kind {
                        struct snug_ask_info *out_info, struct snug_error *err);
     /* Learn from s->told[s->n_told - 1]; may be NULL. */
     snug_status (*tell)(struct snug_strategy *s, struct snug_error *err);
-    /* The speed believed of every trial told that ran, to out_speed[n_told]; failed ones keep what
-     * is there. NULL: the geometric mean over the trials of its config. */
+    /* The speed believed of every trial told that ran, to out_speed[n_told]; what it puts for
+     * failed ones does not count. NULL: the geometric mean over the trials of its config. */
     snug_status (*believe)(struct snug_strategy *s, double *out_speed, struct snug_error *err);
     bool may_repeat; /* ask may give a config that was told already */
 };
@@ -50,6 +50,16 @@ SNUG_STRATEGIES(SNUG_STRATEGY_EXTERN)
 snug_status snug__strategy_new_kind(const char *name, const struct snug__strategy_kind *kind,
                                     const struct snug_problem *problem, struct snug_strategy **out,
                                     struct snug_error *err) SNUG_CHECKED;
+/* The front that the strategy would declare now, for benchmarks and tests: trials told (by order of
+ * telling), by bytes ascending, and the speed it believes each to have. The luckiest of noisy
+ * trials would promise too much, so a strategy may believe less than was measured. Both arrays need
+ * room for all told; O(n^2) in them. Errors  SNUG_NO_MEMORY */
+snug_status snug__strategy_front(struct snug_strategy *s, size_t *out_index, double *out_speed,
+                                 size_t *out_n, struct snug_error *err) SNUG_CHECKED;
+/* What a strategy is told of a trial's noise: the standard error of log(speed) from the blocks'
+ * spread; a floor keeps three lucky blocks honest. 0: fewer than two blocks. */
+double snug__strategy_speed_sd(const struct snug_measurement *m, const struct snug_workload *w,
+                               enum snug_objective objective);
 bool snug__strategy_was_told(const struct snug_strategy *s, const struct snug_config *config);
 /* Do the stated bytes fit the limit? out_bytes may be NULL. */
 bool snug__strategy_can_run(const struct snug_strategy *s, const struct snug_config *config,

@@ -196,6 +196,20 @@ static void table_caps_hold_at_their_edges(void **state)
                  table_parse(SPACE(ROW) ",\"workloads\":[" W "," W "," W "," W "," W "]", LINE(""),
                              1, &t, &err));
 #undef W
+    static const char *const lengths[] = {"n_prompt", "n_gen", "n_depth", "n_ctx"};
+    for (size_t i = 0; i < COUNT(lengths); i++)
+        for (int past = 0; past < 2; past++) {
+            char head[512];
+            snprintf(head, sizeof head,
+                     SPACE(ROW) ",\"workloads\":[{\"%s\":%lld,\"n_gen\":1,\"n_prompt\":1}]",
+                     lengths[i], (long long)SNUG__TABLE_TOKENS_MAX + past);
+            const snug_status status = table_parse(head, LINE(""), 1, &t, &err);
+            assert_int_equal(status, past ? SNUG_BAD_INPUT : SNUG_OK);
+            if (past)
+                assert_contains(err.text, "workload 0: lengths must lie in 0 to 1073741824");
+            else
+                snug__table_free(t);
+        }
     assert_ok(table_parse(SPACE("[{\"name\":\"a\",\"kind\":\"int\",\"min\":1,\"max\":65536,"
                                 "\"step\":1,\"default\":1}]") WORK,
                           LINE(""), 1, &t, &err));

@@ -188,7 +188,7 @@ static void snug_believes_less_than_the_luckiest_trial(void **state)
             if (snug_strategy_ask(s, &config, NULL, &err) != SNUG_OK)
                 break;
         }
-        assert_ok(snug_strategy_front(s, index, speed, &n_front, &err));
+        assert_ok(snug__strategy_front(s, index, speed, &n_front, &err));
         assert_true(n_front > 0);
         for (size_t k = 0; k < n_front; k++) {
             const double truth = cpu_task_speed(&task, &told[index[k]].config);

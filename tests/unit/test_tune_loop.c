@@ -455,6 +455,7 @@ static void resume_with_other_knobs_is_refused(void **state)
     s->options.is_fixed = is_fixed;
     s->options.on_event = on_event;
     s->stop_after = 2;
+    s->options.prior_source = "a law";
     assert_ok(snug_tune_run(&s->options, &r, &err));
     assert_true(r.is_stopped);
     snug_tune_result_clear(&r);
@@ -474,6 +475,7 @@ static void resume_with_other_knobs_is_refused(void **state)
     int64_t id = 0;
     assert_ok(snug_store_session_unfinished(s->store, s->task_id, "tune", &id, &json, &err));
     assert_ok(snug_json_parse("s", json, strlen(json), &doc, &err));
+    assert_string_equal(snug_json_get_string(snug_json_root(doc), "prior", ""), "a law");
     assert_ok(snug__tune_fixed_read(snug_json_root(doc), space, &stored_base, stored_fixed, &err));
     assert_true(stored_fixed[row] && stored_base.value[row] == value);
     snug_json_free(doc);

@@ -7,7 +7,9 @@
 #include <ggml.h>
 
 #include "cli/tune_prior.h"
+#include "plan/law_config.h"
 #include "plan/law_fit.h"
+#include "trial/trial_json.h"
 
 static const double LAYER_S = 1e-3;
 
@@ -43,6 +45,40 @@ static void keep_law(const struct engine_test *t, struct snug__calibration *c)
     assert_ok(snug__calibration_save(folder, c, &err));
 }
 
+/* The law is calibrated with everything on and on the host: of the rest it says nothing, also where
+ * the config comes from the history. */
+static void says_nothing_of_what_no_calibration_runs(const struct cli_task *task,
+                                                     struct cli_prior *prior)
+{
+    static const struct {
+        const char *name;
+        int64_t value;
+    } others[] = {{"n_gpu_layers", 1}, {"repack", 0}, {"flash_attn", 0}, {"none of them", 0}};
+    const struct snug_space *space = snug_engine_space(task->engine);
+    for (size_t i = 0; i < COUNT(others); i++) {
+        struct snug_config config;
+        struct snug__law_knobs knobs;
+        struct snug_law_load load;
+        struct snug_json *doc = NULL;
+        struct snug_json_writer w = {0};
+        struct snug_error err;
+        const int row = snug_space_find(space, others[i].name);
+        snug_space_default(space, &config);
+        config.value[snug_space_find(space, "flash_attn")] = 1;
+        if (row >= 0)
+            config.value[row] = others[i].value;
+        snug_config_to_json(&w, NULL, space, &config);
+        char *json = snug_json_finish(&w, false);
+        assert_non_null(json);
+        assert_ok(snug_json_parse("config", json, strlen(json), &doc, &err));
+        snug__law_knobs_from_json(snug_json_root(doc), &knobs);
+        assert_true(snug__law_load_of(&knobs, &task->model, 0, &load) == (row < 0));
+        assert_true(isnan(cli_prior_log_speed(&config, prior)) == (row >= 0));
+        snug_json_free(doc);
+        free(json);
+    }
+}
+
 static void prior_is_the_law_of_the_threads_asked(void **state)
 {
     struct engine_test *t = *state;
@@ -62,6 +98,17 @@ static void prior_is_the_law_of_the_threads_asked(void **state)
     struct cli_prior *prior = cli_prior_open(&task, SNUG_OBJECTIVE_DECODE);
     assert_non_null(prior);
     assert_string_equal(cli_prior_source(prior), "calibrated in a test");
+    /* A session that is resumed has the prior that it began with, or none. */
+    static const struct {
+        const char *begun_with;
+        bool has_prior;
+    } sessions[] = {{NULL, true}, {"calibrated in a test", true}, {"", false}, {"other", false}};
+    for (size_t i = 0; i < COUNT(sessions); i++) {
+        struct cli_prior *chosen =
+            cli_prior_choose(&task, SNUG_OBJECTIVE_DECODE, sessions[i].begun_with);
+        assert_true((chosen != NULL) == sessions[i].has_prior);
+        cli_prior_close(chosen);
+    }
     const struct snug_space *space = snug_engine_space(task.engine);
     snug_space_default(space, &config);
     const int threads = snug_space_find(space, "n_threads");
@@ -70,8 +117,7 @@ static void prior_is_the_law_of_the_threads_asked(void **state)
         const double expected = log(1.0 / (n == 1 ? 2 * LAYER_S : LAYER_S));
         assert_true(fabs(cli_prior_log_speed(&config, prior) - expected) < 0.01);
     }
-    config.value[snug_space_find(space, "n_gpu_layers")] = 1;
-    assert_true(isnan(cli_prior_log_speed(&config, prior)));
+    says_nothing_of_what_no_calibration_runs(&task, prior);
     cli_prior_close(prior);
     /* Of another machine, or with a device in front, it says nothing. */
     task.machine.fingerprint[0] = 'f';

@@ -32,6 +32,17 @@ static double prior_against_threads(const struct snug_config *config, void *data
     return log(20.0 / (double)config->value[0]);
 }
 
+/* Stop the next session after so many trials, 0: never; go on with the one that was stopped. */
+static int stop_after;
+static bool is_resumed;
+static volatile int stop;
+
+static void on_event(const struct snug_tune_event *event, void *data)
+{
+    (void)data;
+    stop |= event->kind == SNUG_TUNE_END && --stop_after == 0;
+}
+
 static void tune(void **state, const char *def, const char *store_name, snug_prior_fn prior,
                  struct snug_tune_result *out)
 {
@@ -60,7 +71,11 @@ static void tune(void **state, const char *def, const char *store_name, snug_pri
                                      .strategy = "snug",
                                      .prior = prior,
                                      .prior_data = &n_priors_asked,
-                                     .seed = 1};
+                                     .seed = 1,
+                                     .is_resumed = is_resumed,
+                                     .stop = &stop,
+                                     .on_event = on_event};
+    stop = 0;
     snug_effort_default(&tune.effort);
     assert_ok(snug_tune_run(&tune, out, &err));
     snug_store_close(store);
@@ -95,6 +110,24 @@ static void session_whose_default_fails_has_a_region_and_goes_on(void **state)
     snug_tune_result_clear(&r);
 }
 
+/* Before the region is fixed nothing has an area; what is taken over must get its own. */
+static void resumed_session_whose_default_failed_knows_the_areas_of_its_past(void **state)
+{
+    enum { N = 2 }; /* the default, and one more than it */
+    struct snug_tune_result before, after;
+    stop_after = N;
+    tune(state, "\"on\" ", "e.db", NULL, &before);
+    assert_true(before.is_stopped && before.n_trials == N && before.i_fit == -1);
+    is_resumed = true;
+    tune(state, "\"on\" ", "e.db", NULL, &after);
+    is_resumed = false;
+    assert_true(after.n_trials > N && before.trials[N - 1].hypervolume > 0);
+    for (int i = 0; i < N; i++)
+        assert_true(after.trials[i].hypervolume == before.trials[i].hypervolume);
+    snug_tune_result_clear(&before);
+    snug_tune_result_clear(&after);
+}
+
 static void session_asks_the_prior_it_is_given_and_learns_past_it(void **state)
 {
     struct snug_tune_result r;
@@ -112,6 +145,9 @@ int main(void)
                                         test_folder_open, test_folder_close),
         cmocka_unit_test_setup_teardown(session_whose_default_fails_has_a_region_and_goes_on,
                                         test_folder_open, test_folder_close),
+        cmocka_unit_test_setup_teardown(
+            resumed_session_whose_default_failed_knows_the_areas_of_its_past, test_folder_open,
+            test_folder_close),
         cmocka_unit_test_setup_teardown(session_asks_the_prior_it_is_given_and_learns_past_it,
                                         test_folder_open, test_folder_close),
     };

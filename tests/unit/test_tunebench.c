@@ -129,6 +129,20 @@ static void same_seed_leaves_the_same_trace_and_another_seed_another(void **stat
     }
 }
 
+/* A cost model may have nothing to say of the first cell; the rest still counts. */
+static void predictions_count_where_the_first_cell_has_none(void **state)
+{
+    (void)state;
+    static struct tb_run with, without;
+    struct snug__table_cell *cell = &table.table->cells[0];
+    const struct snug__table_cell before = *cell;
+    cell->predicted_prefill_tps = cell->predicted_decode_tps = 0;
+    run_once("snug", 1, 12, &with);
+    run_once("snug-no-prior", 1, 12, &without);
+    *cell = before;
+    assert_string_not_equal(with.sha256, without.sha256);
+}
+
 static void scores_of_a_made_up_run_are_what_they_are_by_hand(void **state)
 {
     (void)state;
@@ -196,6 +210,7 @@ int main(void)
         cmocka_unit_test(share_of_the_whole_table_is_one),
         cmocka_unit_test(every_method_scores_between_0_and_1_and_breaks_no_limit),
         cmocka_unit_test(same_seed_leaves_the_same_trace_and_another_seed_another),
+        cmocka_unit_test(predictions_count_where_the_first_cell_has_none),
         cmocka_unit_test(scores_of_a_made_up_run_are_what_they_are_by_hand),
         cmocka_unit_test(better_methods_score_better),
         cmocka_unit_test(past_table_helps_who_learns_from_it),

@@ -1,0 +1,119 @@
+#!/bin/sh
+# The programs of tunebench, as TAP: what they refuse, and that a recording loses nothing.
+#
+#   tests/tools/test_tunebench.sh SNUG TUNEBENCH TUNEBENCH_RECORD
+set -u
+snug=$(realpath "$1") bench=$(realpath "$2") record=$(realpath "$3")
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 1' HUP INT TERM
+export HOME="$tmp" XDG_DATA_HOME="$tmp/data" XDG_CACHE_HOME="$tmp/cache"
+n=0
+log=$tmp/log
+cd "$tmp" || exit 1
+
+check() { # check NAME COMMAND...: one case; what it says is shown when it fails
+    n=$((n + 1))
+    name=$1
+    shift
+    if "$@" >"$log" 2>&1; then echo "ok $n - $name"; else
+        echo "not ok $n - $name"
+        sed 's/^/# /' "$log"
+    fi
+}
+
+ends() { # ends STATUS TEXT COMMAND...: with this status, and TEXT in what it says
+    want=$1 text=$2
+    shift 2
+    said=$("$@" 2>&1)
+    status=$?
+    case $said in *"$text"*) [ $status -eq "$want" ] && return 0 ;; esac
+    echo "status $status: $said"
+    return 1
+}
+
+# Two configs of a tiny model, short trials.
+recording() { # recording OPTION...
+    "$record" m.gguf t.gz --name t --knob n_ubatch=32,64 --knob n_threads=1 --prompt 8 --gen 2 \
+        --context 64 "$@"
+}
+
+refused() { # refused TEXT OPTION...: before anything is recorded
+    text=$1
+    shift
+    rm -f t.gz.part
+    ends "$bad" "$text" recording --blocks 1 "$@" && [ ! -e t.gz.part ]
+}
+
+trials() { # trials N: so many lines stand in the part file, behind its head
+    [ "$(wc -l <t.gz.part)" -eq $(($1 + 1)) ] || { cat t.gz.part; return 1; }
+}
+
+goes_on() {
+    recording --blocks 1 --reps 2 || return 1
+    trials 4 || return 1
+    cp t.gz.part all
+    # as kill -9 leaves it: two trials, and a piece of the third
+    { head -n 3 all; sed -n 4p all | head -c 40; } >t.gz.part
+    recording --blocks 1 --reps 2 || return 1
+    trials 4 || return 1
+    head -n 3 all >a && head -n 3 t.gz.part | cmp - a
+}
+
+keeps_all() {
+    cp t.gz.part all
+    recording --blocks 1 --reps 1 || return 1
+    cmp t.gz.part all && recording --blocks 1 --reps 2 && cmp t.gz.part all
+}
+
+replays() { # the sealed table is one that tunebench reads
+    "$bench" t.gz --seeds 1 --trials 3 --methods random --objective decode | grep -q '"n_cells": *2'
+}
+
+beside_is_gone() {
+    rm -f t.gz.part
+    ends 1 'ended with status 7' recording --blocks 1 --beside 'exit 7' && trials 0
+}
+
+# A line of the shell, longer than any buffer it might be cut to.
+beside_runs() {
+    rm -f t.gz.part
+    recording --blocks 1 --reps 1 --beside "x=$(printf '%02000d' 0); while :; do sleep 1; done" &&
+        trials 2
+}
+
+check help_is_an_answer ends 0 'usage: tunebench' "$bench" --help
+check help_of_recorder_is_an_answer ends 0 'usage: tunebench_record' "$record" --help
+check unknown_method_is_refused ends 2 '--methods snug,nope' "$bench" --generate 1 --methods snug,nope
+check noise_that_is_no_number_is_refused ends 2 '--noise abc' "$bench" --generate 1 --noise abc
+check full_disk_is_seen ends 1 'cannot be written' sh -c '"$1" --write 1 >/dev/full' sh "$bench"
+check full_disk_is_seen_at_the_end ends 1 'cannot be written' \
+    sh -c '"$1" --generate 1 --seeds 1 --trials 2 --methods fit >/dev/full' sh "$bench"
+
+"$snug" synth smollm2-135m -o m.gguf --type q4_0 --layers 1 >"$log" 2>&1 || {
+    echo "Bail out! no model: $(cat "$log")"
+    exit 1
+}
+bad=2
+check prompt_that_is_no_number_is_refused refused '--prompt' --prompt abc
+check no_tokens_are_refused refused 'both 0' --prompt 0 --gen 0
+check long_name_is_refused refused 'more than 64 characters' --name "$(printf '%065d' 0)"
+check minutes_that_are_no_number_are_refused refused '--minutes x' --minutes x
+bad=1
+check value_twice_is_refused refused 'f16 stands twice' --knob type_k=f16,q8_0,f16
+check switch_value_twice_is_refused refused 'on stands twice' --knob repack=on,on
+check knob_twice_is_refused refused 'n_ubatch stands twice' --knob n_ubatch=64
+check too_long_a_list_is_refused refused 'more than 511' --knob "n_threads_batch=$(printf '%0512d' 1)"
+types=f16,q8_0,q4_0,bf16,q5_1,q5_0,q4_1,iq4_nl,f32
+check too_many_trials_are_refused refused '3888 configs, 64 times each' --reps 64 --knob type_k=$types \
+    --knob type_v=$types --knob poll=0,50,100 --knob flash_attn=off,on --knob repack=off,on --knob kv_unified=off,on
+check recording_goes_on_where_it_was_killed goes_on
+check fewer_repetitions_drop_nothing keeps_all
+check other_blocks_are_another_recording ends 1 'of another recording' recording --blocks 2
+check sealed_table_replays replays
+check switch_at_one_value_is_recorded_there sh -c 'rm -f t.gz.part; "$0" m.gguf t.gz --name t \
+    --knob n_ubatch=32,64 --knob flash_attn=on --prompt 8 --gen 2 --context 64 --blocks 1 --reps 1 &&
+    ! grep -q "\"flash_attn\": *\"off\"" t.gz.part && [ "$(grep -c "\"rep\"" t.gz.part)" -eq 2 ]' "$record"
+check trials_beside_what_ended_are_not_kept beside_is_gone
+check command_beside_goes_whole_to_the_shell beside_runs
+echo "1..$n"
