@@ -1,14 +1,18 @@
 /* Cost of the "snug" strategy's ask and tell with 100 past trials and 10 knobs, one thread.
  *
- * Usage  bench_ask [N_TRIALS [N_REPEATS]]   (default 100 and 60)
+ * Usage  bench_ask [N_TRIALS [N_REPEATS [HISTORY]]]   (default 100 and 60)
+ * CPU time of the whole process. HISTORY is a file to write what was told to, as JSON, so that
+ * other tuners can be asked with the same past (perf/ask_cost.py).
  * Ask is repeated on the same state (it is a pure function of what was told); tell is timed over
  * the last quarter of the trials, where it learns from 75 % to all of them. Past trials are random
  * configs of a made-up CPU task, with one failure in ten so that the feasibility term is paid for.
  * JSON on stdout. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
+#include "base/file.h"
 #include "base/json.h"
 #include "tests/support/cpu_task.h"
 
@@ -17,7 +21,7 @@
 static double now_ms(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
@@ -31,10 +35,46 @@ static void put_times(struct snug_json_writer *w, const char *key, const double 
     snug_json_end(w);
 }
 
-/* Tell n random trials; the time of each tell goes to out_ms. */
+static void put_trial(struct snug_json_writer *w, const struct snug_space *space,
+                      const struct snug_observation *o)
+{
+    snug_json_begin_object(w, NULL);
+    snug_json_begin_array(w, "levels");
+    for (int i = 0; i < space->n; i++)
+        snug_json_put_int(w, NULL, snug_knob_index(&space->knobs[i], o->config.value[i]));
+    snug_json_end(w);
+    snug_json_put_bool(w, "is_ok", o->outcome == SNUG_TRIAL_OK);
+    snug_json_put_number(w, "speed", o->speed);
+    snug_json_put_int(w, "bytes", (int64_t)o->bytes);
+    snug_json_end(w);
+}
+
+/* Every row's number of levels, and every trial told, by levels. */
+static snug_status write_history(const char *path, const struct snug_space *space,
+                                 const struct snug_observation *told, int n, struct snug_error *err)
+{
+    struct snug_json_writer w = {0};
+    snug_json_begin_object(&w, NULL);
+    snug_json_begin_array(&w, "n_levels");
+    for (int i = 0; i < space->n; i++)
+        snug_json_put_int(&w, NULL, snug_knob_n_levels(&space->knobs[i]));
+    snug_json_end(&w);
+    snug_json_begin_array(&w, "trials");
+    for (int i = 0; i < n; i++)
+        put_trial(&w, space, &told[i]);
+    snug_json_end(&w);
+    snug_json_end(&w);
+    char *text = snug_json_finish(&w, false);
+    const snug_status status = text ? snug_file_write(path, text, strlen(text), err)
+                                    : snug_fail(err, SNUG_NO_MEMORY, "%s", path);
+    free(text);
+    return status;
+}
+
+/* Tell n random trials; the time of each tell goes to out_ms, what was told to out_told. */
 static snug_status tell_past(struct snug_strategy *s, struct cpu_task *task,
                              const struct snug_problem *problem, int n, double *out_ms,
-                             struct snug_error *err)
+                             struct snug_observation *out_told, struct snug_error *err)
 {
     struct snug_strategy *source = NULL;
     struct snug_rng rng;
@@ -53,6 +93,7 @@ static snug_status tell_past(struct snug_strategy *s, struct cpu_task *task,
         if (status == SNUG_OK)
             status = snug_strategy_tell(s, &o, err);
         out_ms[i] = now_ms() - start;
+        out_told[i] = o;
     }
     snug_strategy_free(source);
     return status;
@@ -78,8 +119,10 @@ int main(int argc, char **argv)
 {
     long n = argc > 1 ? strtol(argv[1], NULL, 10) : 100;
     long n_repeats = argc > 2 ? strtol(argv[2], NULL, 10) : 60;
+    static struct snug_observation told[N_MAX];
     if (n < 8 || n > N_MAX || n_repeats < 1 || n_repeats > N_MAX) {
-        fprintf(stderr, "usage: bench_ask [N_TRIALS 8..%d [N_REPEATS 1..%d]]\n", N_MAX, N_MAX);
+        fprintf(stderr, "usage: bench_ask [N_TRIALS 8..%d [N_REPEATS 1..%d [HISTORY]]]\n", N_MAX,
+                N_MAX);
         return 2;
     }
     struct cpu_task task;
@@ -90,7 +133,9 @@ int main(int argc, char **argv)
     struct snug_problem problem = cpu_task_problem(&task, 1, (int)n + 1);
     snug_status status = snug_strategy_new("snug", &problem, &s, &err);
     if (status == SNUG_OK)
-        status = tell_past(s, &task, &problem, (int)n, tell_ms, &err);
+        status = tell_past(s, &task, &problem, (int)n, tell_ms, told, &err);
+    if (status == SNUG_OK && argc > 3)
+        status = write_history(argv[3], &task.space, told, (int)n, &err);
     if (status == SNUG_OK)
         status = time_asks(s, (int)n_repeats, ask_ms, &err);
     snug_strategy_free(s);
