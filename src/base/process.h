@@ -73,10 +73,10 @@ snug_status snug_process_run(const char *const *argv, const char *const *env_add
                              size_t cap, struct snug_buffer *out,
                              struct snug_error *err) SNUG_CHECKED;
 
-/* In a child: die with the parent (PR_SET_PDEATHSIG), even if it is already gone.
- * snug_process_start tells the child who its parent is. */
+/* In a child: get this signal when the parent ends (PR_SET_PDEATHSIG; stays over an exec), and die
+ * if it is already gone. snug_process_start tells the child who its parent is. */
 #define SNUG_PROCESS_PARENT_VARIABLE "SNUG_PARENT_PID"
-void snug_process_die_with_parent(void);
+void snug_process_die_with_parent(int signal);
 /* Absolute path by which the running program can be started again: its file, or, where a script
  * started it through the dynamic loader (a bundle's bin/snug), the script, which names itself in
  * this variable. The variable counts in that case alone. */
