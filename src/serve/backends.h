@@ -57,6 +57,8 @@ struct snug__backend_lease {
  * Errors  SNUG_TIMEOUT; SNUG_INTERRUPTED: closing, or the client of client_fd went away */
 snug_status snug__backends_take(struct snug__backends *b, int failed, double timeout_s,
                                 int client_fd, struct snug__backend_lease *out) SNUG_CHECKED;
+/* The member that serves at this moment, or -1. */
+int snug__backends_member(struct snug__backends *b);
 void snug__backends_give(struct snug__backends *b, struct snug__backend_lease *lease);
 
 /* ---- the control ---- */
