@@ -5,7 +5,7 @@
  * taken up later each time they had to be given up again soon: threads too many cost several times
  * the speed, threads too few at most their own share.
  *
- * Workload: some ten members, once a second. */
+ * Workload: some ten members, twice a second. */
 #include "snug/adapt.h"
 
 #include <math.h>
@@ -213,6 +213,7 @@ static void decide_at_once(const struct field *f, struct snug_adapt_decision *ou
         best = best < 0 ? find_smallest(f, rest_frac) : best;
     }
     if (best < 0) {
+        out->is_fitting = true; /* whether any would fit is not the matter now */
         snprintf(out->reason, sizeof out->reason, "every config failed a moment ago: waiting");
         return;
     }

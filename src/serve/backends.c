@@ -121,6 +121,15 @@ void snug__backends_give(struct snug__backends *b, struct snug__backend_lease *l
     *lease = (struct snug__backend_lease){.backend = NULL};
 }
 
+int snug__backends_member(struct snug__backends *b)
+{
+    pthread_mutex_lock(&b->lock);
+    const struct snug__backend *serving = snug__backends_find(b, SNUG__BACKEND_SERVING);
+    const int member = serving ? serving->member : -1;
+    pthread_mutex_unlock(&b->lock);
+    return member;
+}
+
 /* ---- starting ---- */
 
 static int free_port(void)
@@ -267,7 +276,7 @@ static void last_words(const struct snug_process *p, const struct snug_process_e
                 ? snprintf(out, cap, "ended by signal %d (%s)", end->signal, strsignal(end->signal))
                 : snprintf(out, cap, "ended with code %d", end->code);
     n = n < (int)cap ? n : (int)cap - 1;
-    if (to > from)
+    if (to > from && end->code > 0)
         snprintf(out + n, cap - (size_t)n, ": %.*s", (int)(to - from), text + from);
     for (char *c = out; *c; c++)
         *c = (unsigned char)*c < ' ' ? ' ' : *c;
