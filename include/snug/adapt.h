@@ -96,7 +96,7 @@ struct snug_adapt_point snug_adapt_predict(const struct snug_adapt_member *membe
 /* Decide, twice a second or more often; now_s never falls (one that does is taken as no time
  * passed).
  * Only what is remembered of wanted members changes in state; the caller reports what came of it.
- * n >= 1. Cost: microseconds. */
+ * n: 1 .. SNUG_ADAPT_MEMBERS_MAX. Cost: microseconds. */
 void snug_adapt_decide(struct snug_adapt_state *state, const struct snug_adapt_rules *rules,
                        const struct snug_adapt_member *members, int n,
                        const struct snug_adapt_view *view, double now_s,

@@ -80,7 +80,7 @@ void snug__backends_retire(struct snug__backends *b, struct snug__backend *backe
 void snug__backends_hurry(struct snug__backends *b, struct snug__backend *backend,
                           double deadline_s);
 struct snug__backend_death {
-    int serial, member;
+    int member;
     enum snug__backend_state before;
     char words[256]; /* how it ended, and the last line it wrote */
 };
