@@ -11,7 +11,6 @@
 
 #include "base/file.h"
 #include "serve/serve_internal.h"
-#include "serve/upstream.h"
 #include "snug/units.h"
 
 static const double TICK_S = 0.05;
@@ -351,12 +350,9 @@ snug_status snug_serve_run(const struct snug_serve_options *options, struct snug
     struct snug__front_counts counts = {0};
     struct snug__serve s = {
         .options = options, .look_s = -INFINITY, .decision = {.member = -1, .is_fitting = true}};
-    snug_status status = snug__upstream_init(err);
-    if (status != SNUG_OK)
-        return status;
     pthread_mutex_init(&s.lock, NULL);
     snug_adapt_init(&s.state, &options->rules);
-    status = snug__backends_init(&s.backends, err);
+    snug_status status = snug__backends_init(&s.backends, err);
     if (status == SNUG_OK) {
         status = read_caps(&s, err);
         if (status == SNUG_OK)
@@ -368,7 +364,6 @@ snug_status snug_serve_run(const struct snug_serve_options *options, struct snug
         snug__backends_clear(&s.backends);
     }
     pthread_mutex_destroy(&s.lock);
-    snug__upstream_exit();
     *out = (struct snug_serve_summary){.n_served = counts.n_served,
                                        .n_failed = counts.n_failed,
                                        .n_refused = counts.n_refused,
