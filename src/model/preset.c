@@ -18,40 +18,43 @@
 #define QWEN3 SNUG__ARCH_QWEN3
 #define PHI3 SNUG__ARCH_PHI3
 #define GEMMA2 SNUG__ARCH_GEMMA2
+#define QWEN3MOE SNUG__ARCH_QWEN3MOE
 
 /* name, arch, tokenizer, pre, | layers, embd, ff, heads, kv heads, head, vocab, context, window |
- * rope base, norm epsilon, tied, parameters. llama3.2's rope_freqs (32 numbers) are left out, as
- * the published count leaves them out. */
+ * rope base, norm epsilon, tied, parameters | experts, experts per token; ff is that of one expert.
+ * llama3.2's rope_freqs (32 numbers) are left out, as the published count leaves them out. */
 /* clang-format off */
 const struct snug__preset snug__presets[] = {
     {"llama3-8b", LLAMA, SNUG__BPE, "llama-bpe", 32, 4096, 14336, 32, 8, 128, 128256, 8192, 0,
-     5e5f, 1e-5f, false, 8030261248},
+     5e5f, 1e-5f, false, 8030261248, 0, 0},
     {"llama3-70b", LLAMA, SNUG__BPE, "llama-bpe", 80, 8192, 28672, 64, 8, 128, 128256, 8192, 0,
-     5e5f, 1e-5f, false, 70553706496},
+     5e5f, 1e-5f, false, 70553706496, 0, 0},
     {"llama3.2-1b", LLAMA, SNUG__BPE, "llama-bpe", 16, 2048, 8192, 32, 8, 64, 128256, 131072, 0,
-     5e5f, 1e-5f, true, 1235814400},
+     5e5f, 1e-5f, true, 1235814400, 0, 0},
     {"llama2-7b", LLAMA, SNUG__SPM, "default", 32, 4096, 11008, 32, 32, 128, 32000, 4096, 0,
-     1e4f, 1e-5f, false, 6738415616},
+     1e4f, 1e-5f, false, 6738415616, 0, 0},
     {"llama2-13b", LLAMA, SNUG__SPM, "default", 40, 5120, 13824, 40, 40, 128, 32000, 4096, 0,
-     1e4f, 1e-5f, false, 13015864320},
+     1e4f, 1e-5f, false, 13015864320, 0, 0},
     {"mistral-7b", LLAMA, SNUG__SPM, "default", 32, 4096, 14336, 32, 8, 128, 32000, 32768, 0,
-     1e4f, 1e-5f, false, 7241732096},
+     1e4f, 1e-5f, false, 7241732096, 0, 0},
     {"tinyllama-1.1b", LLAMA, SNUG__SPM, "default", 22, 2048, 5632, 32, 4, 64, 32000, 2048, 0,
-     1e4f, 1e-5f, false, 1100048384},
+     1e4f, 1e-5f, false, 1100048384, 0, 0},
     {"smollm2-135m", LLAMA, SNUG__BPE, "smollm", 30, 576, 1536, 9, 3, 64, 49152, 8192, 0,
-     1e5f, 1e-5f, true, 134515008},
+     1e5f, 1e-5f, true, 134515008, 0, 0},
     {"qwen2-7b", QWEN2, SNUG__BPE, "qwen2", 28, 3584, 18944, 28, 4, 128, 152064, 32768, 0,
-     1e6f, 1e-6f, false, 7615616512},
+     1e6f, 1e-6f, false, 7615616512, 0, 0},
     {"qwen3-0.6b", QWEN3, SNUG__BPE, "qwen2", 28, 1024, 3072, 16, 8, 128, 151936, 40960, 0,
-     1e6f, 1e-6f, true, 596049920},
+     1e6f, 1e-6f, true, 596049920, 0, 0},
     {"qwen3-1.7b", QWEN3, SNUG__BPE, "qwen2", 28, 2048, 6144, 16, 8, 128, 151936, 40960, 0,
-     1e6f, 1e-6f, true, 1720574976},
+     1e6f, 1e-6f, true, 1720574976, 0, 0},
     {"qwen3-4b", QWEN3, SNUG__BPE, "qwen2", 36, 2560, 9728, 32, 8, 128, 151936, 40960, 0,
-     1e6f, 1e-6f, true, 4022468096},
+     1e6f, 1e-6f, true, 4022468096, 0, 0},
     {"phi3-mini", PHI3, SNUG__SPM, "default", 32, 3072, 8192, 32, 32, 96, 32064, 4096, 2047,
-     1e4f, 1e-5f, false, 3821079552},
+     1e4f, 1e-5f, false, 3821079552, 0, 0},
     {"gemma2-9b", GEMMA2, SNUG__SPM, "default", 42, 3584, 14336, 16, 8, 256, 256000, 8192, 4096,
-     1e4f, 1e-6f, true, 9241705984},
+     1e4f, 1e-6f, true, 9241705984, 0, 0},
+    {"qwen3-30b-a3b", QWEN3MOE, SNUG__BPE, "qwen2", 48, 2048, 768, 32, 4, 128, 151936, 40960, 0,
+     1e6f, 1e-6f, false, 30532122624, 128, 8},
 };
 /* clang-format on */
 #define N_PRESETS (sizeof snug__presets / sizeof snug__presets[0])
@@ -108,6 +111,8 @@ const char *snug__preset_arch(const struct snug__preset *preset)
         return "phi3";
     case SNUG__ARCH_GEMMA2:
         return "gemma2";
+    case SNUG__ARCH_QWEN3MOE:
+        return "qwen3moe";
     default:
         return "llama";
     }
@@ -145,44 +150,65 @@ const struct snug__weight_type *snug__weight_type_of(int type)
 
 /* ---- shape ---- */
 
-enum dim { DIM_NONE, DIM_EMBD, DIM_FF, DIM_FF2, DIM_Q, DIM_KV, DIM_QKV, DIM_HEAD, DIM_VOCAB };
+enum dim {
+    DIM_NONE,
+    DIM_EMBD,
+    DIM_FF,
+    DIM_FF2,
+    DIM_Q,
+    DIM_KV,
+    DIM_QKV,
+    DIM_HEAD,
+    DIM_EXPERTS,
+    DIM_VOCAB
+};
 
 struct part {
     unsigned archs;
     const char *name;
     enum snug__role role;
     enum dim in, out; /* a vector has only `in` */
+    bool is_stack;    /* one such matrix per expert */
 };
 
-#define ALL (LLAMA | QWEN2 | QWEN3 | PHI3 | GEMMA2)
-#define SPLIT (LLAMA | QWEN2 | QWEN3 | GEMMA2) /* q, k, v and gate, up are tensors of their own */
+#define ALL (LLAMA | QWEN2 | QWEN3 | PHI3 | GEMMA2 | QWEN3MOE)
+#define SPLIT_QKV (ALL & ~PHI3) /* q, k and v are tensors of their own */
+#define DENSE (ALL & ~QWEN3MOE)
+#define SPLIT_FFN (DENSE & ~PHI3) /* so are gate and up */
+#define QK_NORM (QWEN3 | QWEN3MOE)
 
 /* One layer, in the order of computation. */
 static const struct part block_parts[] = {
-    {ALL, "attn_norm.weight", SNUG__NORM, DIM_EMBD, DIM_NONE},
-    {SPLIT, "attn_q.weight", SNUG__MATRIX, DIM_EMBD, DIM_Q},
-    {SPLIT, "attn_k.weight", SNUG__MATRIX, DIM_EMBD, DIM_KV},
-    {SPLIT, "attn_v.weight", SNUG__MATRIX, DIM_EMBD, DIM_KV},
-    {QWEN2, "attn_q.bias", SNUG__BIAS, DIM_Q, DIM_NONE},
-    {QWEN2, "attn_k.bias", SNUG__BIAS, DIM_KV, DIM_NONE},
-    {QWEN2, "attn_v.bias", SNUG__BIAS, DIM_KV, DIM_NONE},
-    {QWEN3, "attn_q_norm.weight", SNUG__NORM, DIM_HEAD, DIM_NONE},
-    {QWEN3, "attn_k_norm.weight", SNUG__NORM, DIM_HEAD, DIM_NONE},
-    {PHI3, "attn_qkv.weight", SNUG__MATRIX, DIM_EMBD, DIM_QKV},
-    {ALL, "attn_output.weight", SNUG__MATRIX, DIM_Q, DIM_EMBD},
-    {GEMMA2, "post_attention_norm.weight", SNUG__NORM, DIM_EMBD, DIM_NONE},
-    {ALL, "ffn_norm.weight", SNUG__NORM, DIM_EMBD, DIM_NONE},
-    {SPLIT, "ffn_gate.weight", SNUG__MATRIX, DIM_EMBD, DIM_FF},
-    {SPLIT, "ffn_up.weight", SNUG__MATRIX, DIM_EMBD, DIM_FF},
-    {PHI3, "ffn_up.weight", SNUG__MATRIX, DIM_EMBD, DIM_FF2},
-    {ALL, "ffn_down.weight", SNUG__MATRIX, DIM_FF, DIM_EMBD},
-    {GEMMA2, "post_ffw_norm.weight", SNUG__NORM, DIM_EMBD, DIM_NONE},
+    {ALL, "attn_norm.weight", SNUG__NORM, DIM_EMBD, DIM_NONE, false},
+    {SPLIT_QKV, "attn_q.weight", SNUG__MATRIX, DIM_EMBD, DIM_Q, false},
+    {SPLIT_QKV, "attn_k.weight", SNUG__MATRIX, DIM_EMBD, DIM_KV, false},
+    {SPLIT_QKV, "attn_v.weight", SNUG__MATRIX, DIM_EMBD, DIM_KV, false},
+    {QWEN2, "attn_q.bias", SNUG__BIAS, DIM_Q, DIM_NONE, false},
+    {QWEN2, "attn_k.bias", SNUG__BIAS, DIM_KV, DIM_NONE, false},
+    {QWEN2, "attn_v.bias", SNUG__BIAS, DIM_KV, DIM_NONE, false},
+    {QK_NORM, "attn_q_norm.weight", SNUG__NORM, DIM_HEAD, DIM_NONE, false},
+    {QK_NORM, "attn_k_norm.weight", SNUG__NORM, DIM_HEAD, DIM_NONE, false},
+    {PHI3, "attn_qkv.weight", SNUG__MATRIX, DIM_EMBD, DIM_QKV, false},
+    {ALL, "attn_output.weight", SNUG__MATRIX, DIM_Q, DIM_EMBD, false},
+    {GEMMA2, "post_attention_norm.weight", SNUG__NORM, DIM_EMBD, DIM_NONE, false},
+    {ALL, "ffn_norm.weight", SNUG__NORM, DIM_EMBD, DIM_NONE, false},
+    {SPLIT_FFN, "ffn_gate.weight", SNUG__MATRIX, DIM_EMBD, DIM_FF, false},
+    {SPLIT_FFN, "ffn_up.weight", SNUG__MATRIX, DIM_EMBD, DIM_FF, false},
+    {PHI3, "ffn_up.weight", SNUG__MATRIX, DIM_EMBD, DIM_FF2, false},
+    {DENSE, "ffn_down.weight", SNUG__MATRIX, DIM_FF, DIM_EMBD, false},
+    {QWEN3MOE, "ffn_gate_inp.weight", SNUG__ROUTER, DIM_EMBD, DIM_EXPERTS, false},
+    {QWEN3MOE, "ffn_gate_exps.weight", SNUG__MATRIX, DIM_EMBD, DIM_FF, true},
+    {QWEN3MOE, "ffn_up_exps.weight", SNUG__MATRIX, DIM_EMBD, DIM_FF, true},
+    {QWEN3MOE, "ffn_down_exps.weight", SNUG__MATRIX, DIM_FF, DIM_EMBD, true},
+    {GEMMA2, "post_ffw_norm.weight", SNUG__NORM, DIM_EMBD, DIM_NONE, false},
 };
 #define N_BLOCK_PARTS ((int)(sizeof block_parts / sizeof block_parts[0]))
 
-static const struct part embedding = {ALL, "token_embd.weight", SNUG__MATRIX, DIM_EMBD, DIM_VOCAB};
-static const struct part output_norm = {ALL, "output_norm.weight", SNUG__NORM, DIM_EMBD, DIM_NONE};
-static const struct part output = {ALL, "output.weight", SNUG__MATRIX, DIM_EMBD, DIM_VOCAB};
+static const struct part embedding = {ALL,      "token_embd.weight", SNUG__MATRIX,
+                                      DIM_EMBD, DIM_VOCAB,           false};
+static const struct part output_norm = {ALL,  "output_norm.weight", SNUG__NORM, DIM_EMBD, DIM_NONE,
+                                        false};
+static const struct part output = {ALL, "output.weight", SNUG__MATRIX, DIM_EMBD, DIM_VOCAB, false};
 
 static int64_t width(const struct snug__preset *p, enum dim dim)
 {
@@ -203,6 +229,8 @@ static int64_t width(const struct snug__preset *p, enum dim dim)
         return (p->n_head + 2 * p->n_head_kv) * p->n_embd_head;
     case DIM_HEAD:
         return p->n_embd_head;
+    case DIM_EXPERTS:
+        return p->n_expert;
     default:
         return p->n_vocab;
     }
@@ -241,6 +269,11 @@ static int choose_type(const struct snug__preset *preset, const struct part *par
     return fit_row(n_row, type);
 }
 
+static uint64_t tensor_bytes(const struct snug__shape_tensor *t)
+{
+    return ggml_row_size((enum ggml_type)t->type, t->ne[0]) * (uint64_t)(t->ne[1] * t->ne[2]);
+}
+
 static void add_tensor(struct snug__shape *shape, const struct part *part, int64_t layer)
 {
     struct snug__shape_tensor *t = &shape->tensors[shape->n_tensors++];
@@ -249,13 +282,14 @@ static void add_tensor(struct snug__shape *shape, const struct part *part, int64
     else
         snprintf(t->name, sizeof t->name, "%s", part->name);
     t->role = part->role;
-    t->n_dims = part->out == DIM_NONE ? 1 : 2;
+    t->n_dims = part->out == DIM_NONE ? 1 : part->is_stack ? 3 : 2;
     t->ne[0] = width(shape->preset, part->in);
     t->ne[1] = width(shape->preset, part->out);
+    t->ne[2] = part->is_stack ? shape->preset->n_expert : 1;
     t->type = GGML_TYPE_F32;
     if (part->role == SNUG__MATRIX)
         t->type = choose_type(shape->preset, part, t->ne[0], shape->weight_type->type);
-    t->bytes = ggml_row_size((enum ggml_type)t->type, t->ne[0]) * (uint64_t)t->ne[1];
+    t->bytes = tensor_bytes(t);
     t->offset = shape->bytes_data;
     uint64_t end = t->offset + t->bytes;
     shape->bytes_data =
@@ -280,7 +314,7 @@ static snug_status set_types(struct snug__shape *shape, const struct snug_synth_
             return snug_fail(err, SNUG_BAD_INPUT, "%s: rows of %lld are not whole blocks of %s",
                              t->name, (long long)t->ne[0], snug_model_type_name(type));
         t->type = t->role == SNUG__MATRIX ? type : t->type;
-        t->bytes = ggml_row_size((enum ggml_type)t->type, t->ne[0]) * (uint64_t)t->ne[1];
+        t->bytes = tensor_bytes(t);
         t->offset = shape->bytes_data;
         shape->bytes_data = (t->offset + t->bytes + SNUG__GGUF_ALIGNMENT - 1) /
                             SNUG__GGUF_ALIGNMENT * SNUG__GGUF_ALIGNMENT;

@@ -9,7 +9,8 @@ enum snug__arch {
     SNUG__ARCH_QWEN2 = 2,
     SNUG__ARCH_QWEN3 = 4,
     SNUG__ARCH_PHI3 = 8,
-    SNUG__ARCH_GEMMA2 = 16
+    SNUG__ARCH_GEMMA2 = 16,
+    SNUG__ARCH_QWEN3MOE = 32
 };
 
 enum snug__tokenizer { SNUG__SPM, SNUG__BPE };
@@ -22,7 +23,8 @@ struct snug__preset {
     int64_t n_layer, n_embd, n_ff, n_head, n_head_kv, n_embd_head, n_vocab, n_ctx_train, n_swa;
     float rope_base, norm_epsilon;
     bool is_tied;
-    uint64_t n_params; /* as published; tests hold the tensor list against it */
+    uint64_t n_params;               /* as published; tests hold the tensor list against it */
+    int64_t n_expert, n_expert_used; /* 0: dense; else n_ff is that of one expert */
 };
 
 extern const struct snug__preset snug__presets[];
@@ -54,13 +56,18 @@ const struct snug__weight_type *snug__weight_type_of(int type);
 
 /* ---- shape ---- */
 
-enum snug__role { SNUG__MATRIX, SNUG__NORM, SNUG__BIAS };
+enum snug__role {
+    SNUG__MATRIX,
+    SNUG__NORM,
+    SNUG__BIAS,
+    SNUG__ROUTER /* a matrix that chooses experts; stays F32 in every recipe */
+};
 
 struct snug__shape_tensor {
     char name[SNUG_GGUF_TENSOR_NAME_MAX + 1];
     enum snug__role role;
     int n_dims;
-    int64_t ne[2]; /* ggml's order: input width, output width */
+    int64_t ne[3]; /* ggml's order: input width, output width, experts */
     int type;
     uint64_t bytes, offset; /* in the data section */
 };

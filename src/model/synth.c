@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,6 +57,11 @@ static void put_architecture(struct snug__gguf_writer *w, const struct snug__sha
     snug__gguf_put_arch_u32(w, "vocab_size", p->n_vocab);
     if (p->n_swa > 0)
         snug__gguf_put_arch_u32(w, "attention.sliding_window", p->n_swa);
+    if (p->n_expert > 0) {
+        snug__gguf_put_arch_u32(w, "expert_count", p->n_expert);
+        snug__gguf_put_arch_u32(w, "expert_used_count", p->n_expert_used);
+        snug__gguf_put_arch_u32(w, "expert_feed_forward_length", p->n_ff);
+    }
     if (p->arch == SNUG__ARCH_PHI3)
         snug__gguf_put_arch_u32(w, "rope.scaling.original_context_length", p->n_ctx_train);
     if (p->arch == SNUG__ARCH_GEMMA2) {
@@ -148,16 +154,18 @@ static snug_status write_matrix(struct writing *wr, const struct snug__shape_ten
     return status;
 }
 
-static snug_status write_vector(struct writing *wr, const struct snug__shape_tensor *t,
+/* Norms, biases and routers: all of F32. */
+static snug_status write_floats(struct writing *wr, const struct snug__shape_tensor *t,
                                 struct snug_error *err)
 {
     float *values = malloc(t->bytes);
     if (!values)
         return snug_fail(err, SNUG_NO_MEMORY, "%s", t->name);
-    for (int64_t i = 0; i < t->ne[0]; i++) {
-        double x = snug_rng_normal(&wr->rng);
-        values[i] = (float)(t->role == SNUG__NORM ? 1.0 + NORM_SPREAD * x : BIAS_SPREAD * x);
-    }
+    const double spread = t->role == SNUG__NORM   ? NORM_SPREAD
+                          : t->role == SNUG__BIAS ? BIAS_SPREAD
+                                                  : 1.0 / sqrt((double)t->ne[0]);
+    for (uint64_t i = 0; i < t->bytes / sizeof *values; i++)
+        values[i] = (float)((t->role == SNUG__NORM) + spread * snug_rng_normal(&wr->rng));
     snug_status status = write_all(wr, values, t->bytes, err);
     free(values);
     return status;
@@ -171,7 +179,7 @@ static snug_status write_tensors(struct writing *wr, const struct snug__shape *s
     for (int i = 0; status == SNUG_OK && i < shape->n_tensors; i++) {
         const struct snug__shape_tensor *t = &shape->tensors[i];
         uint64_t end = i + 1 < shape->n_tensors ? shape->tensors[i + 1].offset : shape->bytes_data;
-        status = t->role == SNUG__MATRIX ? write_matrix(wr, t, err) : write_vector(wr, t, err);
+        status = t->role == SNUG__MATRIX ? write_matrix(wr, t, err) : write_floats(wr, t, err);
         if (status == SNUG_OK)
             status = write_all(wr, zeros, (size_t)(end - t->offset - t->bytes), err);
     }

@@ -16,7 +16,7 @@ static const struct {
     {"llama2-13b", 13015864320}, {"mistral-7b", 7241732096},     {"qwen2-7b", 7615616512},
     {"phi3-mini", 3821079552},   {"gemma2-9b", 9241705984},      {"qwen3-0.6b", 596049920},
     {"qwen3-1.7b", 1720574976},  {"qwen3-4b", 4022468096},       {"smollm2-135m", 134515008},
-    {"llama3.2-1b", 1235814400}, {"tinyllama-1.1b", 1100048384},
+    {"llama3.2-1b", 1235814400}, {"tinyllama-1.1b", 1100048384}, {"qwen3-30b-a3b", 30532122624},
 };
 
 static const struct snug_tensor *find_tensor(const struct snug_model *model, const char *name)

@@ -53,7 +53,7 @@ static void synth_vocabulary_loads_and_round_trips_in_libllama(void **state)
 {
     /* one of each architecture, tokenizer and word splitter */
     const char *const presets[] = {"llama3-8b", "llama2-7b", "smollm2-135m", "qwen2-7b",
-                                   "phi3-mini", "gemma2-9b", "qwen3-0.6b"};
+                                   "phi3-mini", "gemma2-9b", "qwen3-0.6b",   "qwen3-30b-a3b"};
     const char *path = test_path(state, "vocabulary.gguf");
     llama_log_set(drop_log, NULL);
     for (size_t i = 0; i < COUNT(presets); i++) {
