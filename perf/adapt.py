@@ -143,8 +143,7 @@ def start_load(steps, folder):
         file.write(f"{at:.3f},0,0,0,0\n")
     load = subprocess.Popen([common.SNUG, "load", "--profile", path], stdout=subprocess.DEVNULL,
                             stderr=subprocess.PIPE, text=True)
-    load.stderr.readline()  # what it is going to do: said once it runs
-    return load
+    return load, load.stderr.readline()  # what it is going to do: said once it runs
 
 
 def run_trace(server, steps, folder):
@@ -154,11 +153,11 @@ def run_trace(server, steps, folder):
     client.start()
     if watch:
         watch.start()
-    load = start_load(steps, folder)
+    load, first = start_load(steps, folder)
     begin, begin_unix = time.monotonic(), time.time()
     _, said = load.communicate(timeout=sum(s for s, _ in steps) + 60)
     if load.returncode != 0:
-        sys.exit(f"snug load: {said}")
+        sys.exit(f"snug load: {first}{said}")
     client.stop()
     if watch:
         watch.stop()
