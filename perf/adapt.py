@@ -125,7 +125,7 @@ class Watch(threading.Thread):
             status = json.loads(ask(self.port, "GET", "/snug/status")[1])
             free = status["budget"]["free_bytes"]
             self.n += 1
-            self.n_over += free is not None and status.get("member", {}).get("bytes", 0) > free
+            self.n_over += free is not None and (status["member"] or {}).get("bytes", 0) > free
 
     def stop(self):
         self.is_over.set()
@@ -141,8 +141,9 @@ def start_load(steps, folder):
             file.write(f"{at:.3f},{cores:g},0,0,0\n")
             at += seconds
         file.write(f"{at:.3f},0,0,0,0\n")
-    return subprocess.Popen([common.SNUG, "load", "--profile", path, "-q"], stdout=subprocess.DEVNULL,
+    load = subprocess.Popen([common.SNUG, "load", "--profile", path], stdout=subprocess.DEVNULL,
                             stderr=subprocess.PIPE, text=True)
+    return load, load.stderr.readline()  # what it is going to do: said once it runs
 
 
 def run_trace(server, steps, folder):
@@ -152,11 +153,11 @@ def run_trace(server, steps, folder):
     client.start()
     if watch:
         watch.start()
-    load = start_load(steps, folder)
+    load, first = start_load(steps, folder)
     begin, begin_unix = time.monotonic(), time.time()
     _, said = load.communicate(timeout=sum(s for s, _ in steps) + 60)
     if load.returncode != 0:
-        sys.exit(f"snug load: {said}")
+        sys.exit(f"snug load: {first}{said}")
     client.stop()
     if watch:
         watch.stop()

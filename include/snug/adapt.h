@@ -81,9 +81,9 @@ enum snug_adapt_action {
 
 struct snug_adapt_decision {
     enum snug_adapt_action action;
-    int member;       /* to serve with from now on; present when kept */
+    int member;       /* to serve with from now on; present when kept; -1: all rest, wait */
     bool is_fitting;  /* false: nothing fits, and this is the smallest */
-    bool is_together; /* both fit in memory at once, so that no request has to wait */
+    bool is_together; /* with the present one it fits in memory, so that no request has to wait */
     char reason[192];
 };
 
@@ -93,9 +93,10 @@ void snug_adapt_init(struct snug_adapt_state *state, const struct snug_adapt_rul
 struct snug_adapt_point snug_adapt_predict(const struct snug_adapt_member *member,
                                            const struct snug_adapt_view *view);
 
-/* Decide, once or twice a second; now_s never falls (one that does is taken as no time passed).
+/* Decide, twice a second or more often; now_s never falls (one that does is taken as no time
+ * passed).
  * Only what is remembered of wanted members changes in state; the caller reports what came of it.
- * n >= 1. Cost: microseconds. */
+ * n: 1 .. SNUG_ADAPT_MEMBERS_MAX. Cost: microseconds. */
 void snug_adapt_decide(struct snug_adapt_state *state, const struct snug_adapt_rules *rules,
                        const struct snug_adapt_member *members, int n,
                        const struct snug_adapt_view *view, double now_s,

@@ -2,10 +2,12 @@
  * the budget of the moment. See snug/adapt.h for which and when.
  *
  * Everything but GET /snug/status is passed through: completions, chat, embeddings, streams event
- * by event. A change is a warm hand-over where both servers fit in memory: the new one starts,
- * takes new requests, and the old one ends after its last. Else new requests wait while the old one
- * ends and the new one starts. A request that has no answer yet when its server dies begins again,
- * once.
+ * by event. A change is a warm hand-over where both servers fit in memory: the new one starts and
+ * takes new requests, and the old one ends with its last request, or after 10 min. Else new
+ * requests wait while the old one ends, after 60 s at most, and the new one starts. Where memory
+ * got short a server that is to end has 10 s; where the next one cannot start beside it, 60 s. What
+ * is then in flight is cut: a request that has no answer yet begins again, once, as when its server
+ * dies.
  *
  * A process behind, and not the library inside: a crash or a kill by the kernel is survived, and
  * llama-server's API, templates and tools come with it. */
@@ -47,7 +49,7 @@ struct snug_serve_summary {
     int n_switches;
 };
 
-/* Limits that another program sets while this one runs, in a JSON file that is read every second:
+/* Limits that another program sets while this one runs, in a JSON file that is read twice a second:
  * {"memory_bytes": 2000000000, "cpus": 1.5}. The lesser of them and of what is free counts. */
 #define SNUG_SERVE_CAPS_BYTES_MAX 4096 /* of the file */
 struct snug_serve_caps {

@@ -183,15 +183,23 @@ static bool is_clean(const char *text)
     return true;
 }
 
+static bool has_curl;
+
 static void init_curl(void)
 {
-    curl_global_init(CURL_GLOBAL_DEFAULT); /* kept until the process ends */
+    has_curl = curl_global_init(CURL_GLOBAL_DEFAULT) == 0; /* kept until the process ends */
+}
+
+snug_status snug_http_init(struct snug_error *err)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, init_curl);
+    return has_curl ? SNUG_OK : snug_fail(err, SNUG_NO_MEMORY, "libcurl cannot be started");
 }
 
 snug_status snug_http_get(const struct snug_http_request *request, struct snug_http_reply *out,
                           struct snug_error *err)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     char range[128];
     struct transfer t = {.request = request};
     if (!snug_http_is_url(request->url) || !is_clean(request->url) ||
@@ -199,14 +207,15 @@ snug_status snug_http_get(const struct snug_http_request *request, struct snug_h
         return snug_fail(err, SNUG_BAD_INPUT,
                          URL_SHOWN ": no URL: http:// or https://, without blanks, up to %d bytes",
                          request->url, SNUG_HTTP_URL_MAX);
-    pthread_once(&once, init_curl);
+    snug_status status = snug_http_init(err);
+    if (status != SNUG_OK)
+        return status;
     t.curl = curl_easy_init();
     if (!t.curl)
         return snug_fail(err, SNUG_NO_MEMORY, URL_SHOWN ": connection", request->url);
     CURLcode code = set_options(&t);
     if (code == CURLE_OK)
         code = curl_easy_perform(t.curl);
-    snug_status status = SNUG_OK;
     if (code != CURLE_OK && !(code == CURLE_WRITE_ERROR && t.is_ended))
         status = fail_transfer(&t, code, err);
     if (status == SNUG_OK) {

@@ -30,6 +30,9 @@ struct snug_http_reply {
     uint64_t first, last, total;
 };
 
+/* Start libcurl for the life of the process: any thread, as often as wanted. snug_http_get does. */
+snug_status snug_http_init(struct snug_error *err) SNUG_CHECKED;
+
 /* Any status code is SNUG_OK; the caller judges it. The body of another status than was asked for
  * (206 for a range, else 200) is cut to SNUG_HTTP_REFUSAL_MAX bytes, and not waited for further.
  * Errors  SNUG_IO: no connection, or it broke; SNUG_TIMEOUT: too slow; SNUG_BAD_INPUT: no http URL,

@@ -251,17 +251,29 @@ static size_t pump(struct snug_process *p, unsigned want, double wait_s)
     return n;
 }
 
-/* The last line of stderr that is not empty, at most n - 1 bytes of it; "" when there is none. */
-static const char *last_line(const struct snug_process *p, char *out, size_t n)
+/* What stderr says most by, at most cap - 1 bytes: its last assertion, else its last line that is
+ * not empty; "" when there is none. */
+static const char *last_line(const struct snug_process *p, char *out, size_t cap)
 {
-    const char *text = snug_buffer_text(&p->tail);
-    size_t end = p->tail.len;
-    while (end > 0 && (text[end - 1] == '\n' || text[end - 1] == '\r' || text[end - 1] == ' '))
-        end--;
-    size_t begin = end;
-    while (begin > 0 && text[begin - 1] != '\n')
-        begin--;
-    snprintf(out, n, "%.*s", (int)(end - begin), text + begin);
+    const char *text = snug_buffer_text(&p->tail), *end = text + p->tail.len, *best = text;
+    size_t n_best = 0;
+    bool is_best_assertion = false;
+    for (const char *line = text, *next; line < end; line = next) {
+        const char *newline = memchr(line, '\n', (size_t)(end - line));
+        size_t n = (size_t)((newline ? newline : end) - line);
+        next = line + n + 1;
+        while (n > 0 && (unsigned char)line[n - 1] <= ' ')
+            n--;
+        const bool is_assertion = memmem(line, n, "ASSERT", 6) != NULL;
+        if (n > 0 && is_assertion >= is_best_assertion) {
+            best = line;
+            n_best = n;
+            is_best_assertion = is_assertion;
+        }
+    }
+    snprintf(out, cap, "%.*s", (int)n_best, best);
+    for (char *c = out; *c; c++)
+        *c = (unsigned char)*c < ' ' ? ' ' : *c;
     return out;
 }
 
@@ -491,23 +503,24 @@ void snug_process_clear(struct snug_process *p)
     *p = (struct snug_process)SNUG_PROCESS_INIT;
 }
 
-/* "PROGRAM ended with code N: last words" */
-static snug_status fail_exit(const struct snug_process *p, const char *program,
-                             const struct snug_process_exit *end, struct snug_error *err)
+void snug_process_exit_text(const struct snug_process *p, const struct snug_process_exit *end,
+                            char *out, size_t cap)
 {
-    char line[256];
-    last_line(p, line, sizeof line);
+    char line[256] = "";
+    if (end->code != 0 && end->signal != SIGKILL)
+        last_line(p, line, sizeof line);
     const char *colon = line[0] ? ": " : "";
     if (end->signal)
-        return snug_fail(err, SNUG_CRASHED, "%s was ended by signal %d (%s)%s%s", program,
-                         end->signal, strsignal(end->signal), colon, line);
-    return snug_fail(err, SNUG_CRASHED, "%s ended with code %d%s%s", program, end->code, colon,
-                     line);
+        snprintf(out, cap, "was ended by signal %d (%s)%s%s", end->signal, strsignal(end->signal),
+                 colon, line);
+    else
+        snprintf(out, cap, "ended with code %d%s%s", end->code, colon, line);
 }
 
 snug_status snug_process_run(const char *const *argv, const char *const *env_add, double timeout_s,
                              size_t cap, struct snug_buffer *out, struct snug_error *err)
 {
+    char words[384];
     struct snug_process p = SNUG_PROCESS_INIT;
     struct snug_process_exit end;
     snug_status status = snug_process_start(&p, argv, env_add, err);
@@ -515,9 +528,10 @@ snug_status snug_process_run(const char *const *argv, const char *const *env_add
         return status;
     snug_process_close_in(&p);
     status = wait_end(&p, timeout_s, cap, &end);
-    if (status == SNUG_OK && (end.code != 0 || end.signal != 0))
-        status = fail_exit(&p, argv[0], &end, err);
-    else if (status == SNUG_TIMEOUT)
+    if (status == SNUG_OK && end.code != 0) {
+        snug_process_exit_text(&p, &end, words, sizeof words);
+        status = snug_fail(err, SNUG_CRASHED, "%s %s", argv[0], words);
+    } else if (status == SNUG_TIMEOUT)
         snug_fail(err, status, "%s had not ended after %.3g s", argv[0], timeout_s);
     else if (p.out.is_failed)
         status = snug_fail(err, SNUG_NO_MEMORY, "output of %s", argv[0]);

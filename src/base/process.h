@@ -63,20 +63,25 @@ void snug_process_close_in(struct snug_process *p);
  * stdout that nobody reads is kept up to SNUG_PROCESS_LINE_MAX bytes, and dropped after that. */
 snug_status snug_process_wait(struct snug_process *p, double timeout_s,
                               struct snug_process_exit *out_exit) SNUG_CHECKED;
+/* "ended with code 3: WORDS" or "was ended by signal 6 (Aborted): WORDS". WORDS: what it wrote last
+ * on stderr, an assertion before all; left out where it ended well or was killed. */
+void snug_process_exit_text(const struct snug_process *p, const struct snug_process_exit *end,
+                            char *out, size_t cap);
 /* Kill what lives of the group (SIGKILL), reap, close pipes, free buffers. Accepts the zero state.
  */
 void snug_process_clear(struct snug_process *p);
 
 /* Run to its end with an empty stdin and collect stdout: more than cap bytes are SNUG_BAD_INPUT. A
- * nonzero exit is SNUG_CRASHED with the last line of stderr. *out (may be NULL) must be empty. */
+ * nonzero exit is SNUG_CRASHED in the words of snug_process_exit_text. *out (may be NULL) must be
+ * empty. */
 snug_status snug_process_run(const char *const *argv, const char *const *env_add, double timeout_s,
                              size_t cap, struct snug_buffer *out,
                              struct snug_error *err) SNUG_CHECKED;
 
-/* In a child: die with the parent (PR_SET_PDEATHSIG), even if it is already gone.
- * snug_process_start tells the child who its parent is. */
+/* In a child: get this signal when the parent ends (PR_SET_PDEATHSIG; stays over an exec), and die
+ * if it is already gone. snug_process_start tells the child who its parent is. */
 #define SNUG_PROCESS_PARENT_VARIABLE "SNUG_PARENT_PID"
-void snug_process_die_with_parent(void);
+void snug_process_die_with_parent(int signal);
 /* Absolute path by which the running program can be started again: its file, or, where a script
  * started it through the dynamic loader (a bundle's bin/snug), the script, which names itself in
  * this variable. The variable counts in that case alone. */

@@ -30,9 +30,9 @@ void snug_sleep_s(double s)
         continue;
 }
 
-void snug_process_die_with_parent(void)
+void snug_process_die_with_parent(int signal)
 {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_PDEATHSIG, signal);
     /* A parent that ended before the line above raised nothing. Comparing with 1 would not do: in a
      * container the parent may be process 1, and orphans may go to a subreaper. */
     const char *text = getenv(SNUG_PROCESS_PARENT_VARIABLE);

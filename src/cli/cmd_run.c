@@ -206,34 +206,38 @@ int cmd_pick(const struct cli_args *args)
     return code;
 }
 
-/* argv of the program: what was picked, then what the user adds (later options win there). */
-static char **join_words(const struct cli_args *args, const struct picked *p, char *tool,
-                         char cache_ram[32])
+char **cli_run_words(const struct run_words *words, char *const *flags, const struct cli_args *args)
 {
-    size_t n = 5;
-    for (char **w = p->words; *w; w++)
+    size_t n = 7, at = 0; /* all that stands here */
+    for (char *const *w = flags; *w; w++)
         n++;
-    char **argv = calloc(n + (size_t)args->n_rest + 1, sizeof *argv);
+    const char **argv = calloc(n + (size_t)args->n_rest + 1, sizeof *argv);
     if (!argv)
         return NULL;
-    size_t at = 0;
-    argv[at++] = tool;
-    argv[at++] = (char *)"--model";
-    argv[at++] = (char *)p->task.model.path;
-    for (char **w = p->words; *w; w++) {
-        argv[at++] = *w;
+    if (words->through) {
+        argv[at++] = words->through;
+        argv[at++] = "__engine";
     }
-    /* The server keeps prompts of earlier requests, 8 GiB of them by default: what the limit
-     * leaves. */
-    const uint64_t spare = p->task.memory_limit_bytes - p->choice.trial->bytes;
-    if (strcmp(tool_of(args), "llama-server") == 0 && spare >> 20 < CACHE_RAM_DEFAULT_MIB) {
-        snprintf(cache_ram, 32, "%llu", (unsigned long long)(spare >> 20));
-        argv[at++] = (char *)"--cache-ram";
-        argv[at++] = cache_ram;
+    argv[at++] = words->tool;
+    argv[at++] = "--model";
+    argv[at++] = words->model_path;
+    for (char *const *w = flags; *w; w++)
+        argv[at++] = *w;
+    if (words->cache_ram) {
+        argv[at++] = "--cache-ram";
+        argv[at++] = words->cache_ram;
     }
     for (int i = 0; i < args->n_rest; i++)
         argv[at++] = args->rest[i];
-    return argv;
+    return (char **)argv;
+}
+
+int cli_run_exec(char **argv)
+{
+    signal(SIGPIPE, SIG_DFL); /* ignored here, and that would outlive the exec */
+    signal(SIGXFSZ, SIG_DFL);
+    execv(argv[0], argv);
+    return cli_fail_text(CLI_FAILED, "cannot start '%s': %s", argv[0], strerror(errno));
 }
 
 static int start(const struct cli_args *args, struct picked *p)
@@ -243,7 +247,15 @@ static int start(const struct cli_args *args, struct picked *p)
     snprintf(tool, sizeof tool, "%s", tool_of(args));
     if (!args->print && snug_engine_tool(tool_of(args), tool, sizeof tool, &err) != SNUG_OK)
         return cli_fail_text(CLI_FAILED, "%s", err.text);
-    char **argv = join_words(args, p, tool, cache_ram);
+    struct run_words words = {.tool = tool, .model_path = p->task.model.path};
+    /* The server keeps prompts of earlier requests, 8 GiB of them by default: what the limit
+     * leaves. */
+    const uint64_t spare = p->task.memory_limit_bytes - p->choice.trial->bytes;
+    if (strcmp(tool_of(args), "llama-server") == 0 && spare >> 20 < CACHE_RAM_DEFAULT_MIB) {
+        snprintf(cache_ram, sizeof cache_ram, "%llu", (unsigned long long)(spare >> 20));
+        words.cache_ram = cache_ram;
+    }
+    char **argv = cli_run_words(&words, p->words, args);
     if (!argv)
         return cli_fail_text(CLI_FAILED, "no memory for a command line");
     char *line = snug_engine_command_line(tool_of(args), p->task.model.path, argv + 3);
@@ -260,11 +272,9 @@ static int start(const struct cli_args *args, struct picked *p)
     /* The workers must be gone before this process becomes the server. */
     snug_engine_close(p->task.engine);
     p->task.engine = NULL;
-    signal(SIGPIPE, SIG_DFL);
-    signal(SIGXFSZ, SIG_DFL);
-    execv(tool, argv);
+    const int code = cli_run_exec(argv);
     free(argv);
-    return cli_fail_text(CLI_FAILED, "cannot start %s: %s", tool, strerror(errno));
+    return code;
 }
 
 int cmd_run(const struct cli_args *args)

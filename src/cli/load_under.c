@@ -10,7 +10,6 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -42,12 +41,7 @@ static void pass_signals_on(void)
 
 int cli_load_under(char **argv)
 {
-    const char *parent = getenv(SNUG_PROCESS_PARENT_VARIABLE);
-    char now[32];
-    prctl(PR_SET_PDEATHSIG, SIGTERM); /* stays over the exec */
-    snprintf(now, sizeof now, "%ld", (long)getppid());
-    if (parent && strcmp(parent, now) != 0)
-        return CLI_FAILED; /* the load is gone already */
+    snug_process_die_with_parent(SIGTERM);
     unsetenv(SNUG_PROCESS_PARENT_VARIABLE);
     execvp(argv[0], argv);
     const int code = errno;

@@ -65,14 +65,13 @@ const struct cli_command cli_commands[] = {
      "Looks only at what was measured on this machine; measures nothing.",
      "snug pick model.gguf --memory 2GiB", PICK, cmd_pick, false, NULL},
     {"run", "MODEL", "pick, then start llama-server or llama-cli with it",
-     "What follows -- goes to the program unchanged. With --adapt snug stays in front: it serves\n"
-     "everything that llama-server serves (OpenAI's completions and chat among it) on one port, "
-     "watches\n"
-     "free memory and free CPUs, and moves to another measured config when the present one fits "
-     "no\n"
-     "more, or another one is 10 % faster for some seconds. Requests in flight finish; GET "
-     "/snug/status\n"
-     "tells how it stands; the server's cache of old prompts is off (-- --cache-ram N sets it).",
+     "What follows -- goes to the program unchanged. With --adapt snug stays in front: it\n"
+     "serves everything that llama-server serves (OpenAI's completions and chat among it) on\n"
+     "one port, watches free memory and free CPUs, and moves to another measured config when\n"
+     "the present one fits no more, or another one is 10 % faster for some seconds. Requests in\n"
+     "flight finish: they have 10 min, 1 min where the next config has no room beside the old\n"
+     "one, 10 s where memory got short. GET /snug/status tells how it stands; the server's\n"
+     "cache of old prompts is off (-- --cache-ram N sets it).",
      "snug run model.gguf --adapt --port 8080", RUN, cmd_run, false, "extra flags"},
     {"lab", "FILE", "rounds of configs from a YAML file, measured to a report",
      "FILE names models, workloads, a baseline and rounds of knobs; examples/rounds has some, and\n"

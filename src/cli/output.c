@@ -106,7 +106,7 @@ void cli_live_end(void)
 static void on_signal(int signal_number)
 {
     if (cli_stop) {
-        static const char text[] = "\nsnug: stopped at once; finished trials are kept\n";
+        static const char text[] = "\nsnug: stopped at once\n";
         const ssize_t got = write(STDERR_FILENO, text, sizeof text - 1);
         (void)got;
         _exit(128 + signal_number);

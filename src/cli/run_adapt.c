@@ -7,10 +7,10 @@
  * for anything but that load is left out where a better one is known. */
 #include <errno.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/process.h"
 #include "cli/cli.h"
@@ -20,7 +20,7 @@
 #include "snug/units.h"
 
 static const double SAME_LOAD_FRAC = 0.1; /* of the CPUs: nearer loads are one level */
-enum { PORT_DEFAULT = 8080, WORDS_BEFORE = 5, WORDS_AFTER = 2 };
+enum { PORT_DEFAULT = 8080 };
 
 struct adapting {
     char names[SNUG_ADAPT_MEMBERS_MAX][256];
@@ -149,31 +149,15 @@ static bool answers_alike(const struct snug_space *space, const struct snug_conf
 static snug_status put_argv(const struct cli_args *args, struct adapting *a, int i,
                             const struct snug_config *config, struct snug_error *err)
 {
+    /* 8 GiB of old prompts by default, which no trial has measured and no budget gets back. */
+    const struct run_words words = {
+        .through = a->self, .tool = a->tool, .model_path = a->task.model.path, .cache_ram = "0"};
     const snug_status status =
         snug_engine_flags(&a->space, config, &a->task.workload, &a->words[i], err);
-    size_t n = 0, at = 0;
     if (status != SNUG_OK)
         return status;
-    while (a->words[i][n])
-        n++;
-    const char **argv =
-        calloc(n + WORDS_BEFORE + WORDS_AFTER + (size_t)args->n_rest + 1, sizeof *argv);
-    if (!argv)
-        return snug_fail(err, SNUG_NO_MEMORY, "a command line");
-    argv[at++] = a->self;
-    argv[at++] = "__engine";
-    argv[at++] = a->tool;
-    argv[at++] = "--model";
-    argv[at++] = a->task.model.path;
-    for (size_t k = 0; k < n; k++)
-        argv[at++] = a->words[i][k];
-    /* 8 GiB of old prompts by default, which no trial has measured and no budget gets back. */
-    argv[at++] = "--cache-ram";
-    argv[at++] = "0";
-    for (int k = 0; k < args->n_rest; k++)
-        argv[at++] = args->rest[k];
-    a->configs[i].argv = argv;
-    return SNUG_OK;
+    a->configs[i].argv = (const char *const *)cli_run_words(&words, a->words[i], args);
+    return a->configs[i].argv ? SNUG_OK : snug_fail(err, SNUG_NO_MEMORY, "a command line");
 }
 
 /* Trial i as a new member, where it is a first of its config and may be one. */
@@ -219,16 +203,41 @@ static snug_status find_members(const struct cli_args *args, struct adapting *a,
 
 /* ---- running ---- */
 
-/* Port and address are ours to give. */
+/* What would break the way to the server behind, or undo what was measured; snug_engine_flags
+ * writes the long names. */
+static const char *const TAKEN[] = {
+    "--port", "--host", "--reuse-port", "--api-prefix", "--ssl-key-file", "--ssl-cert-file",
+    /* the model */
+    "-m", "--model", "-mu", "--model-url", "-dr", "--docker-repo", "-hf", "-hfr", "--hf-repo",
+    "-hff", "--hf-file", "--models-dir", "--models-preset",
+    /* the workload */
+    "-c", "--ctx-size", "-np", "--parallel", "-fit", "--fit",
+    /* the knobs */
+    "-lm", "--load-mode", "--mmap", "--no-mmap", "--mlock", "-dio", "--direct-io", "-ndio",
+    "--no-direct-io", "--repack", "-nr", "--no-repack", "-ngl", "--gpu-layers", "--n-gpu-layers",
+    "-dev", "--device", "--numa", "-t", "--threads", "-tb", "--threads-batch", "-b", "--batch-size",
+    "-ub", "--ubatch-size", "-fa", "--flash-attn", "-ctk", "--cache-type-k", "-ctv",
+    "--cache-type-v", "-kvo", "--kv-offload", "-nkvo", "--no-kv-offload", "-kvu", "--kv-unified",
+    "-no-kvu", "--no-kv-unified", "--poll", "--prio", "-C", "--cpu-mask"};
+
+/* llama-server takes "--ctx_size" for "--ctx-size". */
+static bool is_same_flag(const char *word, const char *flag)
+{
+    for (; *word && *flag; word++, flag++) {
+        if (*word != *flag && !(*word == '_' && *flag == '-'))
+            return false;
+    }
+    return *word == *flag;
+}
+
 static snug_status check_rest(const struct cli_args *args, struct snug_error *err)
 {
-    static const char *const OURS[] = {"--port", "--host", "-m", "--model", "--reuse-port"};
     for (int i = 0; i < args->n_rest; i++) {
-        for (size_t k = 0; k < sizeof OURS / sizeof *OURS; k++) {
-            if (strcmp(args->rest[i], OURS[k]) == 0)
+        for (size_t k = 0; k < sizeof TAKEN / sizeof *TAKEN; k++) {
+            if (is_same_flag(args->rest[i], TAKEN[k]))
                 return snug_fail(err, SNUG_BAD_INPUT,
-                                 "%s behind --: with --adapt it stands before --, and snug sets it "
-                                 "for the server behind",
+                                 "%s behind --: with --adapt snug sets it, or needs it unset, for "
+                                 "the server behind; its own options stand before --",
                                  args->rest[i]);
         }
     }
@@ -264,11 +273,12 @@ static snug_status prepare(const struct cli_args *args, struct adapting *a, stru
 
 static void on_event(const char *text, const char *json, void *data)
 {
-    const struct adapting *a = data;
+    struct adapting *a = data;
     cli_say("%s", text);
-    if (a->log) {
-        fprintf(a->log, "%s\n", json);
-        fflush(a->log);
+    if (a->log && (fprintf(a->log, "%s\n", json) < 0 || fflush(a->log) != 0)) {
+        cli_say("the log cannot be written: %s; going on without it", strerror(errno));
+        fclose(a->log);
+        a->log = NULL;
     }
 }
 
@@ -315,8 +325,7 @@ int cli_run_adapt(const struct cli_args *args)
 
 int cli_run_engine(char **argv)
 {
-    snug_process_die_with_parent(); /* stays over the exec */
+    snug_process_die_with_parent(SIGKILL); /* stays over the exec */
     unsetenv(SNUG_PROCESS_PARENT_VARIABLE);
-    execv(argv[0], argv);
-    return cli_fail_text(CLI_FAILED, "cannot start '%s': %s", argv[0], strerror(errno));
+    return cli_run_exec(argv);
 }

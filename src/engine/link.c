@@ -32,32 +32,17 @@ static uint64_t anonymous_bytes(pid_t pid)
     return kib << 10;
 }
 
-/* The last line of stderr that says most: an assertion or error if there is one. */
-static void last_words(const struct snug_process *p, char *out, size_t cap)
-{
-    const char *tail = snug_buffer_text(&p->tail);
-    const char *best = NULL;
-    for (const char *line = tail; *line;) {
-        const size_t n = strcspn(line, "\n");
-        if (n > 0 && (strstr(line, "GGML_ASSERT") || !best || !strstr(best, "GGML_ASSERT")))
-            best = line;
-        line += n + (line[n] == '\n');
-    }
-    snprintf(out, cap, "%.*s", best ? (int)strcspn(best, "\n") : 0, best ? best : "");
-}
-
 static void describe_exit(struct snug__link *link, uint64_t last_anonymous,
                           struct snug__link_end *end)
 {
     struct snug_process_exit status = {0};
-    char words[160];
+    char words[sizeof end->reason - sizeof "worker "];
     if (snug_process_wait(&link->process, EXIT_LIMIT_S, &status) != SNUG_OK) {
         snug_process_signal(&link->process, SIGKILL);
         end->outcome = SNUG_TRIAL_TIMEOUT;
         snprintf(end->reason, sizeof end->reason, "the worker neither answered nor ended");
         return;
     }
-    last_words(&link->process, words, sizeof words);
     end->outcome = SNUG_TRIAL_CRASH;
     if (status.signal == SIGKILL) {
         /* Not by us. On Linux that is nearly always the out-of-memory killer. */
@@ -65,12 +50,9 @@ static void describe_exit(struct snug__link *link, uint64_t last_anonymous,
         snprintf(end->reason, sizeof end->reason,
                  "killed from outside at %.0f MiB: the kernel's out-of-memory killer, or someone",
                  (double)last_anonymous / (1 << 20));
-    } else if (status.signal != 0) {
-        snprintf(end->reason, sizeof end->reason, "worker died of signal %d (%s)%s%s",
-                 status.signal, strsignal(status.signal), words[0] ? ": " : "", words);
     } else {
-        snprintf(end->reason, sizeof end->reason, "worker ended with status %d%s%s", status.code,
-                 words[0] ? ": " : "", words);
+        snug_process_exit_text(&link->process, &status, words, sizeof words);
+        snprintf(end->reason, sizeof end->reason, "worker %s", words);
     }
 }
 

@@ -38,7 +38,7 @@ static snug_status work(bool want_speed, struct snug_json_writer *w, struct snug
 
 int snug__probe_main(void)
 {
-    snug_process_die_with_parent();
+    snug_process_die_with_parent(SIGKILL);
     signal(SIGINT, SIG_IGN);
     char what[16] = "";
     const int fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);

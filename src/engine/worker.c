@@ -411,7 +411,7 @@ void snug__effort_from_json(const struct snug_json_node *node, struct snug_effor
 
 int snug__worker_main(void)
 {
-    snug_process_die_with_parent();
+    snug_process_die_with_parent(SIGKILL);
     signal(SIGINT, SIG_IGN); /* Ctrl-C is the parent's to handle */
     struct snug__worker w = {.fd_events = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)};
     if (w.fd_events < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)

@@ -272,7 +272,7 @@ int snug__load_main(void)
     struct snug_error err = {.status = SNUG_OK};
     struct order order = {.n_bytes = 0};
     struct snug__load_gen *gen = NULL;
-    snug_process_die_with_parent();
+    snug_process_die_with_parent(SIGKILL);
     signal(SIGINT, SIG_IGN); /* the parent hears it, and ends us in order */
     offer_to_the_kernel();
     snug_status status = read_order(&order, &err);

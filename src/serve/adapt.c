@@ -5,7 +5,7 @@
  * taken up later each time they had to be given up again soon: threads too many cost several times
  * the speed, threads too few at most their own share.
  *
- * Workload: some ten members, once a second. */
+ * Workload: some ten members, twice a second. */
 #include "snug/adapt.h"
 
 #include <math.h>
@@ -97,6 +97,7 @@ struct field {
     int n;
     const struct snug_adapt_view *view;
     double now_s;
+    struct snug_adapt_point points[SNUG_ADAPT_MEMBERS_MAX]; /* what each would do now */
 };
 
 static double elapsed_s(double since_s, double now_s)
@@ -125,19 +126,17 @@ static bool is_resting(const struct field *f, int i, double rest_frac)
 static int find_best(const struct field *f, double margin_frac, double rest_frac)
 {
     int best = -1;
-    double best_excess = 0, best_speed = 0;
+    double best_excess = 0;
     for (int k = -1; k < f->n; k++) {
         const int i = k < 0 ? f->state->present : k;
         if (i < 0 || !fits(f, i, k < 0 ? 0 : margin_frac) || is_resting(f, i, rest_frac))
             continue;
-        const struct snug_adapt_point point = snug_adapt_predict(&f->members[i], f->view);
-        const double excess = excess_of(f->rules, &point);
-        if (best >= 0 &&
-            (excess > best_excess || (excess >= best_excess && point.speed <= best_speed)))
-            continue;
-        best = i;
-        best_excess = excess;
-        best_speed = point.speed;
+        const double excess = excess_of(f->rules, &f->points[i]);
+        if (best < 0 || excess < best_excess ||
+            (excess <= best_excess && f->points[i].speed > f->points[best].speed)) {
+            best = i;
+            best_excess = excess;
+        }
     }
     return best;
 }
@@ -162,19 +161,17 @@ static bool is_more(const struct field *f, int i)
 
 static double gain_of(const struct field *f, int i)
 {
-    const double now = snug_adapt_predict(&f->members[f->state->present], f->view).speed;
-    return snug_adapt_predict(&f->members[i], f->view).speed / now - 1;
+    return f->points[i].speed / f->points[f->state->present].speed - 1;
 }
 
 static bool is_worth_it(const struct field *f, int i)
 {
-    const struct snug_adapt_point now = snug_adapt_predict(&f->members[f->state->present], f->view),
-                                  then = snug_adapt_predict(&f->members[i], f->view);
-    const double now_excess = excess_of(f->rules, &now), then_excess = excess_of(f->rules, &then);
+    const struct snug_adapt_point *now = &f->points[f->state->present], *then = &f->points[i];
+    const double now_excess = excess_of(f->rules, now), then_excess = excess_of(f->rules, then);
     if (now_excess > 0)
         return then_excess < now_excess - LIMIT_SLACK_FRAC ||
-               (then_excess <= 0 && then.speed >= now.speed);
-    return then_excess <= 0 && then.speed >= now.speed * (1 + f->rules->gain_frac);
+               (then_excess <= 0 && then->speed >= now->speed);
+    return then_excess <= 0 && then->speed >= now->speed * (1 + f->rules->gain_frac);
 }
 
 /* Remember since when something better is there; another better one of the same kind goes on with
@@ -197,22 +194,24 @@ static void say_memory(const struct field *f, int i, const char *what, char *out
              snug_bytes_text((uint64_t)left_bytes, left));
 }
 
+/* The best that fits, with its margin rather than without, else the smallest; -1: all rest. */
+static int choose(const struct field *f, double rest_frac, bool *is_fitting)
+{
+    int best = find_best(f, f->rules->margin_frac, rest_frac);
+    best = best < 0 ? find_best(f, 0, rest_frac) : best;
+    *is_fitting = best >= 0;
+    return best < 0 ? find_smallest(f, rest_frac) : best;
+}
+
 /* Nothing serves, or what serves does not fit. */
 static void decide_at_once(const struct field *f, struct snug_adapt_decision *out)
 {
     const int present = f->state->present;
-    double rest_frac = 1;
-    int best = -1;
-    for (int round = 0; round < 2 && best < 0; round++) {
-        rest_frac = round ? REST_ALONE_FRAC : 1;
-        if (round && present >= 0)
-            break;
-        best = find_best(f, f->rules->margin_frac, rest_frac);
-        best = best < 0 ? find_best(f, 0, rest_frac) : best;
-        out->is_fitting = best >= 0;
-        best = best < 0 ? find_smallest(f, rest_frac) : best;
-    }
+    int best = choose(f, 1, &out->is_fitting);
+    if (best < 0)
+        best = choose(f, REST_ALONE_FRAC, &out->is_fitting);
     if (best < 0) {
+        out->is_fitting = true; /* whether any would fit is not the matter now */
         snprintf(out->reason, sizeof out->reason, "every config failed a moment ago: waiting");
         return;
     }
@@ -252,8 +251,8 @@ static void decide_for_gain(struct snug_adapt_state *state, const struct field *
     const double dwell_s = fmax(f->rules->dwell_s, f->rules->dwell_starts * state->start_s);
     const double held_s = elapsed_s(state->wanted_since_s, f->now_s);
     const bool is_due = held_s >= hold_s && elapsed_s(state->since_s, f->now_s) >= dwell_s;
-    const struct snug_adapt_point now = snug_adapt_predict(&f->members[state->present], f->view);
-    const char *limit = excess_of(f->rules, &now) > 0 ? ", nearer to the limits" : "";
+    const bool is_over = excess_of(f->rules, &f->points[state->present]) > 0;
+    const char *limit = is_over ? ", nearer to the limits" : "";
     snprintf(out->reason, sizeof out->reason, "%+.0f %% speed expected%s with %.1f CPUs free%s",
              100 * gain_of(f, best), limit, f->view->knows_cpus ? f->view->cpus_free : 0,
              is_due ? "" : ": if that lasts");
@@ -268,7 +267,10 @@ void snug_adapt_decide(struct snug_adapt_state *state, const struct snug_adapt_r
                        const struct snug_adapt_view *view, double now_s,
                        struct snug_adapt_decision *out)
 {
-    const struct field f = {state, rules, members, n, view, now_s};
+    struct field f = {
+        .state = state, .rules = rules, .members = members, .n = n, .view = view, .now_s = now_s};
+    for (int i = 0; i < n; i++)
+        f.points[i] = snug_adapt_predict(&members[i], view);
     *out = (struct snug_adapt_decision){.member = state->present, .is_fitting = true};
     if (state->present < 0 || !fits(&f, state->present, 0)) {
         state->wanted = -1;

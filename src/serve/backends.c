@@ -121,6 +121,15 @@ void snug__backends_give(struct snug__backends *b, struct snug__backend_lease *l
     *lease = (struct snug__backend_lease){.backend = NULL};
 }
 
+int snug__backends_member(struct snug__backends *b)
+{
+    pthread_mutex_lock(&b->lock);
+    const struct snug__backend *serving = snug__backends_find(b, SNUG__BACKEND_SERVING);
+    const int member = serving ? serving->member : -1;
+    pthread_mutex_unlock(&b->lock);
+    return member;
+}
+
 /* ---- starting ---- */
 
 static int free_port(void)
@@ -253,26 +262,6 @@ void snug__backends_close(struct snug__backends *b, bool is_cut)
     pthread_mutex_unlock(&b->lock);
 }
 
-static void last_words(const struct snug_process *p, const struct snug_process_exit *end, char *out,
-                       size_t cap)
-{
-    const char *text = snug_buffer_text(&p->tail);
-    size_t to = p->tail.len;
-    while (to > 0 && (unsigned char)text[to - 1] <= ' ')
-        to--;
-    size_t from = to;
-    while (from > 0 && text[from - 1] != '\n')
-        from--;
-    int n = end->signal
-                ? snprintf(out, cap, "ended by signal %d (%s)", end->signal, strsignal(end->signal))
-                : snprintf(out, cap, "ended with code %d", end->code);
-    n = n < (int)cap ? n : (int)cap - 1;
-    if (to > from)
-        snprintf(out + n, cap - (size_t)n, ": %.*s", (int)(to - from), text + from);
-    for (char *c = out; *c; c++)
-        *c = (unsigned char)*c < ' ' ? ' ' : *c;
-}
-
 /* Under the lock: what a process that lives needs next. */
 static void tend_living(struct snug__backend *backend, double now_s)
 {
@@ -310,9 +299,8 @@ static bool tend_one(struct snug__backends *b, struct snug__backend *backend, do
     pthread_mutex_unlock(&b->lock);
     const bool is_unasked = is_dead && before != SNUG__BACKEND_STOPPING;
     if (is_unasked) {
-        *out = (struct snug__backend_death){
-            .serial = backend->serial, .member = backend->member, .before = before};
-        last_words(&backend->process, &end, out->words, sizeof out->words);
+        *out = (struct snug__backend_death){.member = backend->member, .before = before};
+        snug_process_exit_text(&backend->process, &end, out->words, sizeof out->words);
     }
     if (is_dead)
         snug_process_clear(&backend->process);

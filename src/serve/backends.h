@@ -57,6 +57,8 @@ struct snug__backend_lease {
  * Errors  SNUG_TIMEOUT; SNUG_INTERRUPTED: closing, or the client of client_fd went away */
 snug_status snug__backends_take(struct snug__backends *b, int failed, double timeout_s,
                                 int client_fd, struct snug__backend_lease *out) SNUG_CHECKED;
+/* The member that serves at this moment, or -1. */
+int snug__backends_member(struct snug__backends *b);
 void snug__backends_give(struct snug__backends *b, struct snug__backend_lease *lease);
 
 /* ---- the control ---- */
@@ -78,7 +80,7 @@ void snug__backends_retire(struct snug__backends *b, struct snug__backend *backe
 void snug__backends_hurry(struct snug__backends *b, struct snug__backend *backend,
                           double deadline_s);
 struct snug__backend_death {
-    int serial, member;
+    int member;
     enum snug__backend_state before;
     char words[256]; /* how it ended, and the last line it wrote */
 };

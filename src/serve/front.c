@@ -1,5 +1,6 @@
 /* Listening, and a request until it is whole: heads and bodies are bounded here, and what is over a
- * bound is refused with a status and a JSON body before it is read.
+ * bound is refused with a status and a JSON body before it is read. A chunked body tells its length
+ * by its end alone: over a bound its connection is closed.
  *
  * A thread for each connection, because an answer may wait long for its next bytes. Workload: some
  * ten clients, seconds to minutes each; most threads sleep. */
@@ -17,6 +18,7 @@
 
 static const size_t STACK_BYTES = 512u << 10; /* libcurl keeps some tens of KiB on it */
 static const double BODY_S = 300;             /* for all of a body */
+static const char OWN_PREFIX[] = "/snug/";    /* answered here, and not counted */
 
 /* ---- counting ---- */
 
@@ -38,8 +40,10 @@ static void count_end(struct snug__request *r, bool is_whole)
 {
     struct snug__front_counts *counts = &r->front->counts;
     pthread_mutex_lock(&r->front->lock);
-    counts->n_now--;
-    r->front->n_body_bytes -= r->body.len;
+    r->front->n_body_bytes -= r->n_body_held;
+    counts->n_now -= !r->is_own;
+    if (r->is_own)
+        goto done;
     if (r->fate == SNUG__FATE_FAILED)
         counts->n_failed++;
     else if (r->fate == SNUG__FATE_REFUSED)
@@ -48,6 +52,7 @@ static void count_end(struct snug__request *r, bool is_whole)
         counts->n_served++;
     else
         counts->n_gone++;
+done:
     pthread_mutex_unlock(&r->front->lock);
 }
 
@@ -71,12 +76,35 @@ static void *on_target(void *user, const char *target, struct MHD_Connection *co
     r->front = user;
     r->connection = connection;
     r->target = strdup(target);
+    r->is_own = strncmp(target, OWN_PREFIX, sizeof OWN_PREFIX - 1) == 0;
     r->client_fd = -1;
     r->began_s = snug_clock_s();
     pthread_mutex_lock(&r->front->lock);
-    r->front->counts.n_now++;
+    r->front->counts.n_now += !r->is_own;
     pthread_mutex_unlock(&r->front->lock);
     return r;
+}
+
+/* Count n bytes of a body as held; false, and nothing is counted, where that is over the bound. */
+static bool hold_body(struct snug__request *r, uint64_t n)
+{
+    struct snug__front *front = r->front;
+    pthread_mutex_lock(&front->lock);
+    const bool has_room = n <= SNUG__FRONT_BODIES_MAX - front->n_body_bytes;
+    if (has_room) {
+        front->n_body_bytes += (size_t)n;
+        r->n_body_held += (size_t)n;
+    }
+    pthread_mutex_unlock(&front->lock);
+    return has_room;
+}
+
+static enum MHD_Result refuse_busy(struct snug__request *r, const char *text)
+{
+    const enum MHD_Result result =
+        snug__front_refuse(r, MHD_HTTP_SERVICE_UNAVAILABLE, "unavailable_error", text);
+    r->fate = SNUG__FATE_REFUSED;
+    return result;
 }
 
 /* The head is there. */
@@ -97,30 +125,27 @@ static enum MHD_Result begin(struct snug__request *r, const char *method)
         return snug__front_refuse(
             r, MHD_HTTP_BAD_REQUEST, "invalid_request_error",
             "the path must begin with / and be plain ASCII of up to 8190 bytes");
-    if (length && strtoull(length, NULL, 10) > SNUG__FRONT_BODY_MAX)
+    const uint64_t n_body = length ? strtoull(length, NULL, 10) : 0;
+    if (n_body > SNUG__FRONT_BODY_MAX)
         return snug__front_refuse(r, MHD_HTTP_CONTENT_TOO_LARGE, "invalid_request_error",
                                   "a request may have 16 MiB at most");
-    if (counts.n_now > SNUG__FRONT_REQUESTS_MAX)
-        return snug__front_refuse(r, MHD_HTTP_SERVICE_UNAVAILABLE, "unavailable_error",
-                                  "too many requests at once: try again later");
+    if (!r->is_own && counts.n_now > SNUG__FRONT_REQUESTS_MAX)
+        return refuse_busy(r, "too many requests at once: try again later");
+    if (!hold_body(r, n_body))
+        return refuse_busy(r, "the requests of this moment have 64 MiB together: try again later");
     return MHD_YES;
 }
 
-/* A piece of the body; over a bound the connection ends, since an answer is only possible after the
- * last piece, and that may never come. */
+/* A piece of the body, counted already where its length was told. Over a bound the connection ends,
+ * since an answer is only possible after the last piece, and that may never come. */
 static enum MHD_Result take_piece(struct snug__request *r, const char *data, size_t n)
 {
-    struct snug__front *front = r->front;
-    pthread_mutex_lock(&front->lock);
-    const bool has_room = front->n_body_bytes + n <= SNUG__FRONT_BODIES_MAX;
-    if (has_room && r->body.len + n <= SNUG__FRONT_BODY_MAX &&
-        snug_clock_s() - r->began_s < BODY_S) {
+    const size_t n_all = r->body.len + n;
+    if (n_all <= SNUG__FRONT_BODY_MAX && snug_clock_s() - r->began_s < BODY_S &&
+        (n_all <= r->n_body_held || hold_body(r, n_all - r->n_body_held)))
         snug_buffer_append(&r->body, data, n);
-        front->n_body_bytes += r->body.is_failed ? 0 : n;
-    } else {
+    else
         r->body.is_failed = true;
-    }
-    pthread_mutex_unlock(&front->lock);
     r->fate = r->body.is_failed ? SNUG__FATE_REFUSED : r->fate;
     return r->body.is_failed ? MHD_NO : MHD_YES;
 }
@@ -144,7 +169,7 @@ static enum MHD_Result answer_status(struct snug__request *r)
 /* The request is whole. */
 static enum MHD_Result finish(struct snug__request *r)
 {
-    if (strncmp(r->target, "/snug/", 6) != 0)
+    if (!r->is_own)
         return snug__front_forward(r);
     if (strcmp(r->target, "/snug/status") != 0)
         return snug__front_refuse(r, MHD_HTTP_NOT_FOUND, "not_found_error",

@@ -6,7 +6,7 @@
 #include "serve/backends.h"
 
 #define SNUG__FRONT_BODY_MAX (16u << 20)   /* bytes of one request's body */
-#define SNUG__FRONT_BODIES_MAX (64u << 20) /* of all that are held at once */
+#define SNUG__FRONT_BODIES_MAX (64u << 20) /* of all at once, told or held */
 #define SNUG__FRONT_HEAD_MAX (32u << 10)   /* of a request's head: libmicrohttpd's own refusal */
 #define SNUG__FRONT_TARGET_MAX 8190        /* bytes of path and query */
 #define SNUG__FRONT_CONNECTIONS_MAX 256    /* further ones wait to be accepted */
@@ -24,6 +24,7 @@ struct snug__front_options {
     void *status_data;
 };
 
+/* Of requests that are not for /snug/. */
 struct snug__front_counts {
     int64_t n_served;  /* answered by a server to the end, whatever it said */
     int64_t n_failed;  /* lost by us: no server, or it broke off twice or in the middle */

@@ -13,7 +13,7 @@ struct snug__front {
     int fd, port;
     pthread_mutex_t lock; /* of what follows */
     struct snug__front_counts counts;
-    size_t n_body_bytes;
+    size_t n_body_bytes; /* of all requests, SNUG__FRONT_BODIES_MAX at most */
 };
 
 enum snug__fate { SNUG__FATE_GONE, SNUG__FATE_SERVED, SNUG__FATE_FAILED, SNUG__FATE_REFUSED };
@@ -24,10 +24,11 @@ struct snug__request {
     char *target;       /* as the client wrote it */
     const char *method; /* libmicrohttpd's */
     int client_fd;
-    bool is_begun;
+    bool is_begun, is_own; /* own: for us, not for a server behind */
     double began_s;
     struct snug_buffer body;
-    char **headers; /* "Name: value" for the server behind, NULL at the end */
+    size_t n_body_held; /* counted in n_body_bytes: what was told, or is there */
+    char **headers;     /* "Name: value" for the server behind, NULL at the end */
     struct snug__backend_lease lease;
     struct snug__upstream *upstream;
     bool has_ended; /* the error event was written */

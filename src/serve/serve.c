@@ -11,15 +11,14 @@
 
 #include "base/file.h"
 #include "serve/serve_internal.h"
-#include "serve/upstream.h"
 #include "snug/units.h"
 
 static const double TICK_S = 0.05;
 static const double LOOK_S = 0.5;       /* between two budgets */
 static const double START_S = 600;      /* a large model from a slow disk */
 static const double DRAIN_WARM_S = 600; /* nobody waits for it */
-static const double DRAIN_COLD_S = 60;  /* new requests wait meanwhile */
-static const double DRAIN_NOW_S = 10;   /* and so does whoever needs the memory */
+static const double DRAIN_COLD_S = 60;  /* the next one cannot start before */
+static const double DRAIN_NOW_S = 10;   /* somebody else needs the memory */
 static const double DRAIN_END_S = 30;   /* after Ctrl-C */
 static const double GONE_S = 10;        /* processes told to end, then killed */
 static const int STARTS_MAX = 3;        /* members that may fail before any has served */
@@ -49,10 +48,9 @@ static snug_status read_caps(struct snug__serve *s, struct snug_error *err)
 static void follow_caps(struct snug__serve *s)
 {
     struct snug_error err = {0};
-    const bool is_bad = read_caps(s, &err) != SNUG_OK;
-    if (is_bad && !s->is_caps_bad)
+    if (read_caps(s, &err) != SNUG_OK && strcmp(err.text, s->caps_error) != 0)
         snug__serve_say(s, "budget", -1, "%s; the limits stay as they were", err.text);
-    s->is_caps_bad = is_bad;
+    snprintf(s->caps_error, sizeof s->caps_error, "%s", err.text);
 }
 
 static void limit(bool *knows, double *value, double cap)
@@ -149,7 +147,8 @@ static void follow_deaths(struct snug__serve *s, double now_s)
         } else if (death.before == SNUG__BACKEND_SERVING) {
             snug_adapt_failed(&s->state, death.member, now_s);
             s->is_due = true;
-            snug__serve_say(s, "died", death.member, "%s %s; its requests begin again",
+            snug__serve_say(s, "died", death.member,
+                            "%s %s; its requests without an answer begin again",
                             name_of(s, death.member), death.words);
         } else {
             snug__serve_say(s, "died", death.member, "%s, which was to end, %s",
@@ -158,31 +157,49 @@ static void follow_deaths(struct snug__serve *s, double now_s)
     }
 }
 
-static bool fits_with(const struct snug__serve *s, const struct snug__backend *a,
-                      const struct snug__backend *b)
+/* ---- memory ---- */
+
+/* Every server that is there, and `more` (a member, or -1: none) besides. */
+static bool fits_beside(const struct snug__serve *s, int more)
 {
-    const double need =
-        (double)s->options->members[a->member].bytes + (double)s->options->members[b->member].bytes;
+    double need = more < 0 ? 0 : (double)s->options->members[more].bytes;
+    for (int i = 0; i < SNUG__BACKENDS_MAX; i++) {
+        const struct snug__backend *b = &s->backends.list[i];
+        if (b->state != SNUG__BACKEND_NONE && b->state != SNUG__BACKEND_DEAD)
+            need += (double)s->options->members[b->member].bytes;
+    }
     return !s->view.knows_memory || need <= s->view.free_bytes;
 }
 
-/* Two servers at once, and memory got short meanwhile: the one that starts is given up; one that
- * drains has little time left. */
+static void hurry(struct snug__serve *s, struct snug__backend *b, double left_s, const char *why,
+                  double now_s)
+{
+    if (b->state != SNUG__BACKEND_DRAINING || b->deadline_s <= now_s + left_s)
+        return;
+    snug__serve_say(s, "hurry", b->member, "%s: %s has %.0f s to end", why, name_of(s, b->member),
+                    left_s);
+    snug__backends_hurry(&s->backends, b, now_s + left_s);
+}
+
+static void hurry_all(struct snug__serve *s, double left_s, const char *why, double now_s)
+{
+    for (int i = 0; i < SNUG__BACKENDS_MAX; i++)
+        hurry(s, &s->backends.list[i], left_s, why, now_s);
+}
+
+/* Memory got short while several servers are there: the one that starts is given up, where another
+ * serves; else those that drain have little time left, unless one is about to be gone. */
 static void ease_memory(struct snug__serve *s, double now_s)
 {
-    struct snug__backend *serving = snug__backends_find(&s->backends, SNUG__BACKEND_SERVING);
-    struct snug__backend *draining = snug__backends_find(&s->backends, SNUG__BACKEND_DRAINING);
-    if (serving && s->next && !fits_with(s, serving, s->next)) {
+    if (fits_beside(s, -1))
+        return;
+    if (s->next && s->state.present >= 0) {
         snug__serve_say(s, "give_up", s->next->member, "memory got short: %s is not started",
                         name_of(s, s->next->member));
         snug__backends_retire(&s->backends, s->next, now_s, now_s);
         s->next = NULL;
-    }
-    if (serving && draining && !fits_with(s, serving, draining) &&
-        draining->deadline_s > now_s + DRAIN_NOW_S) {
-        snug__serve_say(s, "hurry", draining->member, "memory got short: %s has 10 s to end",
-                        name_of(s, draining->member));
-        snug__backends_hurry(&s->backends, draining, now_s + DRAIN_NOW_S);
+    } else if (!snug__backends_find(&s->backends, SNUG__BACKEND_STOPPING)) {
+        hurry_all(s, DRAIN_NOW_S, "memory got short", now_s);
     }
 }
 
@@ -195,16 +212,16 @@ static bool is_any_alive(struct snug__serve *s)
            snug__backends_find(&s->backends, SNUG__BACKEND_STOPPING);
 }
 
-/* Beside whatever still ends. */
-static bool has_room_for(const struct snug__serve *s, int member)
+static void hurry_oldest(struct snug__serve *s, double now_s)
 {
-    double need = (double)s->options->members[member].bytes;
+    struct snug__backend *oldest = NULL;
     for (int i = 0; i < SNUG__BACKENDS_MAX; i++) {
-        const struct snug__backend *b = &s->backends.list[i];
-        if (b->state == SNUG__BACKEND_DRAINING || b->state == SNUG__BACKEND_STOPPING)
-            need += (double)s->options->members[b->member].bytes;
+        struct snug__backend *b = &s->backends.list[i];
+        if (b->state == SNUG__BACKEND_DRAINING && (!oldest || b->since_s < oldest->since_s))
+            oldest = b;
     }
-    return !s->view.knows_memory || need <= s->view.free_bytes;
+    if (oldest)
+        hurry(s, oldest, DRAIN_COLD_S, "several configs are still to end", now_s);
 }
 
 static void retire_present(struct snug__serve *s, bool is_urgent, double now_s)
@@ -218,17 +235,30 @@ static void retire_present(struct snug__serve *s, bool is_urgent, double now_s)
     snug_adapt_stopped(&s->state);
 }
 
+/* Said once: that nothing fits, or that every config failed a moment ago. */
+static void note(struct snug__serve *s, const struct snug_adapt_decision *d)
+{
+    const char *const kind = !d->is_fitting ? "misfit" : d->member < 0 ? "wait" : NULL;
+    if (kind && (!s->noted || strcmp(kind, s->noted) != 0))
+        snug__serve_say(s, kind, d->member, "%s", d->reason);
+    s->noted = kind;
+}
+
+/* While another one serves nobody waits for a gain, and what drains keeps its time. */
 static void act(struct snug__serve *s, const struct snug_adapt_decision *d, double now_s)
 {
-    if (!d->is_fitting && !s->is_misfit)
-        snug__serve_say(s, "misfit", d->member, "%s", d->reason);
-    s->is_misfit = !d->is_fitting;
+    const bool is_serving = s->state.present >= 0;
+    note(s, d);
     if (d->action == SNUG_ADAPT_KEEP)
         return;
-    if (s->state.present >= 0 && !d->is_together)
+    if (is_serving && !d->is_together)
         retire_present(s, d->action == SNUG_ADAPT_SWITCH_NOW, now_s);
-    else if (s->state.present >= 0 || !is_any_alive(s) || has_room_for(s, d->member))
+    else if (!snug__backends_find(&s->backends, SNUG__BACKEND_NONE))
+        hurry_oldest(s, now_s);
+    else if (!is_any_alive(s) || fits_beside(s, d->member))
         begin_start(s, d->member, now_s);
+    else if (!is_serving)
+        hurry_all(s, DRAIN_COLD_S, "the next config has no room beside it", now_s);
 }
 
 /* Twice a second; at once after a death, and often while nothing serves. */
@@ -273,7 +303,9 @@ static void end(struct snug__serve *s, struct snug__front_counts *out_counts)
 {
     struct snug__backend_death death;
     const double begin_s = snug_clock_s();
-    snug__serve_say(s, "end", -1, "stopping: requests in flight have %.0f s", DRAIN_END_S);
+    snug__serve_say(s, "end", -1,
+                    "stopping: requests in flight have %.0f s (Ctrl-C again ends at once)",
+                    DRAIN_END_S);
     snug__front_quiesce(s->front);
     snug__backends_close(&s->backends, false);
     while (snug__backends_busy(&s->backends) > 0 && snug_clock_s() - begin_s < DRAIN_END_S) {
@@ -318,12 +350,9 @@ snug_status snug_serve_run(const struct snug_serve_options *options, struct snug
     struct snug__front_counts counts = {0};
     struct snug__serve s = {
         .options = options, .look_s = -INFINITY, .decision = {.member = -1, .is_fitting = true}};
-    snug_status status = snug__upstream_init(err);
-    if (status != SNUG_OK)
-        return status;
     pthread_mutex_init(&s.lock, NULL);
     snug_adapt_init(&s.state, &options->rules);
-    status = snug__backends_init(&s.backends, err);
+    snug_status status = snug__backends_init(&s.backends, err);
     if (status == SNUG_OK) {
         status = read_caps(&s, err);
         if (status == SNUG_OK)
@@ -335,7 +364,6 @@ snug_status snug_serve_run(const struct snug_serve_options *options, struct snug
         snug__backends_clear(&s.backends);
     }
     pthread_mutex_destroy(&s.lock);
-    snug__upstream_exit();
     *out = (struct snug_serve_summary){.n_served = counts.n_served,
                                        .n_failed = counts.n_failed,
                                        .n_refused = counts.n_refused,

@@ -15,14 +15,15 @@ struct snug__serve {
     struct snug_adapt_state state;
     struct snug_budget_look look;
     struct snug_serve_caps caps;
-    bool has_look, is_caps_bad, is_due;
+    bool has_look, is_due;
     double look_s;              /* of the last budget */
     struct snug__backend *next; /* starting, or NULL */
     bool was_ready;             /* some member has served */
-    bool is_misfit;             /* said already that nothing fits */
+    const char *noted;          /* "misfit" or "wait", said already; NULL: neither */
     int n_failed_starts, last_member;
-    char words[256];      /* of the last one that did not start */
-    pthread_mutex_t lock; /* of what follows, which the status shows */
+    char words[256];                      /* of the last one that did not start */
+    char caps_error[SNUG_ERROR_TEXT_MAX]; /* said already; "": the limits are good */
+    pthread_mutex_t lock;                 /* of what follows, which the status shows */
     struct snug_adapt_view view;
     struct snug_adapt_decision decision;
     int n_switches;

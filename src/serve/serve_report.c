@@ -21,10 +21,15 @@ static void put_view(struct snug_json_writer *w, const struct snug_adapt_view *v
     snug_json_end(w);
 }
 
+/* Member i, or null where that is -1. */
 static void put_member(struct snug_json_writer *w, const char *key,
                        const struct snug_serve_options *options, int i,
                        const struct snug_adapt_view *view)
 {
+    if (i < 0) {
+        snug_json_put_number(w, key, NAN);
+        return;
+    }
     const struct snug_adapt_member *m = &options->members[i];
     const struct snug_adapt_point now = snug_adapt_predict(m, view);
     snug_json_begin_object(w, key);
@@ -104,8 +109,8 @@ char *snug__serve_status(void *data)
     pthread_mutex_unlock(&s->lock);
     snug__front_counts(s->front, &counts);
     snug_json_begin_object(&w, NULL);
-    if (decision.member >= 0)
-        put_member(&w, "member", options, decision.member, &view);
+    put_member(&w, "member", options, snug__backends_member(&s->backends), &view);
+    put_member(&w, "wanted", options, decision.member, &view);
     snug_json_put_string(&w, "reason", decision.reason);
     snug_json_put_bool(&w, "fits", decision.is_fitting);
     put_view(&w, &view);

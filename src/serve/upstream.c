@@ -4,6 +4,7 @@
 #include "serve/upstream.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 
 #include <curl/curl.h>
 
+#include "base/http.h"
 #include "base/process.h"
 
 static const long CONNECT_MS = 2000; /* the server listens already, on this machine */
@@ -33,18 +35,6 @@ struct snug__upstream {
     int64_t length;
     bool is_stream;
 };
-
-snug_status snug__upstream_init(struct snug_error *err)
-{
-    return curl_global_init(CURL_GLOBAL_DEFAULT) == 0
-               ? SNUG_OK
-               : snug_fail(err, SNUG_NO_MEMORY, "libcurl cannot be started");
-}
-
-void snug__upstream_exit(void)
-{
-    curl_global_cleanup();
-}
 
 bool snug__upstream_is_hop(const char *name)
 {
@@ -192,6 +182,9 @@ static bool set_options(struct snug__upstream *u, const struct snug__upstream_re
 snug_status snug__upstream_open(const struct snug__upstream_request *request,
                                 struct snug__upstream **out, struct snug_error *err)
 {
+    const snug_status status = snug_http_init(err);
+    if (status != SNUG_OK)
+        return status;
     struct snug__upstream *u = calloc(1, sizeof *u);
     if (!u)
         return snug_fail(err, SNUG_NO_MEMORY, "an exchange");
@@ -265,32 +258,32 @@ static bool move(struct snug__upstream *u)
     return u->state != SNUG__UPSTREAM_OPEN || u->body.len != n_before || u->has_head != had_head;
 }
 
-enum snug__upstream_state snug__upstream_wait(struct snug__upstream *u, size_t n_wanted)
+/* Until the end, n_wanted bytes of the body, the head where that is enough, or timeout_s. */
+static enum snug__upstream_state work(struct snug__upstream *u, size_t n_wanted,
+                                      bool is_head_enough, double timeout_s)
 {
-    while (u->state == SNUG__UPSTREAM_OPEN && u->body.len < n_wanted) {
+    const double deadline_s = snug_clock_s() + timeout_s;
+    while (u->state == SNUG__UPSTREAM_OPEN && u->body.len < n_wanted &&
+           !(is_head_enough && u->has_head) && snug_clock_s() < deadline_s) {
         if (!move(u))
             wait_for_news(u);
     }
     return u->state;
+}
+
+enum snug__upstream_state snug__upstream_wait(struct snug__upstream *u, size_t n_wanted)
+{
+    return work(u, n_wanted, false, INFINITY);
 }
 
 enum snug__upstream_state snug__upstream_wait_head(struct snug__upstream *u)
 {
-    while (u->state == SNUG__UPSTREAM_OPEN && !u->has_head) {
-        if (!move(u))
-            wait_for_news(u);
-    }
-    return u->state;
+    return work(u, SIZE_MAX, true, INFINITY);
 }
 
 enum snug__upstream_state snug__upstream_wait_for(struct snug__upstream *u, double timeout_s)
 {
-    const double deadline_s = snug_clock_s() + timeout_s;
-    while (u->state == SNUG__UPSTREAM_OPEN && snug_clock_s() < deadline_s) {
-        if (!move(u))
-            wait_for_news(u);
-    }
-    return u->state;
+    return work(u, SIZE_MAX, false, timeout_s);
 }
 
 /* ---- what is there ---- */

@@ -31,10 +31,6 @@ struct snug__upstream_header {
     const char *name, *value;
 };
 
-/* Once, before threads start. */
-snug_status snug__upstream_init(struct snug_error *err) SNUG_CHECKED;
-void snug__upstream_exit(void);
-
 snug_status snug__upstream_open(const struct snug__upstream_request *request,
                                 struct snug__upstream **out, struct snug_error *err) SNUG_CHECKED;
 /* Ends the exchange where it is still going on: the server behind sees that. Accepts NULL. */

@@ -1,5 +1,6 @@
 """snug run --adapt: requests go on while configs change, with llama-server and with a server of ours
 that dies, waits and breaks off when it is told to."""
+import contextlib
 import http.client
 import json
 import os
@@ -70,6 +71,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.event("two")
         self.wfile.write(b"0\\r\\n\\r\\n")
 port = int(sys.argv[sys.argv.index("--port") + 1])
+print("idle", file=sys.stderr, flush=True)
 http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
 '''
 
@@ -96,9 +98,9 @@ def is_alive(pid):
 class Adapting:
     """A running snug run --adapt."""
 
-    def __init__(self, store, folder, *options, actor=False):
+    def __init__(self, store, folder, *options, actor=False, log=None):
         self.folder = folder
-        self.log = os.path.join(folder, "log.jsonl")
+        self.log = log or os.path.join(folder, "log.jsonl")
         self.caps = os.path.join(folder, "caps.json")
         env = {key: value for key, value in os.environ.items() if not key.startswith("SNUG_")}
         env.update(HOME=folder, STAGE=folder)
@@ -170,7 +172,10 @@ class Adapting:
 
     def events(self):
         with open(self.log, encoding="utf-8") as file:
-            return [json.loads(line)["event"] for line in file]
+            return [json.loads(line)["event"] for line in file if line.endswith("\n")]
+
+    def wait_event(self, name):
+        wait_for(name, lambda: name in self.events())
 
     def stop(self):
         self.process.send_signal(signal.SIGINT)
@@ -178,6 +183,17 @@ class Adapting:
 
     def wait_file(self, name):
         wait_for(name, lambda: os.path.exists(os.path.join(self.folder, name)))
+
+    def put_file(self, name):
+        open(os.path.join(self.folder, name), "w").close()
+
+    def begin_stream(self):
+        """(connection, reply) of an answer that goes on until the file "go" is there."""
+        connection = self.connect()
+        connection.request("POST", "/v1/completions", json.dumps({"do": "stream"}))
+        reply = connection.getresponse()
+        assert reply.readline() == b"data: one\n"
+        return connection, reply
 
 
 class Client(threading.Thread):
@@ -228,10 +244,10 @@ class AdaptTest(unittest.TestCase):
     def tearDownClass(cls):
         cls.home.cleanup()
 
-    def start(self, *options, actor=True):
+    def start(self, *options, actor=True, log=None):
         folder = tempfile.TemporaryDirectory(prefix="snug-adapt-")
         self.addCleanup(folder.cleanup)
-        return Adapting(self.store, folder.name, *options, actor=actor)
+        return Adapting(self.store, folder.name, *options, actor=actor, log=log)
 
     def test_no_request_fails_while_configs_change(self):
         with self.start(actor=False) as server:
@@ -277,6 +293,9 @@ class AdaptTest(unittest.TestCase):
     def test_kill_leaves_no_server(self):
         with self.start(actor=False) as server:
             pid = server.wait_serving()["pid"]
+            with open(f"/proc/{pid}/status", encoding="ascii") as file:
+                ignored = int(re.search(r"SigIgn:\s*(\w+)", file.read())[1], 16)
+            self.assertFalse(ignored >> (signal.SIGXFSZ - 1) & 1)  # snug ignores it, not its servers
             server.process.kill()
             server.process.wait()
             wait_for("the end of llama-server", lambda: not is_alive(pid))
@@ -284,11 +303,8 @@ class AdaptTest(unittest.TestCase):
     def test_events_arrive_as_they_are_made(self):
         with self.start() as server:
             server.wait_serving()
-            connection = server.connect()
-            connection.request("POST", "/v1/completions", json.dumps({"do": "stream"}))
-            reply = connection.getresponse()
-            self.assertEqual(b"data: one\n", reply.readline())  # the second is not made yet
-            open(os.path.join(server.folder, "go"), "w").close()
+            connection, reply = server.begin_stream()  # the second event is not made yet
+            server.put_file("go")
             self.assertEqual(b"\ndata: two\n\n", reply.read())
             connection.close()
 
@@ -347,15 +363,84 @@ class AdaptTest(unittest.TestCase):
     def test_stop_lets_requests_end(self):
         with self.start() as server:
             server.wait_serving()
-            connection = server.connect()
-            connection.request("POST", "/x", json.dumps({"do": "stream"}))
-            reply = connection.getresponse()
-            self.assertEqual(b"data: one\n", reply.readline())
+            connection, reply = server.begin_stream()
             server.process.send_signal(signal.SIGINT)
-            wait_for("the word", lambda: "stopping" in server.err())
-            open(os.path.join(server.folder, "go"), "w").close()
+            wait_for("the word", lambda: "Ctrl-C again ends at once" in server.err())
+            server.put_file("go")
             self.assertEqual(b"\ndata: two\n\n", reply.read())
             self.assertEqual(0, server.process.wait(PATIENCE_S))
+            connection.close()
+
+    def test_stop_twice_ends_at_once(self):
+        with self.start() as server:
+            server.wait_serving()
+            connection, _ = server.begin_stream()
+            server.process.send_signal(signal.SIGINT)
+            wait_for("the word", lambda: "stopping" in server.err())
+            server.process.send_signal(signal.SIGINT)
+            self.assertEqual(128 + signal.SIGINT, server.process.wait(PATIENCE_S))
+            self.assertTrue(server.err().endswith("\nsnug: stopped at once\n"), server.err())
+            connection.close()
+
+    def test_a_server_that_drains_does_not_keep_the_next_one_out(self):
+        """Nothing serves, what drains and the next do not fit together."""
+        with self.start() as server:
+            server.wait_serving(1)
+            needs = {m["trial"]: m["bytes"] for m in server.status()["members"]}
+            server.limit(cpus=1, memory_bytes=(needs[1] + needs[2]) // 2)
+            server.wait_serving(2)
+            connection, reply = server.begin_stream()
+            server.limit(cpus=1)
+            pid = server.wait_serving(1)["pid"]
+            server.put_file("broken-1")
+            server.put_file("broken-2")
+            os.kill(pid, signal.SIGKILL)
+            server.wait_event("wait")  # both failed a moment ago
+            self.assertIn("ended by signal 9 (Killed); its requests without", server.err())
+            status = server.status()
+            self.assertEqual((None, True), (status["member"], status["fits"]))
+            self.assertNotIn("hurry", server.events())
+            server.limit(cpus=1, memory_bytes=needs[1])
+            os.remove(os.path.join(server.folder, "broken-1"))
+            server.wait_event("hurry")
+            self.assertNotIn("misfit", server.events())
+            server.put_file("go")
+            self.assertEqual(b"\ndata: two\n\n", reply.read())
+            connection.close()
+            server.wait_serving()
+
+    def test_status_is_not_counted_and_tells_who_serves(self):
+        with self.start() as server:
+            server.wait_serving(1)
+            status = server.status()
+            self.assertEqual((0, 0, 0), (status["in_flight"], status["served"], status["refused"]))
+            self.assertEqual((1, 1), (status["member"]["trial"], status["wanted"]["trial"]))
+            self.assertEqual(200, server.ask("POST", "/x", {"do": "echo"})[0])
+            wait_for("the count", lambda: server.status()["served"] == 1)
+
+    def test_a_log_that_cannot_be_written_is_said_once(self):
+        with self.start(log="/dev/full") as server:
+            server.wait_serving()
+            self.assertEqual(200, server.ask("POST", "/x", {"do": "die"})[0])
+            self.assertEqual(0, server.stop())
+            self.assertEqual(1, server.err().count("the log cannot be written: No space left"))
+
+    def test_bodies_too_large_together_are_refused(self):
+        with self.start() as server:
+            server.wait_serving()
+            with contextlib.ExitStack() as held:
+                for _ in range(4):
+                    raw = held.enter_context(
+                        socket.create_connection(("127.0.0.1", server.port), PATIENCE_S))
+                    raw.sendall(b"POST /x HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+                                b"Content-Length: %d\r\n\r\n" % (16 << 20))
+                    self.assertEqual(b"HTTP/1.1 100", raw.makefile("rb").readline()[:12])
+                code, _, body = server.ask("POST", "/x", {"do": "echo"})
+                self.assertEqual(503, code)
+                self.assertIn("64 MiB", json.loads(body)["error"]["message"])
+                self.assertEqual(200, server.ask("GET", "/x")[0])  # no body
+                self.assertEqual(1, server.status()["refused"])
+            wait_for("room", lambda: server.ask("POST", "/x", {"do": "echo"})[0] == 200)
 
     def test_what_is_too_large_is_refused(self):
         with self.start() as server:
@@ -395,6 +480,8 @@ class AdaptTest(unittest.TestCase):
             with open(server.caps, "w", encoding="ascii") as file:
                 file.write('{"cpus": ')
             wait_for("the word", lambda: "stay as they were" in server.err())
+            server.limit(cpus=-1)  # spoilt in another way
+            wait_for("the word", lambda: "cpus must be a number above 0" in server.err())
             self.assertEqual(1, server.status()["budget"]["cpus_free"] <= 1)
 
     def test_a_port_in_use_is_said(self):

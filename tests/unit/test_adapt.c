@@ -363,6 +363,7 @@ static void when_all_failed_it_waits_and_tries_again(void **state)
     assert_int_equal(s.decision.action, SNUG_ADAPT_KEEP);
     assert_int_equal(s.decision.member, -1);
     assert_contains(s.decision.reason, "waiting");
+    assert_true(s.decision.is_fitting); /* there is room: that is not why */
     sim_step(&s, view_of(20, 2));
     assert_int_equal(s.state.present, FAST);
 }

@@ -299,7 +299,7 @@ static int child_main(const char *folder, bool is_resumed)
     struct snug_error err = {0};
     struct lab lab;
     char *text = text_of(HEAD, ROUNDS);
-    snug_process_die_with_parent();
+    snug_process_die_with_parent(SIGKILL);
     open_lab(&lab, folder, text);
     lab.options.is_resumed = is_resumed;
     lab.options.on_event = tell_row;

@@ -302,6 +302,22 @@ static void run_failing_program_tells_its_last_words(void **state)
     assert_null(out.data);
 }
 
+static void run_that_breaks_tells_its_assertion(void **state)
+{
+    (void)state;
+    struct snug_error err;
+    assert_fails(SNUG_CRASHED, run_shell("printf 'one\\nASSERT(1)\\nASSERT(2) \\r\\nat 0x1\\n' >&2;"
+                                         "kill -ABRT $$",
+                                         PATIENCE_S, 100, NULL, &err));
+    assert_string_equal(err.text, "sh was ended by signal 6 (Aborted): ASSERT(2)");
+    assert_fails(SNUG_CRASHED,
+                 run_shell("printf 'a\\tb' >&2; exit 2", PATIENCE_S, 100, NULL, &err));
+    assert_string_equal(err.text, "sh ended with code 2: a b");
+    assert_fails(SNUG_CRASHED,
+                 run_shell("echo idle >&2; kill -KILL $$", PATIENCE_S, 100, NULL, &err));
+    assert_string_equal(err.text, "sh was ended by signal 9 (Killed)");
+}
+
 static void run_past_its_deadline_is_stopped(void **state)
 {
     (void)state;
@@ -366,6 +382,7 @@ int main(void)
         cmocka_unit_test(run_collects_all_of_stdout),
         cmocka_unit_test(run_output_is_capped),
         cmocka_unit_test(run_failing_program_tells_its_last_words),
+        cmocka_unit_test(run_that_breaks_tells_its_assertion),
         cmocka_unit_test(run_past_its_deadline_is_stopped),
         cmocka_unit_test(run_does_not_wait_for_what_the_program_left_behind),
         cmocka_unit_test(run_without_memory_fails_cleanly),

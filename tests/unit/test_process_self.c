@@ -179,7 +179,7 @@ static void sleep_is_not_cut_short_by_signals(void **state)
 /* Hold the FIFO until killed. */
 static int be_worker(const char *fifo)
 {
-    snug_process_die_with_parent();
+    snug_process_die_with_parent(SIGKILL);
     int fd = open(fifo, O_WRONLY | O_CLOEXEC);
     puts("ready");
     fflush(stdout);

@@ -89,7 +89,7 @@ static int child_hold(const char *path)
 static int child(char **argv)
 {
     const long n = argv[3] ? strtol(argv[3], NULL, 10) : 0;
-    snug_process_die_with_parent();
+    snug_process_die_with_parent(SIGKILL);
     if (strcmp(argv[1], "add") == 0) {
         wait_for_go();
         return child_add(argv[2], n);
