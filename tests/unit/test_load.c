@@ -2,6 +2,7 @@
  * itself through the public calls. What must happen is polled for, never slept for. */
 #include <dirent.h>
 #include <math.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/vfs.h>
 #include <linux/magic.h>
@@ -346,9 +347,14 @@ static void threads_work_and_read(void **state)
         c = counters(gen);
         assert_true(snug_clock_s() < end_s);
     } while (c.cpu_s < cpu_s + 0.1 || c.streamed_bytes < 10e6);
-    /* Rate-controlled: after a request for nothing no more than a slice is still read. */
+    /* After a request for nothing, no more than the slice in work (2 ms of traffic) is read. */
     const struct snug_load_level nothing = {0};
     snug__load_gen_tick(gen, &nothing, 0);
+    const double streamed_bytes = counters(gen).streamed_bytes;
+    for (int i = 0; i < 10; i++) {
+        snug_sleep_s(0.005);
+        assert_true(counters(gen).streamed_bytes <= streamed_bytes + 200e3);
+    }
     snug__load_gen_stop(gen);
 }
 
@@ -388,6 +394,36 @@ static void disk_is_used_without_a_file_that_could_remain(void **state)
     } while (c.disk_bytes <= 8.0 * (double)MIB || c.disk_s <= 0);
     snug__load_gen_stop(gen);
     assert_int_equal(count_entries(*state), 0);
+}
+
+/* What is read lands in the block that is written: of room that was only taken it would be zeros,
+ * which the file system gives without the disk. */
+static void disk_reads_only_what_was_written(void **state)
+{
+    struct snug_error err;
+    struct snug__load_disk disk = {.share = 1};
+    atomic_bool stop = false;
+    pthread_t thread;
+    uint64_t before[16];
+    const snug_status status = snug__load_disk_open(&disk, *state, &err);
+    if (status == SNUG_UNSUPPORTED || status == SNUG_INFEASIBLE) {
+        print_message("skipped: %s\n", err.text);
+        skip();
+    }
+    assert_int_equal(status, SNUG_OK);
+    disk.stop = &stop;
+    memcpy(before, disk.block, sizeof before);
+    assert_int_equal(pthread_create(&thread, NULL, snug__load_disk_run, &disk), 0);
+    const double end_s = patience();
+    while (atomic_load(&disk.bytes) < 24.0 * (double)MIB) { /* three turns */
+        snug_sleep_s(0.005);
+        assert_int_equal(atomic_load(&disk.error), 0);
+        assert_true(snug_clock_s() < end_s);
+    }
+    atomic_store(&stop, true);
+    pthread_join(thread, NULL);
+    assert_memory_equal(disk.block, before, sizeof before);
+    snug__load_disk_close(&disk);
 }
 
 static void scratch_file_is_refused_where_there_is_no_disk(void **state)
@@ -568,6 +604,8 @@ int main(void)
         cmocka_unit_test(threads_work_and_read),
         cmocka_unit_test_setup_teardown(disk_is_used_without_a_file_that_could_remain,
                                         test_folder_open, test_folder_close),
+        cmocka_unit_test_setup_teardown(disk_reads_only_what_was_written, test_folder_open,
+                                        test_folder_close),
         cmocka_unit_test_setup_teardown(scratch_file_is_refused_where_there_is_no_disk,
                                         test_folder_open, test_folder_close),
         cmocka_unit_test(report_survives_json),
