@@ -11,6 +11,7 @@
 
 #include "base/process.h"
 #include "machine/load_internal.h"
+#include "machine/machine_json.h"
 #include "snug/budget.h"
 #include "snug/stats.h"
 
@@ -175,7 +176,7 @@ static void level_holds_until_the_next_step(void **state)
         assert_true(level.cpu == ROWS[i].cpu);
     }
     struct snug_load_level peak;
-    snug__load_trace_peak(&t, &peak);
+    snug_load_trace_peak(&t, &peak);
     assert_true(peak.cpu == 2); /* the last step never runs */
 }
 
@@ -213,7 +214,7 @@ static snug_status check_level(const struct snug_load_level *level, const struct
 {
     struct snug_load_step steps[] = {{0, *level}, {.t_s = 1}};
     const struct snug_load_trace t = {.steps = steps, .n = 2};
-    return snug_load_check(&t, m, err);
+    return snug__load_check(&t, m, err);
 }
 
 static void what_the_machine_cannot_bear_is_refused(void **state)
@@ -245,6 +246,27 @@ static void what_the_machine_cannot_bear_is_refused(void **state)
     level = (struct snug_load_level){.cpu = 1};
     assert_fails(SNUG_INFEASIBLE, check_level(&level, &m, &err));
     assert_contains(err.text, "/proc/meminfo: no such file");
+}
+
+static void what_no_load_may_be_is_refused(void **state)
+{
+    (void)state;
+    struct snug_error err;
+    const struct snug_machine m = machine_of(2, 0x1p40);
+    struct snug_load_step steps[] = {{.level = {.bandwidth_bps = SNUG_LOAD_BPS_MAX}},
+                                     {.t_s = SNUG_LOAD_SECONDS_MAX}};
+    const struct snug_load_trace t = {.steps = steps, .n = 2};
+    assert_ok(snug__load_check(&t, &m, &err));
+    steps[1].t_s++;
+    assert_fails(SNUG_BAD_INPUT, snug__load_check(&t, &m, &err));
+    assert_contains(err.text, "asked for; at most ");
+    steps[1].t_s = 1;
+    steps[0].level.bandwidth_bps = SNUG_LOAD_BPS_MAX + 1e6;
+    assert_fails(SNUG_BAD_INPUT, snug__load_check(&t, &m, &err));
+    assert_contains(err.text, "at most 10000 GB/s");
+    steps[0].level = (struct snug_load_level){.disk_frac = 1.001};
+    assert_fails(SNUG_BAD_INPUT, snug__load_check(&t, &m, &err));
+    assert_contains(err.text, "at most 1");
 }
 
 /* ---- the generator ---- */
@@ -465,16 +487,16 @@ static void report_survives_json(void **state)
     struct snug_load_report back = {0};
     struct snug_json_writer w = {0};
     struct snug_json *doc = NULL;
-    snug__load_report_to_json(&w, NULL, &report);
+    snug_load_report_to_json(&w, NULL, &report);
     char *text = snug_json_finish(&w, false);
     assert_non_null(text);
     assert_ok(snug_json_parse("report", text, strlen(text), &doc, &err));
-    assert_ok(snug__load_report_from_json(snug_json_root(doc), &back, &err));
+    assert_ok(snug_load_report_from_json(snug_json_root(doc), &back, &err));
     assert_memory_equal(&back, &report, sizeof report);
     snug_json_free(doc);
     free(text);
     assert_ok(snug_json_parse("report", "{\"t_s\":-1}", 10, &doc, &err));
-    assert_fails(SNUG_CRASHED, snug__load_report_from_json(snug_json_root(doc), &back, &err));
+    assert_fails(SNUG_CRASHED, snug_load_report_from_json(snug_json_root(doc), &back, &err));
     snug_json_free(doc);
 }
 
@@ -511,7 +533,7 @@ static void load_runs_reports_and_ends(void **state)
     struct snug_load_report r = {0};
     const struct snug_load_level level = {.cpu = 0.5, .memory_bytes = 24 * MIB};
     struct snug_load *load = start_load(&level, 0);
-    const int pid = snug_load_pid(load);
+    const int pid = snug__load_pid(load);
     const double end_s = patience();
     uint64_t rss = 0;
     do {
@@ -530,6 +552,22 @@ static void load_runs_reports_and_ends(void **state)
     assert_true(r.is_over && r.memory_bytes_peak == 24 * MIB && r.reached_mean.cpu > 0);
     assert_int_equal(kill(pid, 0), -1); /* gone, and reaped */
     assert_ok(snug_load_stop(&load, &r, &err));
+}
+
+static void load_starts_where_there_are_more_cpus_than_it_may_use(void **state)
+{
+    (void)state;
+    struct snug_error err;
+    struct snug_load *load = NULL;
+    struct snug_load_step steps[] = {{0, {.cpu = 0.1}}, {.t_s = 1}};
+    const struct snug_load_trace trace = {.steps = steps, .n = 2};
+    struct snug_machine machine;
+    assert_ok(snug_machine_probe("", &machine, &err));
+    machine.n_threads_usable = SNUG_LOAD_CPUS_MAX + 1;
+    const struct snug_load_options options = {
+        .trace = &trace, .machine = &machine, .program = program()};
+    assert_ok(snug_load_start(&options, &load, &err));
+    assert_ok(snug_load_stop(&load, NULL, &err));
 }
 
 static void load_ends_with_its_trace(void **state)
@@ -555,7 +593,7 @@ static void load_that_is_killed_is_a_crash(void **state)
     struct snug_load_report r = {0};
     const struct snug_load_level level = {.cpu = 0.1};
     struct snug_load *load = start_load(&level, 0);
-    assert_int_equal(kill(snug_load_pid(load), SIGKILL), 0);
+    assert_int_equal(kill(snug__load_pid(load), SIGKILL), 0);
     snug_status status = SNUG_OK;
     while (status == SNUG_OK) /* what it said before may still be in the pipe */
         status = snug_load_poll(load, PATIENCE_S, NULL, &r, &err);
@@ -579,6 +617,15 @@ static void load_says_why_it_does_not_start(void **state)
     options.folder = "/proc/self/nowhere";
     assert_fails(SNUG_NOT_FOUND, snug_load_start(&options, &load, &err));
     assert_contains(err.text, "/proc/self/nowhere");
+    char folder[4097]; /* longest, and one byte more */
+    memset(folder, '/', sizeof folder);
+    folder[4095] = folder[4096] = '\0';
+    memcpy(folder, "/proc/self/nowhere", 18);
+    options.folder = folder;
+    assert_fails(SNUG_NOT_FOUND, snug_load_start(&options, &load, &err));
+    folder[4095] = '/';
+    assert_fails(SNUG_BAD_INPUT, snug_load_start(&options, &load, &err));
+    assert_contains(err.text, "has a path of 4096 bytes; at most 4095");
     options.folder = "/tmp";
     options.program = "/nowhere/snug";
     assert_fails(SNUG_NOT_FOUND, snug_load_start(&options, &load, &err));
@@ -599,6 +646,7 @@ int main(void)
         cmocka_unit_test(level_holds_until_the_next_step),
         cmocka_unit_test(profiles_are_shares_of_the_machine),
         cmocka_unit_test(what_the_machine_cannot_bear_is_refused),
+        cmocka_unit_test(what_no_load_may_be_is_refused),
         cmocka_unit_test(memory_is_really_held_and_given_back),
         cmocka_unit_test(memory_stops_growing_at_the_reserve),
         cmocka_unit_test(threads_work_and_read),
@@ -610,6 +658,7 @@ int main(void)
                                         test_folder_open, test_folder_close),
         cmocka_unit_test(report_survives_json),
         cmocka_unit_test(load_runs_reports_and_ends),
+        cmocka_unit_test(load_starts_where_there_are_more_cpus_than_it_may_use),
         cmocka_unit_test(load_ends_with_its_trace),
         cmocka_unit_test(load_that_is_killed_is_a_crash),
         cmocka_unit_test(load_says_why_it_does_not_start),
