@@ -13,7 +13,6 @@ extern "C" {
 #endif
 
 #define SNUG_BUDGET_INTERVAL_S 0.25 /* default; the kernel counts in steps of 10 ms */
-#define SNUG_BUDGET_PIDS_MAX 64     /* of own_pids, and of other_pids */
 
 /* bytes less max(5 %, 256 MiB), which the system and other programs keep; 0 when less is there. The
  * one rule of planning, budgets and loads. */
@@ -31,10 +30,6 @@ struct snug_budget_look {
 struct snug_budget_options {
     const char *root; /* NULL or "": the real one; tests replay a recorded one */
     int pid;          /* whose tree is ours; 0: this process (on a replayed machine: none) */
-    /* More trees that are ours, such as a server that somebody else started, and trees that are not
-     * ours although they lie in ours, such as a load started for a test. Borrowed. */
-    const int *own_pids, *other_pids;
-    int n_own_pids, n_other_pids;
     /* What ggml says is free on the device, and the reason where it is not known; NULL: nobody
      * asked. No device is asked in this room. */
     const struct snug_fact *device_free_bytes;
@@ -42,16 +37,6 @@ struct snug_budget_options {
      */
     const struct snug_budget_look *earlier;
     double interval_s;
-};
-
-/* What the numbers are taken from; all that snug_budget_compute needs. */
-struct snug_budget_numbers {
-    struct snug_fact memory_system_bytes; /* MemAvailable */
-    struct snug_fact memory_group_bytes;  /* least that a level of control groups leaves */
-    struct snug_fact quota_cpus;
-    struct snug_fact pressure_cpu_frac, pressure_memory_frac, pressure_io_frac;
-    struct snug_fact device_free_bytes;
-    struct snug_budget_look from, to;
 };
 
 /* Each fact with its source, or unknown with the reason. */
@@ -67,15 +52,10 @@ struct snug_budget {
     struct snug_fact device_usable_bytes;                                       /* less reserve */
 };
 
-/* Numbers in, budget out; reads nothing. */
-void snug_budget_compute(const struct snug_budget_numbers *numbers, struct snug_budget *out);
-
-/* The counters of this moment. Cost: 0.9 ms on a machine of 94 processes. */
-void snug_budget_look_now(const struct snug_budget_options *options, struct snug_budget_look *out);
-
 /* Read what may be used now. out_look (may be NULL) is a look for the next call's `earlier`.
- * Errors  SNUG_BAD_INPUT: too many pids. A missing source is no error: its fact is unknown.
- * Cost    a look or two, and the interval where no earlier look is given */
+ * Errors  none: of a missing source the fact is unknown
+ * Cost    a look or two, and the interval where no earlier look is given. A look reads a file of
+ *         each process of the machine */
 snug_status snug_budget_read(const struct snug_budget_options *options, struct snug_budget *out,
                              struct snug_budget_look *out_look,
                              struct snug_error *err) SNUG_CHECKED;

@@ -1,10 +1,11 @@
 /* snug/load.h: real, bounded load beside which to measure: busy cores, touched memory, memory
  * traffic, disk traffic; steady or after a trace.
  *
- * It runs in a process of its own ("snug __load"): to /proc and to budgets it is another program,
- * the kernel takes it first when memory runs out (oom_score_adj), and one kill frees everything.
- * Inside are threads. It dies with the thread that started it. It never lowers its priority: it is
- * there to compete. */
+ * It runs in a process of its own ("snug __load"): to /proc it is another program, the kernel takes
+ * it first when memory runs out (oom_score_adj), and one kill frees everything. Inside are threads.
+ * It dies with the thread that started it, also when that is killed; of its scratch file nothing
+ * remains, but for a folder that was made for it. It never lowers its priority: it is there to
+ * compete. */
 #ifndef SNUG_LOAD_H
 #define SNUG_LOAD_H
 
@@ -26,7 +27,8 @@ struct snug_load_level {
     double cpu;            /* cores busy, all that the load computes: 1.5. At most 1024 */
     uint64_t memory_bytes; /* anonymous memory, touched */
     double bandwidth_bps;  /* memory read, bytes per second */
-    double disk_frac;      /* share of the time in which a scratch file is written and read, 0..1 */
+    double disk_frac;      /* share of the time in which a scratch file is written and read, 0..1,
+                              as fast as the disk does it: disk traffic has no rate to ask for */
 };
 
 struct snug_load_step {
@@ -57,22 +59,19 @@ void snug_load_trace_clear(struct snug_load_trace *trace);
 /* The level at t_s; false, and nothing asked, from the last step on. */
 bool snug_load_trace_at(const struct snug_load_trace *trace, double t_s,
                         struct snug_load_level *out);
+/* The most of each, over all steps that run. */
+void snug_load_trace_peak(const struct snug_load_trace *trace, struct snug_load_level *out);
 
 /* low, mid, high as shares of this machine: of the CPUs that may be used (1/4, 1/2, all), and of
  * the memory that may be taken now (1/4, 1/2, 3/4). No traffic. SNUG_NOT_FOUND for another name. */
 snug_status snug_load_profile(const char *name, const struct snug_machine *machine,
                               struct snug_load_level *out, struct snug_error *err) SNUG_CHECKED;
 
-/* Refuse a trace that the machine cannot bear now: more memory than is available less the reserve
- * of snug_budget_usable_bytes, or more than 4 threads busy on each CPU. Errors  SNUG_INFEASIBLE
- * with what is free */
-snug_status snug_load_check(const struct snug_load_trace *trace, const struct snug_machine *machine,
-                            struct snug_error *err) SNUG_CHECKED;
-
 struct snug_load_options {
     const struct snug_load_trace *trace;
     const struct snug_machine *machine; /* probed just now */
-    const char *folder;  /* of the scratch file; needed where the trace asks for disk */
+    const char *folder;  /* of the scratch file, made where it is not there, and left there; needed
+                            where the trace asks for disk */
     const char *program; /* a snug to start as "PROGRAM __load"; NULL: this one */
 };
 
@@ -92,7 +91,9 @@ struct snug_load_report {
 struct snug_load;
 
 /* Check, then start. The trace begins when this returns.
- * Errors  as snug_load_check; SNUG_IO, SNUG_UNSUPPORTED: the scratch file (no room, not a disk);
+ * Errors  SNUG_BAD_INPUT: past a cap of the above; SNUG_INFEASIBLE with what is free: more memory
+ *         than is available less the reserve of snug_budget_usable_bytes, or more than 4 threads
+ *         busy on each CPU; SNUG_IO, SNUG_UNSUPPORTED: the scratch file (no room, not a disk);
  *         SNUG_NO_MEMORY, SNUG_CRASHED: the process did not come up */
 snug_status snug_load_start(const struct snug_load_options *options, struct snug_load **out,
                             struct snug_error *err) SNUG_CHECKED;
@@ -104,8 +105,6 @@ snug_status snug_load_poll(struct snug_load *load, double timeout_s, const volat
  * NULL in it. out (may be NULL) is the last report, is_over set. */
 snug_status snug_load_stop(struct snug_load **load, struct snug_load_report *out,
                            struct snug_error *err) SNUG_CHECKED;
-/* Its process, for other_pids of a budget. */
-int snug_load_pid(const struct snug_load *load);
 
 #ifdef __cplusplus
 }

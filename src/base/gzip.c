@@ -1,13 +1,14 @@
-/* gzip through zlib: one stream, unpacked into a growing block that has a cap. */
+/* gzip through zlib: one stream, unpacked into a buffer that has a cap. */
 #include "base/gzip.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include <zlib.h>
 
-#define GZIP_WINDOW (15 + 16) /* zlib's largest window, gzip's header and trailer */
-#define GROW_FIRST ((size_t)64 << 10)
+#include "base/buffer.h"
+
+#define GZIP_WINDOW (15 + 16)         /* zlib's largest window, gzip's header and trailer */
+#define PART_BYTES ((size_t)16 << 10) /* on the stack */
 
 bool snug_gzip_is(const void *data, size_t n)
 {
@@ -15,37 +16,17 @@ bool snug_gzip_is(const void *data, size_t n)
     return n >= 2 && p[0] == 0x1f && p[1] == 0x8b;
 }
 
-/* Room for more output, NUL included, never past cap; false when memory is out or cap is reached.
- */
-static bool grow(char **text, size_t *room, size_t cap)
+/* Inflate all of z's input, and stop soon past the cap; zlib's last answer. */
+static int inflate_all(z_stream *z, size_t cap, struct snug_buffer *text)
 {
-    if (*room > cap)
-        return false;
-    size_t larger = *room ? 2 * *room : GROW_FIRST;
-    if (larger > cap + 1)
-        larger = cap + 1;
-    char *grown = realloc(*text, larger + 1);
-    if (!grown)
-        return false;
-    *text = grown;
-    *room = larger;
-    return true;
-}
-
-/* Inflate all of z's input; rc is zlib's last answer. */
-static int inflate_all(z_stream *z, size_t cap, char **text, size_t *out_n)
-{
-    size_t room = 0, used = 0;
+    Bytef part[PART_BYTES];
     int rc = Z_OK;
-    while (rc == Z_OK) {
-        if (used == room && !grow(text, &room, cap))
-            return Z_MEM_ERROR;
-        z->next_out = (Bytef *)*text + used;
-        z->avail_out = (uInt)(room - used);
+    while (rc == Z_OK && text->len <= cap && !text->is_failed) {
+        z->next_out = part;
+        z->avail_out = sizeof part;
         rc = inflate(z, Z_NO_FLUSH);
-        used = room - z->avail_out;
+        snug_buffer_append(text, part, sizeof part - z->avail_out);
     }
-    *out_n = used;
     return rc;
 }
 
@@ -53,33 +34,35 @@ snug_status snug_gzip_unpack(const char *name, const void *data, size_t n, size_
                              char **out_text, size_t *out_n, struct snug_error *err)
 {
     z_stream z = {0};
-    char *text = NULL;
-    size_t used = 0;
-    if (n > UINT32_MAX || cap > UINT32_MAX - 1)
+    struct snug_buffer text = {0};
+    if (n > UINT32_MAX)
         return snug_fail(err, SNUG_BAD_INPUT, "%s: more than 4 GiB", name);
     if (inflateInit2(&z, GZIP_WINDOW) != Z_OK)
         return snug_fail(err, SNUG_NO_MEMORY, "%s: no memory to unpack it", name);
     z.next_in = (Bytef *)(uintptr_t)data;
     z.avail_in = (uInt)n;
-    const int rc = inflate_all(&z, cap, &text, &used);
+    const int rc = inflate_all(&z, cap, &text);
     const bool has_rest = z.avail_in > 0;
+    const size_t n_text = text.len;
     inflateEnd(&z);
     snug_status status = SNUG_OK;
-    if (rc == Z_MEM_ERROR || used > cap)
-        status = snug_fail(err, SNUG_BAD_INPUT,
-                           "%s: unpacks to more than %zu bytes, or no memory for it", name, cap);
+    if (text.is_failed || rc == Z_MEM_ERROR)
+        status = snug_fail(err, SNUG_NO_MEMORY, "%s: no memory to unpack it", name);
+    else if (n_text > cap)
+        status = snug_fail(err, SNUG_BAD_INPUT, "%s: unpacks to more than %zu bytes", name, cap);
     else if (rc != Z_STREAM_END)
         status = snug_fail(err, SNUG_BAD_INPUT, "%s: %s", name,
                            rc == Z_DATA_ERROR ? "damaged gzip data" : "the gzip data is cut short");
     else if (has_rest)
         status = snug_fail(err, SNUG_BAD_INPUT, "%s: bytes after the end of the gzip data", name);
-    if (status != SNUG_OK) {
-        free(text);
+    char *taken = status == SNUG_OK ? snug_buffer_take(&text) : NULL;
+    snug_buffer_clear(&text);
+    if (status == SNUG_OK && !taken)
+        status = snug_fail(err, SNUG_NO_MEMORY, "%s: no memory to unpack it", name);
+    if (status != SNUG_OK)
         return status;
-    }
-    text[used] = '\0';
-    *out_text = text;
-    *out_n = used;
+    *out_text = taken;
+    *out_n = n_text;
     return SNUG_OK;
 }
 

@@ -5,14 +5,9 @@
 #include "base/json.h"
 #include "cli/cli.h"
 #include "cli/load_under.h"
-#include "machine/load_internal.h"
+#include "machine/machine_json.h"
 #include "snug/load.h"
 #include "snug/units.h"
-
-static bool is_profile(const char *text)
-{
-    return strcmp(text, "low") == 0 || strcmp(text, "mid") == 0 || strcmp(text, "high") == 0;
-}
 
 /* ---- what is asked ---- */
 
@@ -44,16 +39,35 @@ static snug_status read_trace(const struct cli_args *args, struct snug_load_trac
     return SNUG_OK;
 }
 
+/* The caps of load.h in the words of the options. */
+static snug_status check_options(const struct cli_args *args, struct snug_error *err)
+{
+    char asked[SNUG_UNIT_TEXT_MAX], most[SNUG_UNIT_TEXT_MAX];
+    if (args->cpu > SNUG_LOAD_CPUS_MAX)
+        return snug_fail(err, SNUG_BAD_INPUT, "--cpu %g: at most %d cores; ask for fewer",
+                         args->cpu, SNUG_LOAD_CPUS_MAX);
+    if ((double)args->bandwidth_bps > SNUG_LOAD_BPS_MAX)
+        return snug_fail(err, SNUG_BAD_INPUT,
+                         "--bandwidth %gGB: at most %gGB of each second; ask for less",
+                         (double)args->bandwidth_bps / 1e9, SNUG_LOAD_BPS_MAX / 1e9);
+    if (args->time_s > SNUG_LOAD_SECONDS_MAX)
+        return snug_fail(
+            err, SNUG_BAD_INPUT, "--duration %s: at most %s; leave it away to run until Ctrl-C",
+            snug_seconds_text(args->time_s, asked), snug_seconds_text(SNUG_LOAD_SECONDS_MAX, most));
+    return SNUG_OK;
+}
+
 static snug_status make_trace(const struct cli_args *args, const struct snug_machine *machine,
                               struct snug_load_trace *out, struct snug_error *err)
 {
     struct snug_load_level level = {0};
     snug_status status = SNUG_OK;
-    if (args->profile && !is_profile(args->profile))
-        return read_trace(args, out, err);
     if (args->profile)
         status = snug_load_profile(args->profile, machine, &level, err);
-    else if (args->cpu <= 0 && !args->memory_bytes && !args->bandwidth_bps && !args->disk_load)
+    if (status == SNUG_NOT_FOUND)
+        return read_trace(args, out, err);
+    if (!args->profile && args->cpu <= 0 && !args->memory_bytes && !args->bandwidth_bps &&
+        !args->disk_load)
         status = snug_fail(err, SNUG_BAD_INPUT,
                            "no load was asked for: give --cpu, --memory, --bandwidth, --disk or "
                            "--profile");
@@ -92,7 +106,7 @@ static void say_plan(const struct cli_args *args, const struct snug_machine *mac
 {
     char text[160], time[SNUG_UNIT_TEXT_MAX], free_now[SNUG_UNIT_TEXT_MAX];
     struct snug_load_level peak;
-    snug__load_trace_peak(trace, &peak);
+    snug_load_trace_peak(trace, &peak);
     const double end_s = trace->steps[trace->n - 1].t_s;
     cli_say("load: %s%s, of %d CPUs and %s free%s%s", trace->n > 2 ? "at most " : "",
             level_text(&peak, text), machine->n_threads_usable,
@@ -146,7 +160,7 @@ static char *summary_json(const struct snug_load_report *report)
     struct snug_json_writer w = {0};
     snug_json_begin_object(&w, NULL);
     snug_json_put_string(&w, "snug", snug_version());
-    snug__load_report_to_json(&w, "load", report);
+    snug_load_report_to_json(&w, "load", report);
     snug_json_end(&w);
     return snug_json_finish(&w, true);
 }
@@ -163,7 +177,9 @@ static int put_end(const struct cli_args *args, const struct snug_load_report *r
         put_summary(&out, report);
     if (args->output) {
         cli_buffer_json(&file, summary_json(report));
-        if (snug_file_write(args->output, file.data, file.len, &err) != SNUG_OK)
+        if (file.is_failed)
+            code = cli_fail_text(CLI_FAILED, "%s: no memory for the output", args->output);
+        else if (snug_file_write(args->output, file.data, file.len, &err) != SNUG_OK)
             code = cli_fail_text(CLI_FAILED, "%s", err.text);
     }
     if (!args->n_rest && code == CLI_OK)
@@ -215,15 +231,20 @@ static snug_status start(const struct cli_args *args, struct snug_load **out,
     char folder[4096];
     struct snug_machine machine;
     struct snug_load_trace trace = {0};
-    snug_status status = snug_file_cache_folder(folder, sizeof folder, err);
+    struct snug_load_level peak = {0};
+    snug_status status = check_options(args, err);
     if (status == SNUG_OK)
         status = snug_machine_probe("", &machine, err);
     if (status == SNUG_OK)
         status = make_trace(args, &machine, &trace, err);
+    if (status == SNUG_OK)
+        snug_load_trace_peak(&trace, &peak);
+    if (peak.disk_frac > 0 && !args->folder)
+        status = snug_file_cache_folder(folder, sizeof folder, err);
     const struct snug_load_options options = {
         .trace = &trace,
         .machine = &machine,
-        .folder = args->folder ? args->folder : folder,
+        .folder = args->folder || peak.disk_frac <= 0 ? args->folder : folder,
     };
     if (status == SNUG_OK)
         status = snug_load_start(&options, out, err);

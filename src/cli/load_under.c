@@ -20,12 +20,15 @@ static const double SLICE_S = 0.02; /* how long after the command's end we end a
 enum { EXIT_CANNOT_RUN = 126, EXIT_NOT_FOUND = 127 }; /* as env, nohup and timeout have them */
 
 static volatile pid_t command_pid;
+static volatile sig_atomic_t early_signal; /* one that came before command_pid was known */
 
 /* What another process sends goes on to the command; Ctrl-C reaches it by itself. */
 static void on_signal(int number, siginfo_t *info, void *context)
 {
     (void)context;
-    if (info->si_code <= 0 && command_pid > 0)
+    if (command_pid <= 0)
+        early_signal = number;
+    else if (info->si_code <= 0)
         kill(command_pid, number);
     cli_stop = 1;
 }
@@ -82,6 +85,8 @@ static snug_status start_command(const struct cli_args *args, struct snug_error 
     if (code != 0)
         return snug_fail(err, SNUG_IO, "cannot start '%s': %s", args->rest[0], strerror(code));
     command_pid = pid;
+    if (early_signal) /* after the look at cli_stop: Ctrl-C too, which may have missed it */
+        kill(pid, early_signal);
     return SNUG_OK;
 }
 
@@ -143,6 +148,8 @@ int load_under_run(const struct cli_args *args, struct snug_load *load)
     bool is_lost = true;
     pass_signals_on();
     snug_status status = wait_settled(load, &err);
+    if (status == SNUG_OK && cli_stop)
+        status = SNUG_INTERRUPTED;
     if (status == SNUG_OK)
         status = start_command(args, &err);
     if (status == SNUG_INTERRUPTED)

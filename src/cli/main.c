@@ -5,7 +5,7 @@
 #include "cli/options.h"
 #include "engine/worker.h"
 #include "engine/probe_worker.h"
-#include "machine/load_internal.h"
+#include "machine/load_worker.h"
 
 const struct cli_command cli_commands[] = {
     {"probe", "", "what this machine is and what is free now",
@@ -146,9 +146,11 @@ const struct cli_command cli_commands[] = {
      "the\n"
      "memory that is available, and gives memory back when others want it. With a command behind "
      "--\n"
-     "it runs that under the load, ends with it and passes on its exit status. Nothing remains, "
-     "not\n"
-     "even after kill -9.",
+     "it runs that under the load, ends with it and passes on its exit status. Its threads, memory "
+     "and\n"
+     "scratch file are gone then, also after kill -9; a --folder that was made stays, and so does "
+     "what\n"
+     "the command itself left running.",
      "snug load --profile mid -- snug bench model.gguf", LOAD, cmd_load, false, "COMMAND ..."},
     {NULL, NULL, NULL, NULL, NULL, 0, NULL, false, NULL},
 };

@@ -3,8 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "machine/probe.h"
-#include "snug/budget.h"
+#include "machine/budget_internal.h"
 
 /* What the system and other programs keep of a memory: a share of it, and no less than so much. */
 static const double RESERVE_FRAC = 0.05;
@@ -30,7 +29,7 @@ static struct snug_fact tighter(const struct snug_fact *a, const struct snug_fac
     return b->is_known && b->value < a->value ? *b : *a;
 }
 
-static void compute_memory(const struct snug_budget_numbers *in, struct snug_budget *out)
+static void compute_memory(const struct snug__budget_numbers *in, struct snug_budget *out)
 {
     const struct snug_fact available = tighter(&in->memory_system_bytes, &in->memory_group_bytes);
     out->memory_available_bytes = available;
@@ -46,7 +45,7 @@ static void compute_memory(const struct snug_budget_numbers *in, struct snug_bud
 
 /* Between two looks others kept busy what was neither idle nor ours. A process that ended may hand
  * its whole past to us at once, so that our part is cut to what was busy at all. */
-static void compute_shares(const struct snug_budget_numbers *in, double n_cpus,
+static void compute_shares(const struct snug__budget_numbers *in, double n_cpus,
                            struct snug_budget *out)
 {
     const struct snug_budget_look *from = &in->from, *to = &in->to;
@@ -59,13 +58,14 @@ static void compute_shares(const struct snug_budget_numbers *in, double n_cpus,
     snug__fact_set(&out->cpus_free, n_cpus * (idle_s + own_s) / all_s, source);
 }
 
-static void compute_cpus(const struct snug_budget_numbers *in, struct snug_budget *out)
+static void compute_cpus(const struct snug__budget_numbers *in, struct snug_budget *out)
 {
     const struct snug_budget_look *from = &in->from, *to = &in->to;
-    const struct snug_fact *missing = !from->all_s.is_known   ? &from->all_s
-                                      : !to->all_s.is_known   ? &to->all_s
-                                      : !from->own_s.is_known ? &from->own_s
+    /* The newer look first: its reason is the one of now, and a zero state look has none. */
+    const struct snug_fact *missing = !to->all_s.is_known     ? &to->all_s
                                       : !to->own_s.is_known   ? &to->own_s
+                                      : !from->all_s.is_known ? &from->all_s
+                                      : !from->own_s.is_known ? &from->own_s
                                                               : NULL;
     struct snug_fact cpus = {0};
     if (to->n_cpus > 0)
@@ -81,8 +81,10 @@ static void compute_cpus(const struct snug_budget_numbers *in, struct snug_budge
     }
     struct snug_fact *const facts[] = {&out->cpus_own, &out->cpus_others, &out->cpus_free};
     for (size_t i = 0; i < sizeof facts / sizeof facts[0]; i++) {
-        if (missing)
+        if (missing && missing->source[0])
             *facts[i] = *missing;
+        else if (missing)
+            snug__fact_unknown(facts[i], "the earlier look saw no CPU time");
         else if (to->n_cpus <= 0)
             *facts[i] = cpus;
         else if (from->n_cpus != to->n_cpus)
@@ -92,7 +94,7 @@ static void compute_cpus(const struct snug_budget_numbers *in, struct snug_budge
     }
 }
 
-void snug_budget_compute(const struct snug_budget_numbers *numbers, struct snug_budget *out)
+void snug__budget_compute(const struct snug__budget_numbers *numbers, struct snug_budget *out)
 {
     memset(out, 0, sizeof *out);
     compute_memory(numbers, out);

@@ -1,10 +1,24 @@
-/* Private to the room: the parsers of a budget's files, and the memory that is left, which a load
- * reads many times a second. */
+/* Private to the room: the two halves of a budget, the parsers of its files, and the memory that is
+ * left, which a load reads many times a second. */
 #ifndef SNUG_MACHINE_BUDGET_INTERNAL_H
 #define SNUG_MACHINE_BUDGET_INTERNAL_H
 
 #include "machine/probe.h"
 #include "snug/budget.h"
+
+/* What the numbers are taken from; all that snug__budget_compute needs. */
+struct snug__budget_numbers {
+    struct snug_fact memory_system_bytes; /* MemAvailable */
+    struct snug_fact memory_group_bytes;  /* least that a level of control groups leaves */
+    struct snug_fact quota_cpus;
+    struct snug_fact pressure_cpu_frac, pressure_memory_frac, pressure_io_frac;
+    struct snug_fact device_free_bytes;
+    struct snug_budget_look from, to;
+};
+/* Numbers in, budget out; reads nothing. */
+void snug__budget_compute(const struct snug__budget_numbers *numbers, struct snug_budget *out);
+/* The counters of this moment. */
+void snug__budget_look_now(const struct snug_budget_options *options, struct snug_budget_look *out);
 
 /* Processes looked at; of a machine with more, own CPU time is unknown. */
 #define SNUG__BUDGET_PROCESSES_MAX 65536

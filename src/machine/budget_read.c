@@ -132,27 +132,16 @@ static int find_row(const struct table *table, int pid)
     return row ? (int)(row - table->rows) : -1;
 }
 
-static bool has_pid(const int *pids, int n, int pid)
-{
-    for (int i = 0; i < n; i++)
-        if (pids[i] == pid)
-            return true;
-    return false;
-}
-
-/* Children of ours are ours unless named otherwise; passes until nothing changes, as many as the
- * tree is deep. */
-static void mark_own(struct table *table, const struct snug_budget_options *options, int pid)
+/* Children of ours are ours; passes until nothing changes, as many as the tree is deep. */
+static void mark_own(struct table *table, int pid)
 {
     for (int i = 0; i < table->n; i++)
-        table->is_own[i] = table->rows[i].pid == pid ||
-                           has_pid(options->own_pids, options->n_own_pids, table->rows[i].pid);
+        table->is_own[i] = table->rows[i].pid == pid;
     for (bool is_changed = true; is_changed;) {
         is_changed = false;
         for (int i = 0; i < table->n; i++) {
             const int parent = table->is_own[i] ? -1 : find_row(table, table->rows[i].ppid);
-            if (parent >= 0 && table->is_own[parent] &&
-                !has_pid(options->other_pids, options->n_other_pids, table->rows[i].pid))
+            if (parent >= 0 && table->is_own[parent])
                 is_changed = table->is_own[i] = true;
         }
     }
@@ -179,7 +168,7 @@ static void look_at_own(const struct snug_budget_options *options, const char *r
 {
     struct table table = {0};
     const int pid = options->pid ? options->pid : root[0] ? 0 : (int)getpid();
-    if (pid == 0 && options->n_own_pids == 0) {
+    if (pid == 0) {
         snug__fact_set(&out->own_s, 0, "no process of this machine is ours");
         out->own_bytes = out->own_s;
         return;
@@ -191,7 +180,7 @@ static void look_at_own(const struct snug_budget_options *options, const char *r
     if (table.is_own) {
         double ticks = 0, bytes = 0;
         qsort(table.rows, (size_t)table.n, sizeof *table.rows, compare_pids);
-        mark_own(&table, options, pid);
+        mark_own(&table, pid);
         for (int i = 0; i < table.n; i++) {
             ticks += table.is_own[i] ? table.rows[i].ticks : 0;
             bytes += table.is_own[i] ? private_bytes(root, table.rows[i].pid) : 0;
@@ -231,7 +220,7 @@ static const char *root_of(const struct snug_budget_options *options)
     return options->root && strcmp(options->root, "/") != 0 ? options->root : "";
 }
 
-void snug_budget_look_now(const struct snug_budget_options *options, struct snug_budget_look *out)
+void snug__budget_look_now(const struct snug_budget_options *options, struct snug_budget_look *out)
 {
     static const char path[] = "/proc/stat";
     const char *root = root_of(options);
@@ -258,7 +247,7 @@ void snug_budget_look_now(const struct snug_budget_options *options, struct snug
     *out = look;
 }
 
-static void read_numbers(const char *root, struct snug_budget_numbers *numbers)
+static void read_numbers(const char *root, struct snug__budget_numbers *numbers)
 {
     struct snug_machine machine = {0};
     struct snug__probe probe = {.root = root, .machine = &machine};
@@ -277,23 +266,21 @@ static void read_numbers(const char *root, struct snug_budget_numbers *numbers)
 snug_status snug_budget_read(const struct snug_budget_options *options, struct snug_budget *out,
                              struct snug_budget_look *out_look, struct snug_error *err)
 {
-    struct snug_budget_numbers numbers = {0};
-    if (options->n_own_pids > SNUG_BUDGET_PIDS_MAX || options->n_other_pids > SNUG_BUDGET_PIDS_MAX)
-        return snug_fail(err, SNUG_BAD_INPUT, "budget: more than %d process ids in a list",
-                         SNUG_BUDGET_PIDS_MAX);
+    struct snug__budget_numbers numbers = {0};
+    (void)err;
     if (options->earlier) {
         numbers.from = *options->earlier;
     } else {
-        snug_budget_look_now(options, &numbers.from);
+        snug__budget_look_now(options, &numbers.from);
         snug_sleep_s(options->interval_s > 0 ? options->interval_s : SNUG_BUDGET_INTERVAL_S);
     }
-    snug_budget_look_now(options, &numbers.to);
+    snug__budget_look_now(options, &numbers.to);
     read_numbers(root_of(options), &numbers);
     if (options->device_free_bytes)
         numbers.device_free_bytes = *options->device_free_bytes;
     else
         snug__fact_unknown(&numbers.device_free_bytes, "no device was asked");
-    snug_budget_compute(&numbers, out);
+    snug__budget_compute(&numbers, out);
     if (out_look)
         *out_look = numbers.to;
     return SNUG_OK;

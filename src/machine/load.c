@@ -4,6 +4,7 @@
 
 #include "base/process.h"
 #include "machine/load_internal.h"
+#include "machine/machine_json.h"
 #include "snug/budget.h"
 
 static const double START_S =
@@ -27,7 +28,7 @@ static snug_status send_order(struct snug_load *load, const struct snug_load_opt
     struct snug_load_level peak;
     struct snug_buffer trace = {0}, order = {0};
     struct snug_json_writer w = {0};
-    snug__load_trace_peak(options->trace, &peak);
+    snug_load_trace_peak(options->trace, &peak);
     snug__load_trace_print(options->trace, &trace);
     snug_json_begin_object(&w, NULL);
     snug_json_put_int(&w, "n_bytes", (int64_t)trace.len);
@@ -35,7 +36,9 @@ static snug_status send_order(struct snug_load *load, const struct snug_load_opt
                       (int64_t)(available - snug_budget_usable_bytes(available)));
     snug_json_put_int(&w, "stream_bytes",
                       peak.bandwidth_bps > 0 ? (int64_t)snug__load_stream_bytes(machine) : 0);
-    snug_json_put_int(&w, "n_threads", machine->n_threads_usable);
+    snug_json_put_int(&w, "n_threads",
+                      machine->n_threads_usable < SNUG_LOAD_CPUS_MAX ? machine->n_threads_usable
+                                                                     : SNUG_LOAD_CPUS_MAX);
     snug_json_put_string(&w, "folder", peak.disk_frac > 0 ? options->folder : NULL);
     snug_json_end(&w);
     char *header = snug_json_finish(&w, false);
@@ -71,15 +74,29 @@ static snug_status read_answer(struct snug_load *load, struct snug_error *err)
     return status;
 }
 
+static snug_status check_folder(const struct snug_load_options *options, struct snug_error *err)
+{
+    struct snug_load_level peak;
+    snug_load_trace_peak(options->trace, &peak);
+    if (peak.disk_frac <= 0)
+        return SNUG_OK;
+    if (!options->folder)
+        return snug_fail(err, SNUG_BAD_INPUT, "load: disk traffic needs a folder");
+    if (strlen(options->folder) > SNUG__LOAD_FOLDER_BYTES_MAX)
+        return snug_fail(err, SNUG_BAD_INPUT,
+                         "the folder '%.40s...' has a path of %zu bytes; at most %d: give a "
+                         "shorter --folder",
+                         options->folder, strlen(options->folder), SNUG__LOAD_FOLDER_BYTES_MAX);
+    return SNUG_OK;
+}
+
 snug_status snug_load_start(const struct snug_load_options *options, struct snug_load **out,
                             struct snug_error *err)
 {
     char self[4096];
-    struct snug_load_level peak;
-    snug__load_trace_peak(options->trace, &peak);
-    snug_status status = snug_load_check(options->trace, options->machine, err);
-    if (status == SNUG_OK && peak.disk_frac > 0 && !options->folder)
-        status = snug_fail(err, SNUG_BAD_INPUT, "load: disk traffic needs a folder");
+    snug_status status = snug__load_check(options->trace, options->machine, err);
+    if (status == SNUG_OK)
+        status = check_folder(options, err);
     if (status == SNUG_OK && !options->program)
         status = snug_process_self(self, sizeof self, err);
     if (status != SNUG_OK)
@@ -110,8 +127,8 @@ static snug_status take_line(struct snug_load *load, const char *line, struct sn
     struct snug_json *doc = NULL;
     snug_status status = snug_json_parse("load", line, strlen(line), &doc, err);
     if (status == SNUG_OK)
-        status = snug__load_report_from_json(snug_json_get(snug_json_root(doc), "report"),
-                                             &load->report, err);
+        status = snug_load_report_from_json(snug_json_get(snug_json_root(doc), "report"),
+                                            &load->report, err);
     load->has_report = load->has_report || status == SNUG_OK;
     snug_json_free(doc);
     return status;
@@ -189,7 +206,7 @@ snug_status snug_load_stop(struct snug_load **load, struct snug_load_report *out
     return status;
 }
 
-int snug_load_pid(const struct snug_load *load)
+int snug__load_pid(const struct snug_load *load)
 {
     return (int)load->process.pid;
 }

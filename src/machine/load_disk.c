@@ -132,12 +132,14 @@ void snug__load_disk_close(struct snug__load_disk *disk)
     disk->block = NULL;
 }
 
-/* Write one block, read another half a file away. 0 or an errno. */
+/* Write one block, read another, half of what is written away: room that is only taken reads as
+ * zeros without the disk. 0 or an errno. */
 static int turn(struct snug__load_disk *disk, size_t i)
 {
     const size_t n_blocks = disk->n_bytes / BLOCK_BYTES;
+    const size_t n_written = i + 1 < n_blocks ? i + 1 : n_blocks;
     const off_t to = (off_t)(i % n_blocks * BLOCK_BYTES);
-    const off_t from = (off_t)((i + n_blocks / 2) % n_blocks * BLOCK_BYTES);
+    const off_t from = (off_t)((i + n_written / 2) % n_written * BLOCK_BYTES);
     ssize_t n = pwrite(disk->fd, disk->block, BLOCK_BYTES, to);
     if (n < 0 && errno == EINVAL) { /* O_DIRECT was taken, and is refused now */
         (void)fcntl(disk->fd, F_SETFL, 0);

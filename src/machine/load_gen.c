@@ -7,7 +7,6 @@
  * the whole load computes. Threads, not processes: they share one mapping and end together. */
 #include <math.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>

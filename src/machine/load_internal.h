@@ -6,10 +6,9 @@
 #include <stdatomic.h>
 
 #include "base/buffer.h"
-#include "base/json.h"
+#include "machine/load_worker.h"
 #include "snug/load.h"
 
-#define SNUG__LOAD_STREAM_BYTES_MAX (1ull << 30)
 #define SNUG__LOAD_TICK_S 0.05   /* how often memory and shares are looked at */
 #define SNUG__LOAD_REPORT_S 0.25 /* how often the worker reports */
 
@@ -17,9 +16,18 @@
 
 /* The trace as CSV that parses to the same steps. */
 void snug__load_trace_print(const struct snug_load_trace *trace, struct snug_buffer *out);
-void snug__load_trace_peak(const struct snug_load_trace *trace, struct snug_load_level *out);
 /* Bytes that traffic streams over, so that caches hold little of them; 0: too little memory. */
 uint64_t snug__load_stream_bytes(const struct snug_machine *machine);
+/* Refuse what no load may be (SNUG_BAD_INPUT with the cap of load.h), and what this machine cannot
+ * bear now (SNUG_INFEASIBLE with what is free): more memory than is available less the reserve of
+ * snug_budget_usable_bytes, or more than 4 threads busy on each CPU. */
+snug_status snug__load_check(const struct snug_load_trace *trace,
+                             const struct snug_machine *machine,
+                             struct snug_error *err) SNUG_CHECKED;
+
+/* ---- load.c ---- */
+
+int snug__load_pid(const struct snug_load *load);
 
 /* ---- load_gen.c: threads and memory in this process ---- */
 
@@ -95,18 +103,5 @@ void *snug__load_disk_run(void *disk);
 
 /* Sleep, but not past a stop by more than 20 ms. */
 void snug__load_rest(const atomic_bool *stop, double s);
-
-/* ---- load_report.c ---- */
-
-void snug__load_report_to_json(struct snug_json_writer *w, const char *key,
-                               const struct snug_load_report *report);
-snug_status snug__load_report_from_json(const struct snug_json_node *node,
-                                        struct snug_load_report *out,
-                                        struct snug_error *err) SNUG_CHECKED;
-
-/* ---- load_worker.c ---- */
-
-/* `snug __load`: runs until the trace or its input ends; returns the exit status. */
-int snug__load_main(void);
 
 #endif

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "machine/load_internal.h"
+#include "machine/machine_json.h"
 
 static void level_to_json(struct snug_json_writer *w, const char *key,
                           const struct snug_load_level *level)
@@ -16,8 +16,8 @@ static void level_to_json(struct snug_json_writer *w, const char *key,
     snug_json_end(w);
 }
 
-void snug__load_report_to_json(struct snug_json_writer *w, const char *key,
-                               const struct snug_load_report *report)
+void snug_load_report_to_json(struct snug_json_writer *w, const char *key,
+                              const struct snug_load_report *report)
 {
     snug_json_begin_object(w, key);
     snug_json_put_number(w, "t_s", report->t_s);
@@ -51,8 +51,8 @@ static void get_level(const struct snug_json_node *node, struct snug_load_level 
     out->disk_frac = get(node, "disk_frac", is_good);
 }
 
-snug_status snug__load_report_from_json(const struct snug_json_node *node,
-                                        struct snug_load_report *out, struct snug_error *err)
+snug_status snug_load_report_from_json(const struct snug_json_node *node,
+                                       struct snug_load_report *out, struct snug_error *err)
 {
     struct snug_load_report report = {0};
     bool is_good = true;

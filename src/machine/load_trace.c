@@ -270,8 +270,7 @@ snug_status snug_load_profile(const char *name, const struct snug_machine *machi
     return snug_fail(err, SNUG_NOT_FOUND, "no profile '%s': there are low, mid and high", name);
 }
 
-/* The most of each, over all steps that run. */
-void snug__load_trace_peak(const struct snug_load_trace *trace, struct snug_load_level *out)
+void snug_load_trace_peak(const struct snug_load_trace *trace, struct snug_load_level *out)
 {
     struct snug_load_level peak = {0};
     for (int i = 0; i + 1 < trace->n; i++) {
@@ -320,11 +319,34 @@ static snug_status check_memory(const struct snug_load_level *peak,
     return SNUG_OK;
 }
 
-snug_status snug_load_check(const struct snug_load_trace *trace, const struct snug_machine *machine,
-                            struct snug_error *err)
+/* A trace may be made by hand, or of options. */
+static snug_status check_caps(const struct snug_load_trace *trace,
+                              const struct snug_load_level *peak, struct snug_error *err)
+{
+    char asked[SNUG_UNIT_TEXT_MAX], most[SNUG_UNIT_TEXT_MAX];
+    const double end_s = trace->n > 0 ? trace->steps[trace->n - 1].t_s : 0;
+    if (!(end_s <= SNUG_LOAD_SECONDS_MAX))
+        return snug_fail(err, SNUG_BAD_INPUT, "a load of %s asked for; at most %s",
+                         snug_seconds_text(end_s, asked),
+                         snug_seconds_text(SNUG_LOAD_SECONDS_MAX, most));
+    if (!(peak->bandwidth_bps <= SNUG_LOAD_BPS_MAX))
+        return snug_fail(err, SNUG_BAD_INPUT,
+                         "%g GB/s of memory traffic asked for; at most %g GB/s",
+                         peak->bandwidth_bps / 1e9, SNUG_LOAD_BPS_MAX / 1e9);
+    if (!(peak->disk_frac <= 1))
+        return snug_fail(err, SNUG_BAD_INPUT, "disk %g of the time asked for; at most 1",
+                         peak->disk_frac);
+    return SNUG_OK;
+}
+
+snug_status snug__load_check(const struct snug_load_trace *trace,
+                             const struct snug_machine *machine, struct snug_error *err)
 {
     struct snug_load_level peak;
-    snug__load_trace_peak(trace, &peak);
+    snug_load_trace_peak(trace, &peak);
+    const snug_status status = check_caps(trace, &peak, err);
+    if (status != SNUG_OK)
+        return status;
     const double most = fmin(THREADS_PER_CPU * machine->n_threads_usable, SNUG_LOAD_CPUS_MAX);
     if (peak.cpu > most)
         return snug_fail(err, SNUG_INFEASIBLE,

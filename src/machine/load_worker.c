@@ -1,12 +1,6 @@
-/* The load's process, `snug __load`: reads what is asked, drives the generator, reports.
- *
- *   -> {"n_bytes":N,"reserve_bytes":..,"stream_bytes":..,"n_threads":..,"folder":..} and then N
- * bytes of a trace as CSV
- *   <- {"event":"ready"} | {"event":"refused","status":..,"reason":..}
- *   <- {"event":"report",..}*, then one with "is_over":true
- *
- * The end of its input ends it, and so does the death of its parent. Reports that nobody reads are
- * dropped when the pipe is full: they hold sums, so that the next one tells as much. */
+/* The load's process: reads what is asked, drives the generator, reports. */
+#include "machine/load_worker.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -20,8 +14,10 @@
 #include "base/process.h"
 #include "machine/budget_internal.h"
 #include "machine/load_internal.h"
+#include "machine/machine_json.h"
 
-#define HEADER_BYTES_MAX 16384
+/* JSON may write a byte of the folder's path as six. */
+#define HEADER_BYTES_MAX (6 * SNUG__LOAD_FOLDER_BYTES_MAX + 1024)
 /* A trace printed with all digits is longer than the file that it was read from. */
 #define INPUT_BYTES_MAX (16 * (size_t)SNUG_LOAD_TRACE_BYTES_MAX)
 #define READ_BYTES 65536
@@ -29,7 +25,7 @@
 struct order {
     struct snug__load_gen_options gen;
     struct snug_load_trace trace;
-    char folder[4096];
+    char folder[SNUG__LOAD_FOLDER_BYTES_MAX + 1];
     size_t n_bytes; /* of the trace */
 };
 
@@ -76,7 +72,7 @@ static void send_report(const struct snug_load_report *report)
     struct snug_json_writer w = {0};
     snug_json_begin_object(&w, NULL);
     snug_json_put_string(&w, "event", "report");
-    snug__load_report_to_json(&w, "report", report);
+    snug_load_report_to_json(&w, "report", report);
     snug_json_end(&w);
     send_line(snug_json_finish(&w, false), report->is_over);
 }
@@ -137,19 +133,18 @@ static snug_status read_order(struct order *out, struct snug_error *err)
         status = snug_load_trace_parse("trace", in.data + n_header, out->n_bytes, &out->trace, err);
     snug_buffer_clear(&in);
     if (status == SNUG_OK)
-        snug__load_trace_peak(&out->trace, &out->gen.peak);
+        snug_load_trace_peak(&out->trace, &out->gen.peak);
     return status;
 }
 
 /* ---- the run ---- */
 
 struct run {
-    const struct order *order;
     struct snug__load_gen *gen;
     double begin_s;
     struct snug_load_level asked;
-    struct snug_load_level asked_sum; /* level times seconds; bytes lose their fraction */
-    double asked_byte_s, asked_t_s;
+    struct snug__load_counters asked_sum; /* what counters would be if all asked for were reached */
+    double asked_t_s;
     struct snug__load_counters begin, last; /* at the start, at the last report */
     double last_t_s;
 };
@@ -172,15 +167,16 @@ static void fill_level(const struct snug__load_counters *from, const struct snug
 static void sum_asked(struct run *run, double t_s)
 {
     const double dt = t_s - run->asked_t_s;
-    run->asked_sum.cpu += run->asked.cpu * dt;
-    run->asked_byte_s += (double)run->asked.memory_bytes * dt;
-    run->asked_sum.bandwidth_bps += run->asked.bandwidth_bps * dt;
-    run->asked_sum.disk_frac += run->asked.disk_frac * dt;
+    run->asked_sum.cpu_s += run->asked.cpu * dt;
+    run->asked_sum.held_byte_s += (double)run->asked.memory_bytes * dt;
+    run->asked_sum.streamed_bytes += run->asked.bandwidth_bps * dt;
+    run->asked_sum.disk_s += run->asked.disk_frac * dt;
     run->asked_t_s = t_s;
 }
 
 static void make_report(struct run *run, double t_s, bool is_over, struct snug_load_report *out)
 {
+    const struct snug__load_counters none = {0};
     struct snug__load_counters now;
     snug__load_gen_counters(run->gen, &now);
     const double dt = t_s - run->last_t_s;
@@ -197,12 +193,7 @@ static void make_report(struct run *run, double t_s, bool is_over, struct snug_l
     fill_level(&run->last, &now, dt, &report.reached);
     report.reached.memory_bytes = now.held_bytes;
     fill_level(&run->begin, &now, t_s, &report.reached_mean);
-    report.asked_mean = (struct snug_load_level){
-        .cpu = per(run->asked_sum.cpu, t_s),
-        .memory_bytes = (uint64_t)(per(run->asked_byte_s, t_s) + 0.5),
-        .bandwidth_bps = per(run->asked_sum.bandwidth_bps, t_s),
-        .disk_frac = per(run->asked_sum.disk_frac, t_s),
-    };
+    fill_level(&none, &run->asked_sum, t_s, &report.asked_mean);
     if (now.disk_errno)
         snprintf(report.note, sizeof report.note, "disk: %s", strerror(now.disk_errno));
     run->last = now;
@@ -233,7 +224,7 @@ static bool wait_tick(double s)
 
 static void drive(const struct order *order, struct snug__load_gen *gen)
 {
-    struct run run = {.order = order, .gen = gen, .begin_s = snug_clock_s()};
+    struct run run = {.gen = gen, .begin_s = snug_clock_s()};
     struct snug_load_report report;
     double t_s = 0;
     snug__load_gen_counters(gen, &run.begin);
