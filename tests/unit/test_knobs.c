@@ -185,7 +185,7 @@ static void rank_constant_response_has_no_effects(void **state)
     struct snug_knobs_ranking r = ranked(&s.problem);
     for (int k = 0; k < N_KNOBS; k++) {
         assert_true(r.rank[k].effect.hi == 0.0 && r.rank[k].share.hi == 0.0);
-        assert_true(r.rank[k].is_inert);
+        assert_int_not_equal(r.rank[k].decision, SNUG_KNOBS_KEEP);
     }
     assert_int_equal(r.n_pairs, 0);
     snug_knobs_ranking_clear(&r);
@@ -223,7 +223,7 @@ static void rank_needs_some_configs(void **state)
 {
     (void)state;
     struct sample s;
-    sample_init(&s, SNUG_KNOBS_ROWS_MIN, 1);
+    sample_init(&s, SNUG_KNOBS_CONFIGS_MIN, 1);
     plant(&s, 1);
     assert_int_equal(try_rank(&s.problem), SNUG_OK);
     s.problem.n_rows--;

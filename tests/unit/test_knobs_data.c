@@ -176,7 +176,7 @@ static void rank_takes_the_task_off_first(void **state)
     assert_int_equal(view->n_rows, 10);
     assert_float_equal(view->hi, 1000, 1e-9);
     const ptrdiff_t threads = knob_of(&data, "n_threads") - data.knobs;
-    assert_false(view->ranking.rank[threads].is_inert);
+    assert_int_equal(view->ranking.rank[threads].decision, SNUG_KNOBS_KEEP);
     /* Speed doubles with each level; a task of log(1000 / 28) more would show in the effect. */
     assert_true(knobs_effect_frac(KNOBS_DECODE, view->ranking.rank[threads].effect.hi) < 1.7);
     assert_string_equal(ranks.views[KNOBS_PREFILL].why_not, "never differs");
