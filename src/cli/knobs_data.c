@@ -65,9 +65,10 @@ static snug_status add_trial(struct knobs_data *data, const struct known *k,
 {
     int at = find_row(data, k->task_id, trial->config_json);
     if (at < 0 && data->n_rows == SNUG_KNOBS_ROWS_MAX)
-        return snug_fail(err, SNUG_BAD_INPUT,
-                         "more than %d configs and tasks are known: name a workload, such as --prompt N",
-                         SNUG_KNOBS_ROWS_MAX);
+        return snug_fail(
+            err, SNUG_BAD_INPUT,
+            "more than %d configs and tasks are known: name a workload, such as --prompt N",
+            SNUG_KNOBS_ROWS_MAX);
     if (at < 0) {
         at = data->n_rows++;
         data->rows[at] = (struct knobs_row){.task_id = k->task_id};

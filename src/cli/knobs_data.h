@@ -42,7 +42,7 @@ struct knobs_data {
     struct knobs_knob knobs[SNUG_KNOBS_MAX_RANKED];
     struct knobs_row *rows;
     int n_knobs, n_rows, n_tasks, n_trials;
-    int n_configs; /* different levels among the rows */
+    int n_configs;   /* different levels among the rows */
     int n_disturbed; /* ok, but INVALID: of something else than the config alone */
     /* Their speeds count: without them fewer than SNUG_KNOBS_CONFIGS_MIN configs would be left. */
     bool has_disturbed;

@@ -50,7 +50,8 @@ static void sentence(const struct knobs_ranks *ranks, int metric, struct snug_bu
     }
     if (n == 0)
         snug_buffer_puts(out, "no knob is told apart from chance");
-    list_others(ranks, metric, order, SNUG_KNOBS_OPEN, out);
+    else
+        list_others(ranks, metric, order, SNUG_KNOBS_OPEN, out);
     list_others(ranks, metric, order, SNUG_KNOBS_DROP, out);
     snug_buffer_puts(out, "\n");
 }
@@ -108,8 +109,7 @@ static void put_ranked(const struct knobs_ranks *ranks, struct snug_buffer *out)
         const int k = ranks->order[i], metric = ranks->best_metric[k];
         snug_table_cell_number(&table, i + 1, 0);
         snug_table_cell_text(&table, ranks->data->knobs[k].name);
-        put_cells(&table,
-                  knobs_interval_frac(metric, ranks->views[metric].ranking.rank[k].effect));
+        put_cells(&table, knobs_interval_frac(metric, ranks->views[metric].ranking.rank[k].effect));
         snug_table_cell_text(&table, knobs_metrics[metric].name);
         snug_table_cell_text(&table, snug_knobs_decision_name(ranks->decision[k]));
         snug_table_row_end(&table);

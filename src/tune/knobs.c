@@ -1,10 +1,11 @@
 /* Which knobs matter: rounds of forests on resampled configs, each knob beside a shuffled copy.
  *
- * A round draws configs with replacement, each with all its rows (a config that ran in several tasks
- * is no several trials of it), shuffles each knob's values over the configs for its copy, grows a small forest on the draw, and explains all configs with it. Quantiles over rounds
- * hold the luck of the configs and of the trees together; the same round gives a knob and its copy,
- * so both suffer the same. The copy has the knob's own levels: one of many values splits more
- * easily than one of two, by chance too. */
+ * A round draws configs with replacement, each with all its rows (a config that ran in several
+ * tasks is no several trials of it), shuffles each knob's values over the configs for its copy,
+ * grows a small forest on the draw, and explains all configs with it. Quantiles over rounds hold
+ * the luck of the configs and of the trees together; the same round gives a knob and its copy, so
+ * both suffer the same. The copy has the knob's own levels: one of many values splits more easily
+ * than one of two, by chance too. */
 #include "snug/knobs.h"
 
 #include <math.h>
@@ -37,11 +38,11 @@ struct work {
     struct snug__forest_feature features[SNUG__FOREST_FEATURES_MAX]; /* knobs, then copies */
     struct snug_rng rng;
     int n_features, round;
-    size_t n_drawn;  /* rows of a draw */
+    size_t n_drawn; /* rows of a draw */
     size_t n_groups;
     size_t *member, *group_at; /* rows by group; where each group begins, and the end */
-    double *x;       /* [n_rows][n_features], copies shuffled anew each round */
-    double *drawn_x; /* rows of the draw */
+    double *x;                 /* [n_rows][n_features], copies shuffled anew each round */
+    double *drawn_x;           /* rows of the draw */
     double *drawn_y;
     size_t *order; /* a permutation of groups */
     bool *is_drawn;
@@ -83,8 +84,8 @@ static snug_status check(const struct snug_knobs_problem *p, struct snug_error *
         return too_few(p->n_rows, err);
     if (p->n_rows > SNUG_KNOBS_ROWS_MAX || p->n_knobs < 1 || p->n_knobs > SNUG_KNOBS_MAX_RANKED)
         return snug_fail(err, SNUG_BAD_INPUT,
-                         "%d knobs over %zu rows: 1 to %d over at most %d are possible",
-                         p->n_knobs, p->n_rows, SNUG_KNOBS_MAX_RANKED, SNUG_KNOBS_ROWS_MAX);
+                         "%d knobs over %zu rows: 1 to %d over at most %d are possible", p->n_knobs,
+                         p->n_rows, SNUG_KNOBS_MAX_RANKED, SNUG_KNOBS_ROWS_MAX);
     for (size_t i = 0; i < p->n_rows; i++)
         if (!isfinite(p->y[i]))
             return snug_fail(err, SNUG_BAD_INPUT, "row %zu: the response %g is not finite", i,
@@ -239,7 +240,7 @@ static void rank_knob(const struct work *w, int k)
     const double resolved = snug_stats_quantile(w->chance[k], N_ROUNDS, RESOLVED_QUANTILE);
     const bool is_small =
         rank->effect.hi < w->problem->negligible && resolved < w->problem->negligible;
-    rank->decision = rank->effect.lo > rank->chance ? SNUG_KNOBS_KEEP
+    rank->decision = rank->effect.lo > rank->chance                  ? SNUG_KNOBS_KEEP
                      : is_small && w->problem->knobs[k].n_levels > 1 ? SNUG_KNOBS_DROP
                                                                      : SNUG_KNOBS_OPEN;
 }

@@ -195,6 +195,161 @@ static void rank_takes_the_task_off_first(void **state)
     snug_store_close(h.store);
 }
 
+static int64_t task_of_prompt(const struct history *h, int n_prompt)
+{
+    struct snug_error err = {0};
+    struct snug_workload workload = STORE_WORKLOAD;
+    int64_t task = 0;
+    workload.n_prompt = n_prompt;
+    assert_ok(snug_store_task(h->store, 1, 1, &workload, "libllama 0.7.0", "idle", &task, &err));
+    return task;
+}
+
+/* The ranking is refused, with this in the text. */
+static void refused(const struct history *h, const struct cli_args *args, const char *text)
+{
+    struct snug_error err = {0};
+    struct knobs_data data;
+    struct knobs_ranks ranks;
+    assert_ok(read_history(h, args, &data, &err));
+    assert_fails(SNUG_INFEASIBLE, knobs_ranks_make(args, &data, &ranks, &err));
+    if (!strstr(err.text, text))
+        fail_msg("%s: no \"%s\"", err.text, text);
+    knobs_data_clear(&data);
+}
+
+/* Four configs with three lengths of prompt are four configs, however many rows. */
+static void rank_counts_a_config_once(void **state)
+{
+    struct history h = open_history(state);
+    struct snug_error err = {0};
+    struct knobs_data data;
+    struct cli_args args = {.operand = "m.gguf"};
+    for (int task = 0; task < 3; task++)
+        for (int i = 0; i < 4; i++) {
+            const struct snug_measurement m = measured(10.0 + i);
+            add(&h, task_of_prompt(&h, 64 << task), config_at(i), &m);
+        }
+    assert_ok(read_history(&h, &args, &data, &err));
+    assert_int_equal(data.n_rows, 12);
+    assert_int_equal(data.n_configs, 4);
+    assert_true(data.has_disturbed);
+    knobs_data_clear(&data);
+    refused(&h, &args, "4 different configs of m.gguf ran (0 did not)");
+    snug_store_close(h.store);
+}
+
+static void refusal_names_what_was_asked(void **state)
+{
+    struct history h = open_history(state);
+    struct cli_args args = {.operand = "m.gguf",
+                            .store = "other.db",
+                            .n_prompt = 64,
+                            .has_prompt = true,
+                            .has_depth = true,
+                            .n_ctx = 4096,
+                            .n_parallel = 1};
+    for (int i = 0; i < 2; i++) {
+        const struct snug_measurement m = measured(10);
+        add(&h, task_of_prompt(&h, 64), config_at(i), &m);
+    }
+    refused(&h, &args,
+            "run snug tune m.gguf -p 64 -d 0 --parallel 1 -c 4096 --store other.db --trials 16");
+    snug_store_close(h.store);
+}
+
+static void refusal_tells_when_no_knob_was_varied(void **state)
+{
+    struct history h = open_history(state);
+    const struct cli_args args = {.operand = "m.gguf"};
+    for (int i = 0; i < 9; i++) {
+        const struct snug_measurement m = measured(10.0 + i);
+        add(&h, h.task, config_at(0), &m);
+    }
+    refused(&h, &args, "no knob of m.gguf took two values in its trials (9)");
+    snug_store_close(h.store);
+}
+
+/* Too few ran for any speed; which knob makes them fail is told all the same. */
+static void rank_of_failures_needs_no_speeds(void **state)
+{
+    struct history h = open_history(state);
+    struct snug_error err = {0};
+    struct knobs_data data;
+    struct knobs_ranks ranks;
+    for (int i = 0; i < 32; i++) {
+        struct snug_measurement m = measured(10);
+        m.outcome = i % 8 >= 4 ? SNUG_TRIAL_OOM : SNUG_TRIAL_CRASH;
+        if (i % 8 == 0)
+            m.outcome = SNUG_TRIAL_OK;
+        add(&h, h.task, (struct snug_config){{1 + i % 8, i / 8 % 2, i / 16}}, &m);
+    }
+    assert_ok(read_history(&h, &NO_ARGS, &data, &err));
+    assert_ok(knobs_ranks_make(&NO_ARGS, &data, &ranks, &err));
+    assert_false(ranks.views[KNOBS_DECODE].is_ranked);
+    assert_true(ranks.views[KNOBS_FAILS].is_ranked);
+    const ptrdiff_t threads = knob_of(&data, "n_threads") - data.knobs;
+    assert_int_equal(ranks.best_metric[threads], KNOBS_FAILS);
+    assert_int_equal(ranks.decision[threads], SNUG_KNOBS_KEEP);
+    assert_int_equal(ranks.order[0], threads);
+    knobs_ranks_clear(&ranks);
+    knobs_data_clear(&data);
+    snug_store_close(h.store);
+}
+
+/* Attention takes 0.5 % of the bytes for sure; the time to the first token is noise, in which it
+ * has more by chance. Kept for its bytes, so they are shown. */
+static void rank_shows_the_metric_that_decided(void **state)
+{
+    struct history h = open_history(state);
+    struct snug_error err = {0};
+    struct snug_rng rng;
+    struct knobs_data data;
+    struct knobs_ranks ranks;
+    snug_rng_init(&rng, 1);
+    for (int i = 0; i < 32; i++) {
+        struct snug_measurement m = measured(10);
+        m.ttft_s = exp(snug_rng_normal(&rng));
+        m.bytes.weights = 1000000 + 5000 * (uint64_t)(i / 8 % 2);
+        m.bytes.cache = m.bytes.compute = 0;
+        add(&h, h.task, (struct snug_config){{1 + i % 8, i / 8 % 2, i / 16}}, &m);
+    }
+    assert_ok(read_history(&h, &NO_ARGS, &data, &err));
+    assert_ok(knobs_ranks_make(&NO_ARGS, &data, &ranks, &err));
+    const ptrdiff_t attention = knob_of(&data, "flash_attn") - data.knobs;
+    const struct snug_knobs_rank *ttft = &ranks.views[KNOBS_TTFT].ranking.rank[attention],
+                                 *memory = &ranks.views[KNOBS_MEMORY].ranking.rank[attention];
+    assert_int_equal(memory->decision, SNUG_KNOBS_KEEP);
+    assert_int_equal(ttft->decision, SNUG_KNOBS_OPEN);
+    assert_true(ttft->effect.mid > memory->effect.mid);
+    assert_int_equal(ranks.decision[attention], SNUG_KNOBS_KEEP);
+    assert_int_equal(ranks.best_metric[attention], KNOBS_MEMORY);
+    knobs_ranks_clear(&ranks);
+    knobs_data_clear(&data);
+    snug_store_close(h.store);
+}
+
+/* Tuning leaves the types of the cache alone unless it is allowed to. */
+static void more_trials_vary_what_is_open(void **state)
+{
+    (void)state;
+    const struct cli_args args = {.operand = "m.gguf"};
+    struct knobs_data data = {.n_knobs = 2};
+    struct knobs_ranks ranks = {.data = &data};
+    data.knobs[0].name = "n_threads";
+    data.knobs[1].name = "type_v";
+    for (int is_open = 0; is_open <= 1; is_open++) {
+        struct snug_buffer out = {0};
+        ranks.decision[0] = SNUG_KNOBS_OPEN;
+        ranks.decision[1] = is_open ? SNUG_KNOBS_OPEN : SNUG_KNOBS_KEEP;
+        knobs_put_more(&args, &ranks, &out);
+        assert_string_equal(snug_buffer_text(&out),
+                            is_open ? "snug tune m.gguf --trials 16 --allow-cache-types"
+                                    : "snug tune m.gguf --trials 16");
+        snug_buffer_clear(&out);
+    }
+}
+
 /* Configs of a space that had fewer rows: what not all of them say cannot be ranked. */
 static void read_leaves_out_knobs_that_some_configs_lack(void **state)
 {
@@ -228,6 +383,12 @@ int main(void)
         IN_FOLDER(read_leaves_failures_out_of_metrics),
         IN_FOLDER(read_takes_disturbed_trials_for_want_of_others),
         IN_FOLDER(rank_takes_the_task_off_first),
+        IN_FOLDER(rank_counts_a_config_once),
+        IN_FOLDER(refusal_names_what_was_asked),
+        IN_FOLDER(refusal_tells_when_no_knob_was_varied),
+        IN_FOLDER(rank_of_failures_needs_no_speeds),
+        IN_FOLDER(rank_shows_the_metric_that_decided),
+        cmocka_unit_test(more_trials_vary_what_is_open),
         IN_FOLDER(read_leaves_out_knobs_that_some_configs_lack),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
