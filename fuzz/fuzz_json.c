@@ -3,15 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz/check.h"
 #include "base/json.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-static void check(bool is_kept)
-{
-    if (!is_kept)
-        abort(); /* the fuzzer's way to report */
-}
 
 /* The getters for other kinds, too: they give the fallback. Returns how many values there are. */
 static size_t walk(const struct snug_json_node *node, int depth)

@@ -5,15 +5,8 @@
 
 #include <ggml.h>
 
+#include "fuzz/check.h"
 #include "plan/law_fit.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-static void check(bool is_kept)
-{
-    if (!is_kept)
-        abort(); /* the fuzzer's way to report */
-}
 
 static void predict(const struct snug_law *law)
 {

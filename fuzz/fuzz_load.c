@@ -3,15 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz/check.h"
 #include "machine/load_internal.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-static void check(bool is_kept)
-{
-    if (!is_kept)
-        abort(); /* the fuzzer's way to report */
-}
 
 static void check_steps(const struct snug_load_trace *trace)
 {

@@ -3,15 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz/check.h"
 #include "machine/machine_json.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-static void check(bool is_kept)
-{
-    if (!is_kept)
-        abort(); /* the fuzzer's way to report */
-}
 
 /* What was accepted once is accepted again from its own text. */
 static void write_and_read_again(const struct snug_machine *machine)

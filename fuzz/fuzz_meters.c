@@ -4,16 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz/check.h"
 #include "machine/meters_internal.h"
 #include "machine/probe.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-static void check(bool is_kept)
-{
-    if (!is_kept)
-        abort(); /* the fuzzer's way to report */
-}
 
 static void check_figure(double value)
 {

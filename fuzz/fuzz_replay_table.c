@@ -4,19 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz/check.h"
 #include "base/gzip.h"
 #include "base/hash.h"
 #include "engine/table.h"
 
 #define UNPACKED_MAX ((size_t)1 << 20)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-static void check(bool is_kept)
-{
-    if (!is_kept)
-        abort(); /* the fuzzer's way to report */
-}
 
 static void check_rep(const struct snug__table *t, const struct snug__table_rep *rep)
 {

@@ -4,9 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz/check.h"
 #include "trial/trial_json.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static const struct snug_space SPACE = {
     .knobs =
@@ -20,12 +19,6 @@ static const struct snug_space SPACE = {
           .n_values = 3},
          {.name = "flash_attn", .kind = SNUG_KNOB_BOOL, .max = 1, .def = 1}},
     .n = 5};
-
-static void check(bool is_kept)
-{
-    if (!is_kept)
-        abort(); /* the fuzzer's way to report */
-}
 
 static void check_within(const struct snug_knob *knob, int64_t value)
 {

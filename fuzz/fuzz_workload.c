@@ -7,16 +7,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "fuzz/check.h"
 #include "base/json.h"
 #include "trial/workload_file.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-static void check(bool is_kept)
-{
-    if (!is_kept)
-        abort(); /* the fuzzer's way to report */
-}
 
 static void check_text(const char *text)
 {

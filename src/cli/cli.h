@@ -79,7 +79,8 @@ struct cli_command {
     const char *example;
     unsigned bit; /* its bit in the option rows */
     int (*run)(const struct cli_args *args);
-    bool takes_knobs, takes_rest;
+    bool takes_knobs;
+    const char *rest; /* what may stand behind "--"; NULL: nothing */
 };
 extern const struct cli_command cli_commands[]; /* ended by name NULL */
 

@@ -2,7 +2,7 @@
 #include <signal.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/options.h"
 #include "engine/worker.h"
 #include "engine/probe_worker.h"
 #include "machine/load_internal.h"
@@ -12,36 +12,36 @@ const struct cli_command cli_commands[] = {
      "Reads cores, caches, limits of containers, memory, pressure and devices, and says where "
      "each\n"
      "fact comes from. With --measure it also times memory and matrix products.",
-     "snug probe --measure", 1, cmd_probe, false, false},
+     "snug probe --measure", PROBE, cmd_probe, false, NULL},
     {"inspect", "MODEL", "what a model is: architecture, tensors, sizes",
      "MODEL is a GGUF file (any part of a split one), a preset such as llama3-8b or "
      "qwen3-0.6b:q4_0,\n"
      "a Hugging Face folder (config.json, *.safetensors), the http(s) URL of a GGUF, or\n"
      "hf:USER/REPO[:QUANT]. Reads headers only; of a URL nothing else is fetched, and HF_TOKEN is\n"
      "used on the hub alone.",
-     "snug inspect qwen3-0.6b:q4_0", 2, cmd_inspect, false, false},
+     "snug inspect qwen3-0.6b:q4_0", INSPECT, cmd_inspect, false, NULL},
     {"synth", "PRESET", "write a model of real shape with random weights",
      "For trying a machine before a download: same tensors, types and vocabulary size as the real\n"
      "model, random weights from a seed. It answers nonsense, as fast as the real one.",
-     "snug synth qwen3-0.6b --type q4_0 -o q.gguf", 4, cmd_synth, false, false},
+     "snug synth qwen3-0.6b --type q4_0 -o q.gguf", SYNTH, cmd_synth, false, NULL},
     {"bench", "MODEL", "measure configs well",
      "Warm-up until speed settles, then timed blocks until their spread is small. Rows and names "
      "as\n"
      "llama-bench prints them, and the columns it lacks. Speeds are medians; +- is the MAD.",
-     "snug bench model.gguf --n-threads 1,2 --flash-attn on,off", 8, cmd_bench, true, false},
+     "snug bench model.gguf --n-threads 1,2 --flash-attn on,off", BENCH, cmd_bench, true, NULL},
     {"tune", "MODEL", "find the fastest config that fits the memory allowed",
      "Measures llama.cpp's default and its --fit choice, then tries other configs one at a time,\n"
      "learning from each. At the end the pick and the default are measured again, alternately, "
      "and\n"
      "the gain is printed with its interval. Every trial is kept; Ctrl-C keeps what is known.\n"
      "Context and everything else that changes the answer is left alone.",
-     "snug tune model.gguf --memory 2GiB --trials 16", 16, cmd_tune, true, false},
+     "snug tune model.gguf --memory 2GiB --trials 16", TUNE, cmd_tune, true, NULL},
     {"front", "[MODEL]", "the known configs that nothing beats in both speed and memory",
-     "Of the newest task that was tuned, of this model or of all.", "snug front model.gguf", 32,
-     cmd_front, false, false},
+     "Of the newest task that was tuned, of this model or of all.", "snug front model.gguf", FRONT,
+     cmd_front, false, NULL},
     {"history", "[MODEL]", "every task and trial that is known",
      "Without MODEL a list of tasks, newest first; with it every trial of each of its tasks.",
-     "snug history", 64, cmd_history, false, false},
+     "snug history", HISTORY, cmd_history, false, NULL},
     {"knobs", "MODEL", "which knobs matter, from all trials that are known",
      "Fits random forests to the log of each metric over the stored configs, on resampled "
      "configs,\n"
@@ -57,13 +57,13 @@ const struct cli_command cli_commands[] = {
      "other\n"
      "workloads and builds the typical speed is taken off first. Runs nothing; never adds metrics "
      "up.",
-     "snug knobs model.gguf --rank", 524288, cmd_knobs, false, false},
+     "snug knobs model.gguf --rank", KNOBS, cmd_knobs, false, NULL},
     {"export", "[MODEL]", "every trial with its machine, model and raw blocks",
      "One JSON object or CSV row per trial; front, history and report are made from the same data.",
-     "snug export model.gguf --format csv -o trials.csv", 128, cmd_export, false, false},
+     "snug export model.gguf --format csv -o trials.csv", EXPORT, cmd_export, false, NULL},
     {"pick", "MODEL", "the best known safe config under the memory given or free now",
      "Looks only at what was measured on this machine; measures nothing.",
-     "snug pick model.gguf --memory 2GiB", 256, cmd_pick, false, false},
+     "snug pick model.gguf --memory 2GiB", PICK, cmd_pick, false, NULL},
     {"run", "MODEL", "pick, then start llama-server or llama-cli with it",
      "What follows -- goes to the program unchanged. With --adapt snug stays in front: it serves\n"
      "everything that llama-server serves (OpenAI's completions and chat among it) on one port, "
@@ -73,17 +73,17 @@ const struct cli_command cli_commands[] = {
      "more, or another one is 10 % faster for some seconds. Requests in flight finish; GET "
      "/snug/status\n"
      "tells how it stands; the server's cache of old prompts is off (-- --cache-ram N sets it).",
-     "snug run model.gguf --adapt --port 8080", 512, cmd_run, false, true},
+     "snug run model.gguf --adapt --port 8080", RUN, cmd_run, false, "extra flags"},
     {"lab", "FILE", "rounds of configs from a YAML file, measured to a report",
      "FILE names models, workloads, a baseline and rounds of knobs; examples/rounds has some, and\n"
      "docs/ROUNDS.md says what may stand in one. Rounds are interleaved and the baseline recurs, "
      "so\n"
      "drift hits all alike. Every row is stored before the next begins; Ctrl-C keeps what is "
      "known.",
-     "snug lab examples/rounds/smoke.yaml", 8192, cmd_lab, false, false},
+     "snug lab examples/rounds/smoke.yaml", LAB, cmd_lab, false, NULL},
     {"report", "[MODEL]", "one self-contained HTML page of a task",
      "Machine, model, every trial, the front, the progress, and the pick against the default.",
-     "snug report model.gguf -o report.html", 1024, cmd_report, false, false},
+     "snug report model.gguf -o report.html", REPORT, cmd_report, false, NULL},
     {"compare", "A B", "two configs, measured alternately: which is faster, and is it sure",
      "A and B are each MODEL, MODEL:KNOB=VALUE,... or, for B, only KNOB=VALUE,... of A's model. "
      "Both\n"
@@ -91,20 +91,20 @@ const struct cli_command cli_commands[] = {
      "\"no difference shown\" is an answer. Two numbers compare two stored trials as they are, "
      "and\n"
      "FILE:ROUND FILE:ROUND two rounds of a lab's results.json.",
-     "snug compare model.gguf flash_attn=off", 4096, cmd_compare, true, false},
+     "snug compare model.gguf flash_attn=off", COMPARE, cmd_compare, true, NULL},
     {"eval", "MODEL", "what a configuration costs in quality",
      "Perplexity with its error, computed as llama-perplexity does; with --reference also how far\n"
      "the model strays from it: KL divergence, and how often the most likely token is the same. "
      "The\n"
      "whole configuration counts, cache types too. Tables of speed show the result from then on.",
-     "snug eval model-q4_0.gguf --reference model-f16.gguf --text wiki.txt", 2048, cmd_eval, true,
-     false},
+     "snug eval model-q4_0.gguf --reference model-f16.gguf --text wiki.txt", EVAL, cmd_eval, true,
+     NULL},
     {"trace", "MODEL", "one request as a timeline: load, tokenise, prefill, decode, sampling",
      "Writes a trace for ui.perfetto.dev or chrome://tracing: one event for every ubatch of "
      "prefill,\n"
      "every decode step and every sampling, with resident memory, CPU frequency and tokens in the\n"
      "cache as counters. Nothing is warmed up, and an end of text does not end it.",
-     "snug trace model.gguf -n 64 -o trace.json", 16384, cmd_trace, true, false},
+     "snug trace model.gguf -n 64 -o trace.json", TRACE, cmd_trace, true, NULL},
     {"plan", "MODEL", "what fits, how fast, at what loss: types, cache, placement, without running",
      "MODEL is a GGUF file, a Hugging Face folder, a preset or a URL (only headers are read). One "
      "type\n"
@@ -114,21 +114,21 @@ const struct cli_command cli_commands[] = {
      "least,\n"
      "or its gap is said. The machine is this one, measured once, or a preset.\n"
      "Make the file with snug quantize --plan.",
-     "snug plan model-f16.gguf --memory 6GiB -o plan.json", 262144, cmd_plan, false, false},
+     "snug plan model-f16.gguf --memory 6GiB -o plan.json", PLAN, cmd_plan, false, NULL},
     {"quantize", "MODEL", "make the file of a plan, or of a recipe, with a type for every tensor",
      "MODEL is the f16, bf16 or f32 GGUF. With --plan every tensor gets the type that snug plan "
      "chose;\n"
      "with --type libllama's own recipe is followed. Shapes, sizes and the room on the disk are "
      "checked\n"
      "first; the file is read back before it gets its name, and Ctrl-C leaves nothing.",
-     "snug quantize model-f16.gguf --plan plan.json -o model.gguf", 32768, cmd_quantize, false,
-     false},
+     "snug quantize model-f16.gguf --plan plan.json -o model.gguf", QUANTIZE, cmd_quantize, false,
+     NULL},
     {"imatrix", "MODEL", "what the weights meet: activation statistics of a text",
      "Runs the text through the model and writes mean squares of what each column of each weight\n"
      "is multiplied with, in llama.cpp's format. snug quantize and snug sensitivity weigh errors "
      "with\n"
      "it, and types below 3 bits need it.",
-     "snug imatrix model-f16.gguf --text calibration.txt", 65536, cmd_imatrix, false, false},
+     "snug imatrix model-f16.gguf --text calibration.txt", IMATRIX, cmd_imatrix, false, NULL},
     {"sensitivity", "MODEL", "which tensors deserve the bits",
      "What each tensor would lose in each type, in nats per token of KL divergence from MODEL, "
      "which\n"
@@ -139,8 +139,8 @@ const struct cli_command cli_commands[] = {
      "group by group, kept in the history as it goes, so that the same command goes on after a "
      "stop;\n"
      "by position: a guess. What was not measured comes with the interval that tests have shown.",
-     "snug sensitivity model-f16.gguf --method kld --text wiki.txt -o sens.json", 131072,
-     cmd_sensitivity, false, false},
+     "snug sensitivity model-f16.gguf --method kld --text wiki.txt -o sens.json", SENSITIVITY,
+     cmd_sensitivity, false, NULL},
     {"load", "", "make real load to measure beside: cores, memory, traffic, disk",
      "Keeps cores busy, holds touched memory, reads memory and a disk at stated rates, at normal\n"
      "priority, and says what it really reached. It never takes the last 5 % (at least 256 MiB) of "
@@ -150,8 +150,8 @@ const struct cli_command cli_commands[] = {
      "it runs that under the load, ends with it and passes on its exit status. Nothing remains, "
      "not\n"
      "even after kill -9.",
-     "snug load --profile mid -- snug bench model.gguf", 1048576, cmd_load, false, true},
-    {NULL, NULL, NULL, NULL, NULL, 0, NULL, false, false},
+     "snug load --profile mid -- snug bench model.gguf", LOAD, cmd_load, false, "COMMAND ..."},
+    {NULL, NULL, NULL, NULL, NULL, 0, NULL, false, NULL},
 };
 
 const struct cli_command *cli_find_command(const char *name)
