@@ -350,6 +350,81 @@ static void more_trials_vary_what_is_open(void **state)
     }
 }
 
+/* ---- files ---- */
+
+/* Eight configs without a prefill speed, of which the last failed. */
+static void read_eight(const struct history *h, struct knobs_data *out)
+{
+    struct snug_error err = {0};
+    for (int i = 0; i < 8; i++) {
+        struct snug_measurement m = measured(10.5 + i);
+        m.prefill_tps = 0;
+        m.bytes.weights = 1000 + (uint64_t)i;
+        m.bytes.cache = m.bytes.compute = 0;
+        m.outcome = i == 7 ? SNUG_TRIAL_OOM : SNUG_TRIAL_OK;
+        add(h, h->task, config_at(i), &m);
+    }
+    assert_ok(read_history(h, &NO_ARGS, out, &err));
+}
+
+static void csv_has_a_row_per_config(void **state)
+{
+    struct history h = open_history(state);
+    struct knobs_data data;
+    struct snug_buffer csv = {0};
+    read_eight(&h, &data);
+    knobs_csv(&data, &csv);
+    assert_string_equal(snug_buffer_text(&csv), "task,n_threads,flash_attn,decode_tps,prefill_tps,"
+                                                "request_s,ttft_s,memory_bytes,failed_frac,trials\n"
+                                                "1,1,off,10.500000,,,103.500000,1000,0.000,1\n"
+                                                "1,2,off,11.500000,,,103.500000,1001,0.000,1\n"
+                                                "1,4,off,12.500000,,,103.500000,1002,0.000,1\n"
+                                                "1,8,off,13.500000,,,103.500000,1003,0.000,1\n"
+                                                "1,1,on,14.500000,,,103.500000,1004,0.000,1\n"
+                                                "1,2,on,15.500000,,,103.500000,1005,0.000,1\n"
+                                                "1,4,on,16.500000,,,103.500000,1006,0.000,1\n"
+                                                "1,8,on,,,,,,1.000,1\n");
+    snug_buffer_clear(&csv);
+    knobs_data_clear(&data);
+    snug_store_close(h.store);
+}
+
+static void check_bounds(const struct snug_json_node *root, const char *metric, const char *unit,
+                         double min, double max)
+{
+    const struct snug_json_node *of = snug_json_get(root, metric);
+    assert_string_equal(snug_json_get_string(of, "unit", ""), unit);
+    assert_float_equal(snug_json_number(snug_json_get(of, "min"), NAN), min, 1e-9);
+    assert_float_equal(snug_json_number(snug_json_get(of, "max"), NAN), max, 1e-9);
+}
+
+static void bounds_are_of_what_was_measured(void **state)
+{
+    struct history h = open_history(state);
+    struct snug_error err = {0};
+    struct knobs_data data;
+    struct knobs_ranks ranks;
+    struct snug_json *doc = NULL;
+    read_eight(&h, &data);
+    assert_ok(knobs_ranks_make(&NO_ARGS, &data, &ranks, &err));
+    char *bounds = knobs_bounds_json(&ranks);
+    assert_non_null(bounds);
+    assert_ok(snug_json_parse("bounds", bounds, strlen(bounds), &doc, &err));
+    const struct snug_json_node *root = snug_json_root(doc);
+    check_bounds(root, "decode", "t/s", 10.5, 16.5);
+    check_bounds(root, "memory", "bytes", 1000, 1006);
+    check_bounds(root, "fails", "share", 0, 1);
+    assert_int_equal(snug_json_int(snug_json_get(snug_json_get(root, "decode"), "n_configs"), 0),
+                     7);
+    assert_int_equal(snug_json_int(snug_json_get(snug_json_get(root, "fails"), "n_configs"), 0), 8);
+    assert_null(snug_json_get(root, "prefill"));
+    snug_json_free(doc);
+    free(bounds);
+    knobs_ranks_clear(&ranks);
+    knobs_data_clear(&data);
+    snug_store_close(h.store);
+}
+
 /* Configs of a space that had fewer rows: what not all of them say cannot be ranked. */
 static void read_leaves_out_knobs_that_some_configs_lack(void **state)
 {
@@ -389,6 +464,8 @@ int main(void)
         IN_FOLDER(rank_of_failures_needs_no_speeds),
         IN_FOLDER(rank_shows_the_metric_that_decided),
         cmocka_unit_test(more_trials_vary_what_is_open),
+        IN_FOLDER(csv_has_a_row_per_config),
+        IN_FOLDER(bounds_are_of_what_was_measured),
         IN_FOLDER(read_leaves_out_knobs_that_some_configs_lack),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
