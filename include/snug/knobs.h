@@ -14,8 +14,8 @@
 extern "C" {
 #endif
 
-#define SNUG_KNOBS_ROWS_MIN 8    /* distinct configs: with fewer an interval says nothing */
-#define SNUG_KNOBS_ROWS_MAX 4096 /* distinct configs */
+#define SNUG_KNOBS_CONFIGS_MIN 8 /* different ones: with fewer an interval says nothing */
+#define SNUG_KNOBS_ROWS_MAX 4096
 #define SNUG_KNOBS_MAX_RANKED 32 /* knobs */
 #define SNUG_KNOBS_NAMED_MAX 64  /* values of a knob without an order */
 #define SNUG_KNOBS_PAIRS_MAX 3
@@ -30,15 +30,18 @@ struct snug_knobs_knob {
 struct snug_knobs_problem {
     const struct snug_knobs_knob *knobs;
     int n_knobs;
-    const int *levels; /* [n_rows][n_knobs]; a row is a config */
-    const double *y;   /* [n_rows]: the response, finite; log of a metric, or 1 failed and 0 not */
+    const int *levels; /* [n_rows][n_knobs]; a row is a config, in one task */
+    /* [n_rows]: the same number for rows of the same config, of which the first one's levels count.
+     * They are no independent trials: they are drawn together. NULL: each row by itself. */
+    const int *group;
+    const double *y; /* [n_rows]: the response, finite; log of a metric, or 1 failed and 0 not */
     size_t n_rows;
     double negligible; /* a mean effect on y that is not worth a knob; 0.01 is 1 % of a metric */
     uint64_t seed;
 };
 
 enum snug_knobs_decision {
-    SNUG_KNOBS_KEEP, /* the whole interval is above what chance gives */
+    SNUG_KNOBS_KEEP, /* told apart from chance, however small: the whole interval is above it */
     /* not told apart from chance, and neither the interval nor shuffled copies reach past what is
      * negligible, so that more would have been seen */
     SNUG_KNOBS_DROP,
@@ -51,7 +54,6 @@ struct snug_knobs_rank {
     struct snug_interval effect; /* mean over rows of |Shapley value|, in units of y; 95 % */
     struct snug_interval share;  /* of variance over all combinations of levels, 0..1; 95 % */
     double chance;               /* effect of a shuffled copy: median over rounds */
-    bool is_inert;               /* the interval of effect reaches chance */
     enum snug_knobs_decision decision;
 };
 
@@ -65,7 +67,6 @@ struct snug_knobs_ranking {
     int n_knobs, n_pairs;
     struct snug_knobs_rank rank[SNUG_KNOBS_MAX_RANKED]; /* in the order of the knobs */
     struct snug_knobs_pair pair[SNUG_KNOBS_PAIRS_MAX];  /* greatest middle first */
-    double noise_share; /* of variance, what the forests give to shuffled copies: mean */
     /* Share of the variance of rows that a round left out which its forest foresaw; below 0: worse
      * than their mean. */
     double foreseen_frac;
@@ -77,8 +78,8 @@ struct snug_knobs_ranking {
 
 /* Rank the knobs. Same problem: same ranking, bit for bit. *out_ranking only on success; release
  * with snug_knobs_ranking_clear.
- * Errors  SNUG_INFEASIBLE: fewer than SNUG_KNOBS_ROWS_MIN rows; SNUG_BAD_INPUT: past a cap, a level
- *         out of range, a response that is not finite.
+ * Errors  SNUG_INFEASIBLE: fewer than SNUG_KNOBS_CONFIGS_MIN groups; SNUG_BAD_INPUT: past a cap, a
+ *         level out of range, a response that is not finite.
  * Cost    64 rounds of 16 trees on at most 512 rows, 128 explained: for 10 knobs 20 ms at 16 rows,
  *         0.2 s at 48, at most 4 s */
 snug_status snug_knobs_rank(const struct snug_knobs_problem *problem,

@@ -65,13 +65,16 @@ snug_status snug_report_html(const char *json_text, size_t n, char **out_html, s
 snug_status snug_report_lab_html(const char *json_text, size_t n, char **out_html, size_t *out_n,
                                  struct snug_error *err) SNUG_CHECKED;
 
-/* The same of a ranking of knobs: what snug knobs --json prints, with the dots of its charts.
+/* The same of a ranking of knobs: what snug knobs --json prints, and the dots of its charts, which
+ * it leaves out. Every key may be absent or null; intervals are {lo, mid, hi}.
  *   title, machine, build, snug, generated_unix_s, n_trials, n_configs, n_tasks, n_disturbed,
- *   has_disturbed, unvaried, ranked [{knob, effect_frac {lo, mid, hi}, metric, decision}],
+ *   has_disturbed, unvaried (text), ranked [{knob, effect_frac, metric, decision}],
  *   metrics [{metric, name, n_configs, why_not or: foreseen_frac,
- *     knobs [{knob, effect_frac, chance_frac, variance_frac, is_inert, decision}],
- *     pairs [{a, b, variance_frac}], swarms [{knob, points [[level 0..1, value, text]]}]}]
- * Out, errors: as above. */
+ *     knobs [{knob, effect_frac, chance_frac (a number), variance_frac, decision}],
+ *     pairs [{a, b, variance_frac}],
+ *     swarms [{knob, points [[level 0..1, share of the metric, value as text]]}]}]
+ * decision: "keep", "drop", "open". Lists are drawn up to the caps above; what is beyond is left
+ * out. Out, errors: as above. */
 snug_status snug_report_knobs_html(const char *json_text, size_t n, char **out_html, size_t *out_n,
                                    struct snug_error *err) SNUG_CHECKED;
 

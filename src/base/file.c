@@ -191,6 +191,15 @@ snug_status snug_file_write(const char *path, const void *data, size_t n, struct
     return status;
 }
 
+snug_status snug_file_write_in(const char *folder, const char *name, const void *data, size_t n,
+                               struct snug_error *err)
+{
+    char path[4096];
+    if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) >= sizeof path)
+        return snug_fail(err, SNUG_BAD_INPUT, "%.80s...: the path is too long", folder);
+    return snug_file_write(path, data, n, err);
+}
+
 snug_status snug_file_try_write(const char *path, struct snug_error *err)
 {
     struct stat info;

@@ -16,6 +16,9 @@ snug_status snug_file_read_below(const char *root, const char *path, size_t cap,
  * and permissions of an existing file are kept; devices and pipes are written to, not replaced. */
 snug_status snug_file_write(const char *path, const void *data, size_t n,
                             struct snug_error *err) SNUG_CHECKED;
+/* The same of a file in a folder. */
+snug_status snug_file_write_in(const char *folder, const char *name, const void *data, size_t n,
+                               struct snug_error *err) SNUG_CHECKED;
 /* Whether snug_file_write could begin: its temporary file is made and removed again, nothing else
  * is touched. For work that takes long before it writes. Errors as there. */
 snug_status snug_file_try_write(const char *path, struct snug_error *err) SNUG_CHECKED;

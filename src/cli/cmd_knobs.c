@@ -28,62 +28,66 @@ static snug_status read_data(const struct cli_args *args, struct knobs_data *dat
 
 /* ---- files ---- */
 
-static snug_status write_text(const char *folder, const char *name, const char *text,
-                              struct snug_error *err)
-{
-    char path[4160];
-    if (!text)
-        return snug_fail(err, SNUG_NO_MEMORY, "no memory for %s", name);
-    if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) >= sizeof path)
-        return snug_fail(err, SNUG_BAD_INPUT, "%.40s...: the name of the folder is too long",
-                         folder);
-    return snug_file_write(path, text, strlen(text), err);
-}
+static const char *const FILES[] = {"observations.csv", "knobs.json", "bounds.json", "knobs.html"};
+enum { N_FILES = sizeof FILES / sizeof *FILES };
 
-static snug_status write_page(const struct knobs_ranks *ranks, const char *folder,
-                              struct snug_error *err)
+/* Before the work, not after it. */
+static snug_status try_folder(const char *folder, struct snug_error *err)
 {
-    char *json = knobs_json(ranks, true), *html = NULL;
-    size_t n = 0;
-    snug_status status = json ? snug_report_knobs_html(json, strlen(json), &html, &n, err)
-                              : snug_fail(err, SNUG_NO_MEMORY, "no memory for knobs.html");
-    if (status == SNUG_OK)
-        status = write_text(folder, "knobs.html", html, err);
-    free(json);
-    free(html);
+    char path[4096];
+    snug_status status = snug_file_make_folder(folder, err);
+    for (int i = 0; i < N_FILES && status == SNUG_OK; i++)
+        status = (size_t)snprintf(path, sizeof path, "%s/%s", folder, FILES[i]) < sizeof path
+                     ? snug_file_try_write(path, err)
+                     : snug_fail(err, SNUG_BAD_INPUT, "%.80s...: the path is too long", folder);
     return status;
 }
 
+static snug_status make_page(const struct knobs_ranks *ranks, char **out_html,
+                             struct snug_error *err)
+{
+    char *json = knobs_json(ranks, true);
+    size_t n = 0;
+    const snug_status status = json ? snug_report_knobs_html(json, strlen(json), out_html, &n, err)
+                                    : snug_fail(err, SNUG_NO_MEMORY, "no memory for knobs.html");
+    free(json);
+    return status;
+}
+
+/* All are made before the first is written. */
 static snug_status write_files(const struct knobs_ranks *ranks, const char *folder,
                                struct snug_error *err)
 {
     struct snug_buffer csv = {0};
-    char *json = knobs_json(ranks, false), *bounds = knobs_bounds_json(ranks);
     knobs_csv(ranks->data, &csv);
-    snug_status status = snug_file_make_folder(folder, err);
-    if (status == SNUG_OK)
-        status = write_text(folder, "observations.csv",
-                            csv.is_failed ? NULL : snug_buffer_text(&csv), err);
-    if (status == SNUG_OK)
-        status = write_text(folder, "knobs.json", json, err);
-    if (status == SNUG_OK)
-        status = write_text(folder, "bounds.json", bounds, err);
-    if (status == SNUG_OK)
-        status = write_page(ranks, folder, err);
-    snug_buffer_clear(&csv);
-    free(json);
-    free(bounds);
+    char *texts[N_FILES] = {snug_buffer_take(&csv), knobs_json(ranks, false),
+                            knobs_bounds_json(ranks), NULL};
+    snug_status status = make_page(ranks, &texts[N_FILES - 1], err);
+    for (int i = 0; i < N_FILES && status == SNUG_OK; i++)
+        if (!texts[i])
+            status = snug_fail(err, SNUG_NO_MEMORY, "no memory for %s", FILES[i]);
+    for (int i = 0; i < N_FILES && status == SNUG_OK; i++)
+        status = snug_file_write_in(folder, FILES[i], texts[i], strlen(texts[i]), err);
+    for (int i = 0; i < N_FILES; i++)
+        free(texts[i]);
     return status;
 }
 
 /* ---- command ---- */
 
+static const char *plural(int n)
+{
+    return n == 1 ? "" : "s";
+}
+
 static void say_origin(const struct knobs_data *data)
 {
-    cli_say("%s on %s: %d trials of %d configs in %d task%s", data->model, data->machine,
-            data->n_trials, data->n_rows, data->n_tasks, data->n_tasks == 1 ? "" : "s");
+    cli_say("%s on %s: %d trial%s of %d config%s in %d task%s", data->model, data->machine,
+            data->n_trials, plural(data->n_trials), data->n_configs, plural(data->n_configs),
+            data->n_tasks, plural(data->n_tasks));
     if (data->n_disturbed > 0)
-        cli_say("%d trials were disturbed (INVALID); their speeds are %s", data->n_disturbed,
+        cli_say("%d trial%s disturbed (INVALID): speeds are %s", data->n_disturbed,
+                data->n_disturbed == 1 ? " was" : "s were",
                 data->has_disturbed ? "taken all the same, for want of better ones" : "left out");
     if (data->unvaried[0])
         cli_say("not varied, so nothing is known of: %s", data->unvaried);
@@ -91,17 +95,23 @@ static void say_origin(const struct knobs_data *data)
 
 static void say_next(const struct cli_args *args, const struct knobs_ranks *ranks)
 {
+    struct snug_buffer more = {0}, scope = {0};
     int n_open = 0;
     for (int k = 0; k < ranks->data->n_knobs; k++)
         n_open += ranks->decision[k] == SNUG_KNOBS_OPEN;
+    knobs_put_more(args, ranks, &more);
+    knobs_put_scope(args, &scope);
     if (n_open > 0)
-        cli_say("\n%d knob%s could still matter (open); more trials tell: snug tune %s --trials %d",
-                n_open, n_open == 1 ? "" : "s", args->operand, 2 * SNUG_KNOBS_ROWS_MIN);
+        cli_say("\n%d knob%s could still matter (open); more trials tell: %s", n_open,
+                plural(n_open), snug_buffer_text(&more));
     if (args->output)
         cli_say("written to %s: observations.csv, knobs.json, bounds.json, knobs.html",
                 args->output);
     else
-        cli_say("\nnext: snug knobs %s -o knobs for the files and charts", args->operand);
+        cli_say("\nnext: snug knobs %s -o knobs for the files and charts",
+                snug_buffer_text(&scope));
+    snug_buffer_clear(&more);
+    snug_buffer_clear(&scope);
 }
 
 static int show(const struct cli_args *args, const struct knobs_ranks *ranks)
@@ -122,18 +132,18 @@ int cmd_knobs(const struct cli_args *args)
     struct knobs_data data = {.n_rows = 0};
     struct knobs_ranks ranks = {.data = NULL};
     int code = CLI_OK;
-    snug_status status = read_data(args, &data, &err);
+    snug_status status = args->output ? try_folder(args->output, &err) : SNUG_OK;
+    if (status == SNUG_OK)
+        status = read_data(args, &data, &err);
     if (status == SNUG_OK) {
         say_origin(&data);
         status = knobs_ranks_make(args, &data, &ranks, &err);
     }
-    if (status == SNUG_OK)
-        code = show(args, &ranks);
     if (status == SNUG_OK && args->output)
         status = write_files(&ranks, args->output, &err);
     if (status != SNUG_OK)
         code = cli_fail(&err);
-    else if (code == CLI_OK)
+    else if ((code = show(args, &ranks)) == CLI_OK)
         say_next(args, &ranks);
     knobs_ranks_clear(&ranks);
     knobs_data_clear(&data);

@@ -9,9 +9,12 @@
 #include "snug/stats.h"
 
 const struct knobs_metric knobs_metrics[N_KNOBS_METRICS] = {
-    {"decode", "decode speed", "t/s"}, {"prefill", "prefill speed", "t/s"},
-    {"request", "request time", "s"},  {"ttft", "time to first token", "s"},
-    {"memory", "memory", "bytes"},     {"fails", "failed trials", "share"},
+    {"decode", "decode speed", "t/s", "decode_tps"},
+    {"prefill", "prefill speed", "t/s", "prefill_tps"},
+    {"request", "request time", "s", "request_s"},
+    {"ttft", "time to first token", "s", "ttft_s"},
+    {"memory", "memory", "bytes", "memory_bytes"},
+    {"fails", "failed trials", "share", "failed_frac"},
 };
 
 /* A value of a knob as it was stored. */
@@ -62,9 +65,10 @@ static snug_status add_trial(struct knobs_data *data, const struct known *k,
 {
     int at = find_row(data, k->task_id, trial->config_json);
     if (at < 0 && data->n_rows == SNUG_KNOBS_ROWS_MAX)
-        return snug_fail(err, SNUG_BAD_INPUT,
-                         "more than %d configs are known: name a workload, such as --prompt N",
-                         SNUG_KNOBS_ROWS_MAX);
+        return snug_fail(
+            err, SNUG_BAD_INPUT,
+            "more than %d configs and tasks are known: name a workload, such as --prompt N",
+            SNUG_KNOBS_ROWS_MAX);
     if (at < 0) {
         at = data->n_rows++;
         data->rows[at] = (struct knobs_row){.task_id = k->task_id};
@@ -73,7 +77,6 @@ static snug_status add_trial(struct knobs_data *data, const struct known *k,
             return no_memory(err);
     }
     struct knobs_row *row = &data->rows[at];
-    data->n_valid_rows += is_valid(trial) && row->n_valid == 0;
     row->n_trials++;
     row->n_failed += !is_ok(trial);
     row->n_valid += is_valid(trial);
@@ -290,14 +293,37 @@ static snug_status read_tasks(const struct cli_args *args, struct snug_store *st
             status = add_trial(data, &list[i], &list[i].trials[j], err);
     }
     if (status == SNUG_OK && data->n_tasks == 0)
-        status = snug_fail(err, SNUG_INFEASIBLE,
-                           "nothing is known for this workload (prompt, output, depth, context, "
-                           "sequences): see snug history, or run snug tune with it");
-    data->has_disturbed = data->n_valid_rows < SNUG_KNOBS_ROWS_MIN;
-    for (int i = 0; i < n && status == SNUG_OK; i++)
-        if (list[i].n_trials > 0)
-            status = fill_metrics(data, &list[i], err);
+        status = known_none(err);
     return status;
+}
+
+/* Number the configs, and see whether enough of them were measured undisturbed. */
+static void find_configs(struct knobs_data *data)
+{
+    int rows[SNUG_KNOBS_ROWS_MAX], n_valid = 0;
+    for (int i = 0; i < data->n_rows; i++) {
+        struct knobs_row *row = &data->rows[i];
+        int j = 0;
+        while (memcmp(data->rows[j].level, row->level, sizeof row->level) != 0)
+            j++;
+        row->config = j;
+        data->n_configs += j == i;
+        if (row->n_valid > 0)
+            rows[n_valid++] = i;
+    }
+    data->has_disturbed = knobs_data_configs(data, rows, n_valid) < SNUG_KNOBS_CONFIGS_MIN;
+}
+
+int knobs_data_configs(const struct knobs_data *data, const int *rows, int n_rows)
+{
+    bool is_seen[SNUG_KNOBS_ROWS_MAX] = {false};
+    int n = 0;
+    for (int i = 0; i < n_rows; i++) {
+        const int config = data->rows[rows[i]].config;
+        n += !is_seen[config];
+        is_seen[config] = true;
+    }
+    return n;
 }
 
 snug_status knobs_data_read(const struct cli_args *args, struct snug_store *store,
@@ -309,6 +335,11 @@ snug_status knobs_data_read(const struct cli_args *args, struct snug_store *stor
     snug_status status = data.rows ? read_tasks(args, store, list, n, &data, err) : no_memory(err);
     if (status == SNUG_OK)
         status = read_knobs(&data, err);
+    if (status == SNUG_OK)
+        find_configs(&data);
+    for (int i = 0; i < n && status == SNUG_OK; i++)
+        if (list[i].n_trials > 0)
+            status = fill_metrics(&data, &list[i], err);
     if (status != SNUG_OK) {
         knobs_data_clear(&data);
         return status;

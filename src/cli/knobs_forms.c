@@ -6,13 +6,6 @@
 #include "cli/knobs_rank.h"
 #include "report/table.h"
 
-static struct snug_interval percent(int metric, struct snug_interval effect)
-{
-    return (struct snug_interval){100 * knobs_effect_frac(metric, effect.lo),
-                                  100 * knobs_effect_frac(metric, effect.mid),
-                                  100 * knobs_effect_frac(metric, effect.hi)};
-}
-
 /* Knobs of one metric, the greatest effect first. */
 static void order_by_effect(const struct snug_knobs_ranking *r, int *order)
 {
@@ -26,16 +19,9 @@ static void order_by_effect(const struct snug_knobs_ranking *r, int *order)
 
 /* ---- text ---- */
 
-static const char *word_of(const struct snug_knobs_rank *rank)
-{
-    return !rank->is_inert                     ? "matters"
-           : rank->decision == SNUG_KNOBS_DROP ? "inert"
-                                               : "inert so far";
-}
-
 /* "; inert: a b" of the knobs with this decision. */
-static void list_inert(const struct knobs_ranks *ranks, int metric, const int *order,
-                       enum snug_knobs_decision decision, struct snug_buffer *out)
+static void list_others(const struct knobs_ranks *ranks, int metric, const int *order,
+                        enum snug_knobs_decision decision, struct snug_buffer *out)
 {
     const struct snug_knobs_ranking *r = &ranks->views[metric].ranking;
     int n = 0;
@@ -43,7 +29,7 @@ static void list_inert(const struct knobs_ranks *ranks, int metric, const int *o
         if (r->rank[order[i]].decision != decision)
             continue;
         if (n++ == 0)
-            snug_buffer_printf(out, "; %s:", word_of(&r->rank[order[i]]));
+            snug_buffer_puts(out, decision == SNUG_KNOBS_DROP ? "; inert:" : "; not told apart:");
         snug_buffer_printf(out, " %s", ranks->data->knobs[order[i]].name);
     }
 }
@@ -56,23 +42,26 @@ static void sentence(const struct knobs_ranks *ranks, int metric, struct snug_bu
     snug_buffer_printf(out, "%s: ", knobs_metrics[metric].name);
     for (int i = 0; i < r->n_knobs; i++) {
         const struct snug_knobs_rank *rank = &r->rank[order[i]];
-        const struct snug_interval p = percent(metric, rank->effect);
-        if (!rank->is_inert)
+        const struct snug_interval of = knobs_interval_frac(metric, rank->effect);
+        if (rank->decision == SNUG_KNOBS_KEEP)
             snug_buffer_printf(out, "%s%s matters (%.1f %%, %.1f to %.1f)", n++ ? ", " : "",
-                               ranks->data->knobs[order[i]].name, p.mid, p.lo, p.hi);
+                               ranks->data->knobs[order[i]].name, 100 * of.mid, 100 * of.lo,
+                               100 * of.hi);
     }
     if (n == 0)
         snug_buffer_puts(out, "no knob is told apart from chance");
-    list_inert(ranks, metric, order, SNUG_KNOBS_OPEN, out);
-    list_inert(ranks, metric, order, SNUG_KNOBS_DROP, out);
+    else
+        list_others(ranks, metric, order, SNUG_KNOBS_OPEN, out);
+    list_others(ranks, metric, order, SNUG_KNOBS_DROP, out);
     snug_buffer_puts(out, "\n");
 }
 
-static void put_percent(struct snug_table *table, struct snug_interval p)
+/* In per cent. */
+static void put_cells(struct snug_table *table, struct snug_interval frac)
 {
-    snug_table_cell_number(table, p.mid, 1);
-    snug_table_cell_number(table, p.lo, 1);
-    snug_table_cell_number(table, p.hi, 1);
+    snug_table_cell_number(table, 100 * frac.mid, 1);
+    snug_table_cell_number(table, 100 * frac.lo, 1);
+    snug_table_cell_number(table, 100 * frac.hi, 1);
 }
 
 static void table_rows(const struct knobs_ranks *ranks, int metric, struct snug_table *table)
@@ -82,14 +71,11 @@ static void table_rows(const struct knobs_ranks *ranks, int metric, struct snug_
     order_by_effect(r, order);
     for (int i = 0; i < r->n_knobs; i++) {
         const struct snug_knobs_rank *rank = &r->rank[order[i]];
-        const struct snug_interval share = {100 * rank->share.lo, 100 * rank->share.mid,
-                                            100 * rank->share.hi};
         snug_table_cell_text(table, knobs_metrics[metric].key);
         snug_table_cell_text(table, ranks->data->knobs[order[i]].name);
-        put_percent(table, percent(metric, rank->effect));
+        put_cells(table, knobs_interval_frac(metric, rank->effect));
         snug_table_cell_number(table, 100 * knobs_effect_frac(metric, rank->chance), 1);
-        put_percent(table, share);
-        snug_table_cell_text(table, word_of(rank));
+        put_cells(table, rank->share);
         snug_table_cell_text(table, snug_knobs_decision_name(rank->decision));
         snug_table_row_end(table);
     }
@@ -97,9 +83,8 @@ static void table_rows(const struct knobs_ranks *ranks, int metric, struct snug_
 
 static void put_table(const struct knobs_ranks *ranks, struct snug_buffer *out)
 {
-    static const char *const names[] = {"metric", "knob",     "effect_%", "lo",
-                                        "hi",     "chance_%", "var_%",    "var_lo",
-                                        "var_hi", "verdict",  "decision"};
+    static const char *const names[] = {"metric",   "knob",  "effect_%", "lo",     "hi",
+                                        "chance_%", "var_%", "var_lo",   "var_hi", "decision"};
     struct snug_table table = {.n_columns = 0};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         snug_table_column(&table, names[i], i < 2 || i > 8 ? SNUG_COLUMN_TEXT : SNUG_COLUMN_NUMBER);
@@ -124,7 +109,7 @@ static void put_ranked(const struct knobs_ranks *ranks, struct snug_buffer *out)
         const int k = ranks->order[i], metric = ranks->best_metric[k];
         snug_table_cell_number(&table, i + 1, 0);
         snug_table_cell_text(&table, ranks->data->knobs[k].name);
-        put_percent(&table, percent(metric, ranks->views[metric].ranking.rank[k].effect));
+        put_cells(&table, knobs_interval_frac(metric, ranks->views[metric].ranking.rank[k].effect));
         snug_table_cell_text(&table, knobs_metrics[metric].name);
         snug_table_cell_text(&table, snug_knobs_decision_name(ranks->decision[k]));
         snug_table_row_end(&table);
@@ -152,13 +137,12 @@ void knobs_text(const struct knobs_ranks *ranks, bool is_short, struct snug_buff
 
 /* ---- JSON ---- */
 
-static void put_interval(struct snug_json_writer *w, const char *key, struct snug_interval of,
-                         double scale)
+static void put_interval(struct snug_json_writer *w, const char *key, struct snug_interval of)
 {
     snug_json_begin_object(w, key);
-    snug_json_put_number(w, "lo", of.lo * scale);
-    snug_json_put_number(w, "mid", of.mid * scale);
-    snug_json_put_number(w, "hi", of.hi * scale);
+    snug_json_put_number(w, "lo", of.lo);
+    snug_json_put_number(w, "mid", of.mid);
+    snug_json_put_number(w, "hi", of.hi);
     snug_json_end(w);
 }
 
@@ -167,10 +151,9 @@ static void put_rank(struct snug_json_writer *w, const struct knobs_ranks *ranks
     const struct snug_knobs_rank *rank = &ranks->views[metric].ranking.rank[k];
     snug_json_begin_object(w, NULL);
     snug_json_put_string(w, "knob", ranks->data->knobs[k].name);
-    put_interval(w, "effect_frac", percent(metric, rank->effect), 0.01);
+    put_interval(w, "effect_frac", knobs_interval_frac(metric, rank->effect));
     snug_json_put_number(w, "chance_frac", knobs_effect_frac(metric, rank->chance));
-    put_interval(w, "variance_frac", rank->share, 1.0);
-    snug_json_put_bool(w, "is_inert", rank->is_inert);
+    put_interval(w, "variance_frac", rank->share);
     snug_json_put_string(w, "decision", snug_knobs_decision_name(rank->decision));
     snug_json_end(w);
 }
@@ -183,7 +166,7 @@ static void put_pairs(struct snug_json_writer *w, const struct knobs_ranks *rank
         snug_json_begin_object(w, NULL);
         snug_json_put_string(w, "a", ranks->data->knobs[r->pair[i].a].name);
         snug_json_put_string(w, "b", ranks->data->knobs[r->pair[i].b].name);
-        put_interval(w, "variance_frac", r->pair[i].share, 1.0);
+        put_interval(w, "variance_frac", r->pair[i].share);
         snug_json_end(w);
     }
     snug_json_end(w);
@@ -220,14 +203,13 @@ static void put_metric(struct snug_json_writer *w, const struct knobs_ranks *ran
     snug_json_begin_object(w, NULL);
     snug_json_put_string(w, "metric", knobs_metrics[metric].key);
     snug_json_put_string(w, "name", knobs_metrics[metric].name);
-    snug_json_put_int(w, "n_configs", view->n_rows);
+    snug_json_put_int(w, "n_configs", view->n_configs);
     if (!view->is_ranked) {
         snug_json_put_string(w, "why_not", view->why_not);
         snug_json_end(w);
         return;
     }
     snug_json_put_number(w, "foreseen_frac", view->ranking.foreseen_frac);
-    snug_json_put_number(w, "noise_variance_frac", view->ranking.noise_share);
     order_by_effect(&view->ranking, order);
     snug_json_begin_array(w, "knobs");
     for (int i = 0; i < ranks->data->n_knobs; i++)
@@ -251,8 +233,8 @@ static void put_order(struct snug_json_writer *w, const struct knobs_ranks *rank
         snug_json_begin_object(w, NULL);
         snug_json_put_int(w, "rank", i + 1);
         snug_json_put_string(w, "knob", ranks->data->knobs[k].name);
-        put_interval(w, "effect_frac", percent(metric, ranks->views[metric].ranking.rank[k].effect),
-                     0.01);
+        put_interval(w, "effect_frac",
+                     knobs_interval_frac(metric, ranks->views[metric].ranking.rank[k].effect));
         snug_json_put_string(w, "metric", knobs_metrics[metric].key);
         snug_json_put_string(w, "decision", snug_knobs_decision_name(ranks->decision[k]));
         snug_json_end(w);
@@ -272,7 +254,7 @@ char *knobs_json(const struct knobs_ranks *ranks, bool with_points)
     snug_json_put_number(&w, "generated_unix_s", (double)time(NULL));
     snug_json_put_int(&w, "n_tasks", data->n_tasks);
     snug_json_put_int(&w, "n_trials", data->n_trials);
-    snug_json_put_int(&w, "n_configs", data->n_rows);
+    snug_json_put_int(&w, "n_configs", data->n_configs);
     snug_json_put_int(&w, "n_disturbed", data->n_disturbed);
     snug_json_put_bool(&w, "has_disturbed", data->has_disturbed);
     snug_json_put_string(&w, "unvaried", data->unvaried);
@@ -297,7 +279,7 @@ char *knobs_bounds_json(const struct knobs_ranks *ranks)
         snug_json_put_string(&w, "unit", knobs_metrics[metric].unit);
         snug_json_put_number(&w, "min", view->lo);
         snug_json_put_number(&w, "max", view->hi);
-        snug_json_put_int(&w, "n_configs", view->n_rows);
+        snug_json_put_int(&w, "n_configs", view->n_configs);
         snug_json_end(&w);
     }
     snug_json_end(&w);
@@ -308,14 +290,12 @@ char *knobs_bounds_json(const struct knobs_ranks *ranks)
 
 void knobs_csv(const struct knobs_data *data, struct snug_buffer *out)
 {
-    static const char *const columns[N_KNOBS_METRICS] = {
-        "decode_tps", "prefill_tps", "request_s", "ttft_s", "memory_bytes", "failed_frac"};
     struct snug_table table = {.n_columns = 0};
     snug_table_column(&table, "task", SNUG_COLUMN_NUMBER);
     for (int k = 0; k < data->n_knobs; k++)
         snug_table_column(&table, data->knobs[k].name, SNUG_COLUMN_TEXT);
     for (int metric = 0; metric < N_KNOBS_METRICS; metric++)
-        snug_table_column(&table, columns[metric], SNUG_COLUMN_NUMBER);
+        snug_table_column(&table, knobs_metrics[metric].column, SNUG_COLUMN_NUMBER);
     snug_table_column(&table, "trials", SNUG_COLUMN_NUMBER);
     for (int i = 0; i < data->n_rows; i++) {
         const struct knobs_row *row = &data->rows[i];

@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "snug/stats.h"
 
@@ -13,13 +14,20 @@ static const double SAME_FRAC = 1e-9;  /* hi over lo less 1: below that nothing 
 /* What one fit takes. */
 struct fit {
     double *y, *of_task;
-    int *levels;
+    int *levels, *group;
     struct snug_knobs_knob knobs[SNUG_KNOBS_MAX_RANKED];
 };
 
 double knobs_effect_frac(int metric, double effect)
 {
     return metric == KNOBS_FAILS ? effect : expm1(effect);
+}
+
+struct snug_interval knobs_interval_frac(int metric, struct snug_interval effect)
+{
+    return (struct snug_interval){knobs_effect_frac(metric, effect.lo),
+                                  knobs_effect_frac(metric, effect.mid),
+                                  knobs_effect_frac(metric, effect.hi)};
 }
 
 /* Take off the median of the row's task. */
@@ -47,6 +55,7 @@ static void fill_fit(const struct knobs_data *data, int metric, const struct kno
         fit->knobs[k] = data->knobs[k].as;
     for (int i = 0; i < view->n_rows; i++) {
         const struct knobs_row *row = &data->rows[view->rows[i]];
+        fit->group[i] = row->config;
         fit->y[i] = metric == KNOBS_FAILS ? row->metric[metric] : log(row->metric[metric]);
         for (int k = 0; k < data->n_knobs; k++)
             fit->levels[i * data->n_knobs + k] = row->level[k];
@@ -61,16 +70,18 @@ static snug_status fit_view(const struct cli_args *args, const struct knobs_data
     const size_t n = (size_t)view->n_rows;
     struct fit fit = {.y = calloc(n, sizeof *fit.y), .of_task = calloc(n, sizeof *fit.of_task)};
     fit.levels = calloc(n * (size_t)data->n_knobs, sizeof *fit.levels);
+    fit.group = calloc(n, sizeof *fit.group);
     snug_status status =
-        fit.y && fit.of_task && fit.levels
+        fit.y && fit.of_task && fit.levels && fit.group
             ? SNUG_OK
-            : snug_fail(err, SNUG_NO_MEMORY, "no memory for a ranking of %zu configs", n);
+            : snug_fail(err, SNUG_NO_MEMORY, "no memory for a ranking of %zu rows", n);
     if (status == SNUG_OK) {
         fill_fit(data, metric, view, &fit);
         const struct snug_knobs_problem problem = {
             .knobs = fit.knobs,
             .n_knobs = data->n_knobs,
             .levels = fit.levels,
+            .group = fit.group,
             .y = fit.y,
             .n_rows = n,
             .negligible = metric == KNOBS_FAILS ? NEGLIGIBLE : log1p(NEGLIGIBLE),
@@ -81,6 +92,7 @@ static snug_status fit_view(const struct cli_args *args, const struct knobs_data
     free(fit.y);
     free(fit.of_task);
     free(fit.levels);
+    free(fit.group);
     view->is_ranked = status == SNUG_OK;
     return status;
 }
@@ -101,14 +113,15 @@ static snug_status make_view(const struct cli_args *args, const struct knobs_dat
         view->lo = fmin(view->lo, v);
         view->hi = fmax(view->hi, v);
     }
+    view->n_configs = knobs_data_configs(data, view->rows, view->n_rows);
     if (view->n_rows == 0)
         view->why_not = "not measured";
     else if (!(view->hi - view->lo > SAME_FRAC * view->hi))
         view->why_not = metric == KNOBS_FAILS ? view->hi > 0 ? "all" : "none" : "never differs";
-    else if (view->n_rows < SNUG_KNOBS_ROWS_MIN)
-        view->why_not = "too few configs";
     else if (data->n_knobs == 0)
         view->why_not = "no knob was varied";
+    else if (view->n_configs < SNUG_KNOBS_CONFIGS_MIN)
+        view->why_not = "too few configs";
     else
         return fit_view(args, data, metric, view, err);
     return SNUG_OK;
@@ -119,27 +132,39 @@ static snug_status make_view(const struct cli_args *args, const struct knobs_dat
 static double best_effect(const struct knobs_ranks *ranks, int k)
 {
     const int metric = ranks->best_metric[k];
-    return metric < 0 ? 0.0 : ranks->views[metric].ranking.rank[k].effect.mid;
+    return knobs_effect_frac(metric, ranks->views[metric].ranking.rank[k].effect.mid);
 }
 
-/* Effects are logs of ratios, so that speeds and bytes compare; shares of failures do not. */
+/* Is this metric a better one to show for knob k than the best so far (-1: none)? A decision counts
+ * before anything else; shares of failures do not compare with logs of ratios. */
+static bool is_better(const struct knobs_ranks *ranks, int k, int metric, int best)
+{
+    if (best < 0)
+        return true;
+    const struct snug_knobs_rank *a = &ranks->views[metric].ranking.rank[k],
+                                 *b = &ranks->views[best].ranking.rank[k];
+    const bool a_agrees = a->decision == ranks->decision[k],
+               b_agrees = b->decision == ranks->decision[k];
+    if (a_agrees != b_agrees)
+        return a_agrees;
+    return metric != KNOBS_FAILS && a->effect.mid > b->effect.mid; /* failures come last */
+}
+
 static void decide(struct knobs_ranks *ranks, int k)
 {
     enum snug_knobs_decision decisions[N_KNOBS_METRICS + 1];
     size_t n = 0;
-    ranks->best_metric[k] = -1;
-    for (int metric = 0; metric < N_KNOBS_METRICS; metric++) {
-        const struct knobs_view *view = &ranks->views[metric];
-        if (!view->is_ranked)
-            continue;
-        decisions[n++] = view->ranking.rank[k].decision;
-        if (metric != KNOBS_FAILS &&
-            (ranks->best_metric[k] < 0 || view->ranking.rank[k].effect.mid > best_effect(ranks, k)))
-            ranks->best_metric[k] = metric;
-    }
+    int best = -1;
+    for (int metric = 0; metric < N_KNOBS_METRICS; metric++)
+        if (ranks->views[metric].is_ranked)
+            decisions[n++] = ranks->views[metric].ranking.rank[k].decision;
     if (!ranks->views[KNOBS_REQUEST].is_ranked) /* bytes alone drop no knob of speed */
         decisions[n++] = SNUG_KNOBS_OPEN;
     ranks->decision[k] = snug_knobs_decide(decisions, n);
+    for (int metric = 0; metric < N_KNOBS_METRICS; metric++)
+        if (ranks->views[metric].is_ranked && is_better(ranks, k, metric, best))
+            best = metric;
+    ranks->best_metric[k] = best;
 }
 
 static void sort_knobs(struct knobs_ranks *ranks)
@@ -153,36 +178,88 @@ static void sort_knobs(struct knobs_ranks *ranks)
     }
 }
 
+/* ---- what to run next ---- */
+
+void knobs_put_scope(const struct cli_args *args, struct snug_buffer *out)
+{
+    const struct {
+        const char *name;
+        bool is_given;
+        int64_t value;
+    } filters[] = {{"-p", args->has_prompt, args->n_prompt},
+                   {"-n", args->has_gen, args->n_gen},
+                   {"-d", args->has_depth, args->n_depth},
+                   {"--parallel", args->n_parallel > 0, args->n_parallel},
+                   {"-c", args->n_ctx > 0, args->n_ctx}};
+    snug_buffer_puts(out, args->operand);
+    for (size_t i = 0; i < sizeof filters / sizeof *filters; i++)
+        if (filters[i].is_given)
+            snug_buffer_printf(out, " %s %lld", filters[i].name, (long long)filters[i].value);
+    if (args->store)
+        snug_buffer_printf(out, " --store %s", args->store);
+}
+
+void knobs_put_more(const struct cli_args *args, const struct knobs_ranks *ranks,
+                    struct snug_buffer *out)
+{
+    bool has_cache_type = false;
+    for (int k = 0; ranks && k < ranks->data->n_knobs; k++)
+        has_cache_type = has_cache_type || (ranks->decision[k] == SNUG_KNOBS_OPEN &&
+                                            strncmp(ranks->data->knobs[k].name, "type_", 5) == 0);
+    snug_buffer_puts(out, "snug tune ");
+    knobs_put_scope(args, out);
+    snug_buffer_printf(out, " --trials %d%s", 2 * SNUG_KNOBS_CONFIGS_MIN,
+                       has_cache_type ? " --allow-cache-types" : "");
+}
+
+static int configs_that_ran(const struct knobs_data *data)
+{
+    int rows[SNUG_KNOBS_ROWS_MAX], n = 0;
+    for (int i = 0; i < data->n_rows; i++)
+        if (data->rows[i].n_failed < data->rows[i].n_trials)
+            rows[n++] = i;
+    return knobs_data_configs(data, rows, n);
+}
+
 static snug_status too_little(const struct cli_args *args, const struct knobs_data *data,
                               struct snug_error *err)
 {
-    int n_ok = 0;
-    for (int i = 0; i < data->n_rows; i++)
-        n_ok += data->rows[i].n_failed < data->rows[i].n_trials;
-    if (n_ok < SNUG_KNOBS_ROWS_MIN)
-        return snug_fail(err, SNUG_INFEASIBLE,
-                         "%d different configs of %s ran (%d did not): at least %d are needed to "
-                         "tell knobs apart; run snug tune %s --trials %d",
-                         n_ok, args->operand, data->n_rows - n_ok, SNUG_KNOBS_ROWS_MIN,
-                         args->operand, 2 * SNUG_KNOBS_ROWS_MIN);
-    return snug_fail(err, SNUG_INFEASIBLE,
-                     "%d configs of %s ran, and no metric differs among enough of them to be "
-                     "ranked; run snug tune %s --trials %d",
-                     n_ok, args->operand, args->operand, 2 * SNUG_KNOBS_ROWS_MIN);
+    struct snug_buffer more = {0};
+    const int n_ok = configs_that_ran(data);
+    knobs_put_more(args, NULL, &more);
+    const char *next = snug_buffer_text(&more);
+    if (data->n_knobs == 0)
+        snug_fail(err, SNUG_INFEASIBLE,
+                  "no knob of %s took two values in its trials (%d): run %s, or snug bench with a "
+                  "list of values",
+                  args->operand, data->n_trials, next);
+    else if (n_ok < SNUG_KNOBS_CONFIGS_MIN)
+        snug_fail(err, SNUG_INFEASIBLE,
+                  "%d different configs of %s ran (%d did not): at least %d are needed to tell "
+                  "knobs apart; run %s",
+                  n_ok, args->operand, data->n_configs - n_ok, SNUG_KNOBS_CONFIGS_MIN, next);
+    else
+        snug_fail(err, SNUG_INFEASIBLE,
+                  "%d configs of %s ran, and no metric differs among enough of them to be ranked; "
+                  "run %s",
+                  n_ok, args->operand, next);
+    snug_buffer_clear(&more);
+    return SNUG_INFEASIBLE;
 }
 
 snug_status knobs_ranks_make(const struct cli_args *args, const struct knobs_data *data,
                              struct knobs_ranks *out, struct snug_error *err)
 {
     snug_status status = SNUG_OK;
+    bool is_ranked = false;
     *out = (struct knobs_ranks){.data = data};
     for (int metric = 0; metric < N_KNOBS_METRICS && status == SNUG_OK; metric++) {
         cli_live("ranking by %s", knobs_metrics[metric].name);
         status = make_view(args, data, metric, &out->views[metric], err);
-        out->n_ranked += metric != KNOBS_FAILS && out->views[metric].is_ranked;
+        is_ranked = is_ranked || out->views[metric].is_ranked;
     }
     cli_live_end();
-    if (status == SNUG_OK && out->n_ranked == 0)
+    if (status == SNUG_OK && !is_ranked)
         status = too_little(args, data, err);
     if (status != SNUG_OK) {
         knobs_ranks_clear(out);

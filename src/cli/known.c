@@ -96,6 +96,13 @@ bool known_matches(const struct cli_args *args, const struct snug_workload *w)
            (!args->n_ctx || args->n_ctx == w->n_ctx);
 }
 
+snug_status known_none(struct snug_error *err)
+{
+    return snug_fail(err, SNUG_INFEASIBLE,
+                     "nothing is known for this workload (prompt, output, depth, context, "
+                     "sequences): see snug history, or run snug tune with it");
+}
+
 static bool is_tuned(struct snug_store *store, const struct known *k)
 {
     int64_t id = 0;
@@ -123,9 +130,7 @@ snug_status known_open(const struct cli_args *args, struct snug_store *store,
         }
     }
     if (chosen < 0) {
-        status = snug_fail(err, SNUG_INFEASIBLE,
-                           "nothing is known for this workload (prompt, output, depth, context, "
-                           "sequences): see snug history, or run snug tune with it");
+        status = known_none(err);
     } else {
         *out = list[chosen];
         list[chosen] = (struct known){.task_id = 0};

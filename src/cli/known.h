@@ -39,6 +39,8 @@ snug_status known_list(const struct cli_args *args, struct snug_store *store,
 void known_list_free(struct known *list, int n);
 /* Is it the workload that args name, as far as they name one? */
 bool known_matches(const struct cli_args *args, const struct snug_workload *w);
+/* SNUG_INFEASIBLE: no task is of the workload that args name. */
+snug_status known_none(struct snug_error *err);
 /* Read the trials of a listed task; on failure it is closed. Speeds and front by objective: the one
  * given, else that of the last tuning. Front: one point per config (its median over trials), failed
  * trials left out. */

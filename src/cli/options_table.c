@@ -43,7 +43,7 @@ const struct cli_option cli_options[] = {
     {"depth", 'd', INT, AT(n_depth), AT(has_depth), "N", (TASK & ~BENCH) | KNOBS, 0, 1 << 24,
      "tokens already in the cache before both (default 0; knobs: any)"},
     {"rank", 0, FLAG, AT(rank), 0, NULL, KNOBS, 0, 0,
-     "one list over all metrics: each knob where its effect is greatest, and keep, drop or open"},
+     "one list over all metrics: each knob on the metric that decides, and keep, drop or open"},
     {"workload", 'w', TEXT, AT(workload), 0, "FILE", TASK, 0, 0,
      "texts to measure with instead of random tokens: examples/workloads has chats, code, "
      "documents, JSON and sessions"},

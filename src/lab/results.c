@@ -441,21 +441,12 @@ snug_status snug_lab_results_json(struct snug_lab_results *results, char **out_j
 
 /* ---- files ---- */
 
-static snug_status write_file(const char *folder, const char *name, const char *text, size_t n,
-                              struct snug_error *err)
-{
-    char path[4096];
-    if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) >= sizeof path)
-        return snug_fail(err, SNUG_BAD_INPUT, "%.80s...: the path is too long", folder);
-    return snug_file_write(path, text, n, err);
-}
-
 static snug_status write_buffer(const char *folder, const char *name, struct snug_buffer *text,
                                 struct snug_error *err)
 {
     const snug_status status =
         text->is_failed ? snug_fail(err, SNUG_NO_MEMORY, "no memory for %s", name)
-                        : write_file(folder, name, snug_buffer_text(text), text->len, err);
+                        : snug_file_write_in(folder, name, snug_buffer_text(text), text->len, err);
     snug_buffer_clear(text);
     return status;
 }
@@ -467,7 +458,7 @@ snug_status snug_lab_results_write(struct snug_lab_results *results, const char 
     char *json = NULL;
     snug_status status = snug_lab_results_json(results, &json, err);
     if (status == SNUG_OK)
-        status = write_file(folder, "results.json", json, strlen(json), err);
+        status = snug_file_write_in(folder, "results.json", json, strlen(json), err);
     free(json);
     if (status == SNUG_OK) {
         snug__lab_table(results, true, &text);

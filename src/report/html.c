@@ -1,26 +1,19 @@
 /* The report page of one task: sections in the order a reader asks for them. */
 #include "snug/report.h"
 
+#include <stdio.h>
+
 #include "report/charts.h"
 #include "report/html.h"
 
 static void header(struct snug_buffer *out, const struct snug__report *report, const char *title)
 {
-    const struct snug_json_node *root = report->root;
-    char text[SNUG_UNIT_TEXT_MAX];
-    snug_buffer_puts(out, "<header><p class=\"eyebrow\">snug report</p><h1>");
-    snug__html_text(out, title);
-    snug_buffer_puts(out, "</h1>\n<p class=\"by\">");
-    double made = snug__positive(root, "generated_unix_s");
-    snug__html_text(out, made > 0 ? snug__time_text(made, text) : "time not recorded");
-    snug_buffer_puts(out, " &middot; snug ");
-    snug__html_text(out, snug_json_get_string(root, "snug", "(version not recorded)"));
-    snug_buffer_puts(out, " &middot; ");
-    snug__html_text(out, snug_json_get_string(root, "build", "engine not recorded"));
-    snug_buffer_printf(out, " &middot; tuned for %s", snug__speed_name(report));
-    if (report->limit_bytes > 0)
-        snug_buffer_printf(out, " within %s", snug__bytes_text(report->limit_bytes, text));
-    snug_buffer_puts(out, "</p></header>\n");
+    char limit[SNUG_UNIT_TEXT_MAX], last[128];
+    const bool has_limit = report->limit_bytes > 0;
+    snprintf(last, sizeof last, "tuned for %s%s%s", snug__speed_name(report),
+             has_limit ? " within " : "",
+             has_limit ? snug__bytes_text(report->limit_bytes, limit) : "");
+    snug__page_header(out, report->root, "snug report", title, last);
 }
 
 static void notes(struct snug_buffer *out, const struct snug__report *report)
@@ -83,12 +76,6 @@ snug_status snug_report_html(const char *json_text, size_t n, char **out_html, s
     if (status != SNUG_OK)
         return status;
     page(&out, &report);
-    size_t len = out.len;
-    char *html = snug_buffer_take(&out);
     snug__report_clear(&report);
-    if (!html)
-        return snug_fail(err, SNUG_NO_MEMORY, "report page of %zu bytes so far", len);
-    *out_html = html;
-    *out_n = len;
-    return SNUG_OK;
+    return snug__page_take(&out, out_html, out_n, err);
 }

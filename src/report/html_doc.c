@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "report/html_text.h"
+#include "report/html_page.h"
 #include "snug/report.h"
 
 static const char *const who_names[SNUG__N_WHO] = {"pick", "default", "fit"};
@@ -116,17 +116,11 @@ snug_status snug__report_read(const char *json_text, size_t n, struct snug__repo
                               struct snug_error *err)
 {
     *report = (struct snug__report){0};
-    if (n > SNUG_REPORT_JSON_BYTES_MAX)
-        return snug_fail(err, SNUG_BAD_INPUT, "report document: %zu bytes, at most %u accepted", n,
-                         SNUG_REPORT_JSON_BYTES_MAX);
-    snug_status status = snug_json_parse("report document", json_text, n, &report->doc, err);
+    snug_status status = snug__doc_open("report document", json_text, n, &report->doc, err);
     if (status != SNUG_OK)
         return status;
     report->root = snug_json_root(report->doc);
-    if (!snug_json_is_object(report->root))
-        status = snug_fail(err, SNUG_BAD_INPUT, "report document: no object at the top");
-    if (status == SNUG_OK)
-        status = check_caps(report->root, err);
+    status = check_caps(report->root, err);
     if (status == SNUG_OK)
         status = read_rows(report, err);
     if (status != SNUG_OK) {

@@ -9,7 +9,28 @@
 
 #include "base/hash.h"
 #include "report/html.h"
+#include "snug/report.h"
 #include "snug/trial.h"
+
+snug_status snug__doc_open(const char *origin, const char *json_text, size_t n,
+                           struct snug_json **out_doc, struct snug_error *err)
+{
+    struct snug_json *doc = NULL;
+    if (n > SNUG_REPORT_JSON_BYTES_MAX)
+        return snug_fail(err, SNUG_BAD_INPUT, "%s: %zu bytes, at most %u accepted", origin, n,
+                         SNUG_REPORT_JSON_BYTES_MAX);
+    const snug_status status = snug_json_parse(origin, json_text, n, &doc, err);
+    if (status != SNUG_OK)
+        return status;
+    if (!snug_json_is_object(snug_json_root(doc))) {
+        snug_json_free(doc);
+        return snug_fail(err, SNUG_BAD_INPUT, "%s: no object at the top", origin);
+    }
+    *out_doc = doc;
+    return SNUG_OK;
+}
+
+/* ---- frame ---- */
 
 /* 'sha256-...': base64 (RFC 4648) of the hash of an inline element's content. */
 static void csp_hash(struct snug_buffer *out, const char *text)
@@ -56,6 +77,36 @@ void snug__page_end(struct snug_buffer *out)
     snug_buffer_puts(out, "</main>\n<script>");
     snug_buffer_puts(out, snug__html_script);
     snug_buffer_puts(out, "</script></body></html>\n");
+}
+
+void snug__page_header(struct snug_buffer *out, const struct snug_json_node *root,
+                       const char *command, const char *title, const char *last)
+{
+    char time[SNUG_UNIT_TEXT_MAX];
+    const double made = snug__positive(root, "generated_unix_s");
+    snug_buffer_printf(out, "<header><p class=\"eyebrow\">%s</p><h1>", command);
+    snug__html_text(out, title);
+    snug_buffer_puts(out, "</h1>\n<p class=\"by\">");
+    snug__html_text(out, made > 0 ? snug__time_text(made, time) : "time not recorded");
+    snug_buffer_puts(out, " &middot; snug ");
+    snug__html_text(out, snug_json_get_string(root, "snug", "(version not recorded)"));
+    snug_buffer_puts(out, " &middot; ");
+    snug__html_text(out, snug_json_get_string(root, "build", "engine not recorded"));
+    snug_buffer_puts(out, " &middot; ");
+    snug__html_text(out, last);
+    snug_buffer_puts(out, "</p></header>\n");
+}
+
+snug_status snug__page_take(struct snug_buffer *out, char **out_html, size_t *out_n,
+                            struct snug_error *err)
+{
+    const size_t len = out->len;
+    char *html = snug_buffer_take(out);
+    if (!html)
+        return snug_fail(err, SNUG_NO_MEMORY, "no memory for a page, %zu bytes so far", len);
+    *out_html = html;
+    *out_n = len;
+    return SNUG_OK;
 }
 
 /* ---- figures ---- */

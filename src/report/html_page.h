@@ -1,4 +1,4 @@
-/* What both report pages share: the frame of a page, figures that can be saved, cells of tables,
+/* What the report pages share: the frame of a page, figures that can be saved, cells of tables,
  * verdict and quality price in words. */
 #ifndef SNUG_REPORT_HTML_PAGE_H
 #define SNUG_REPORT_HTML_PAGE_H
@@ -6,9 +6,20 @@
 #include "base/json.h"
 #include "report/html_text.h"
 
+/* Parse a document, called origin in errors; its root is an object.
+ * Errors  SNUG_BAD_INPUT: no JSON, no object, more than SNUG_REPORT_JSON_BYTES_MAX bytes */
+snug_status snug__doc_open(const char *origin, const char *json_text, size_t n,
+                           struct snug_json **out_doc, struct snug_error *err) SNUG_CHECKED;
+
 /* From the document type to the open <main>, and from there to the end. */
 void snug__page_begin(struct snug_buffer *out, const char *title);
 void snug__page_end(struct snug_buffer *out);
+/* The title; under it when the document was made, by what, and last. */
+void snug__page_header(struct snug_buffer *out, const struct snug_json_node *root,
+                       const char *command, const char *title, const char *last);
+/* The finished page becomes the caller's; *out is empty then. SNUG_NO_MEMORY: it has holes. */
+snug_status snug__page_take(struct snug_buffer *out, char **out_html, size_t *out_n,
+                            struct snug_error *err) SNUG_CHECKED;
 
 /* A figure whose charts the script offers as PNG under this name. Its CSV is the table inside it,
  * or the one with the id table_id (NULL: inside). caption is HTML. */

@@ -22,33 +22,21 @@ static const char *name_of(const struct snug_json_node *knob)
     return snug_json_get_string(knob, "knob", "?");
 }
 
-static bool is_inert(const struct snug_json_node *knob)
+static const char *decision_of(const struct snug_json_node *knob)
 {
-    return snug_json_get_bool(knob, "is_inert", true);
+    return snug_json_get_string(knob, "decision", "");
 }
 
 static void draw_bar(struct snug__lab_plot *plot, size_t i, const struct snug_json_node *knob)
 {
-    struct snug__chart *chart = &plot->chart;
-    const struct snug_interval effect = percent(knob, "effect_frac");
     const double chance = 100 * snug__number(knob, "chance_frac");
     const double y = snug__lab_plot_y(plot, i);
-    const char *side = is_inert(knob) ? "even" : "better";
-    char class_name[32], text[96];
-    snug__lab_interval_text(effect, text);
-    snprintf(class_name, sizeof class_name, "ratio-bar %s", side);
-    snug__lab_plot_bar(plot, i, class_name, 0, effect.mid, text);
-    snprintf(class_name, sizeof class_name, "ratio-line %s", side);
-    const double lo = snug__axis_px(&chart->x, effect.lo), hi = snug__axis_px(&chart->x, effect.hi);
-    snug__svg_line(chart, class_name, lo, y, hi, y);
-    snug__svg_line(chart, class_name, lo, y - 4, lo, y + 4);
-    snug__svg_line(chart, class_name, hi, y - 4, hi, y + 4);
     if (snug__svg_is_drawable(chance)) {
-        const double x = snug__axis_px(&chart->x, chance);
-        snug__svg_line(chart, "reference", x, y - 10, x, y + 10);
+        const double x = snug__axis_px(&plot->chart.x, chance);
+        snug__svg_line(&plot->chart, "reference", x, y - 10, x, y + 10);
     }
-    snug__svg_mark(chart, is_inert(knob) ? SNUG__RING : SNUG__CIRCLE, side,
-                   snug__axis_px(&chart->x, effect.mid), y, 4, text);
+    snug__lab_plot_interval(plot, i, 0, percent(knob, "effect_frac"),
+                            strcmp(decision_of(knob), "keep") == 0 ? "better" : "even");
 }
 
 static void draw(struct snug_buffer *out, const struct snug__knobs_view *view, double hi,
@@ -65,12 +53,12 @@ static void draw(struct snug_buffer *out, const struct snug__knobs_view *view, d
         const struct snug_interval effect = percent(view->knobs[i], "effect_frac");
         if (effect.mid >= 0)
             draw_bar(&plot, i, view->knobs[i]);
-        const bool is_open =
-            strcmp(snug_json_get_string(view->knobs[i], "decision", ""), "open") == 0;
+        const char *decision = decision_of(view->knobs[i]);
         snug__lab_plot_label(&plot, i, name_of(view->knobs[i]), effect.mid >= 0 ? "value" : "tick",
-                             !is_inert(view->knobs[i]) ? snug__lab_interval_text(effect, text)
-                             : is_open                 ? "inert so far"
-                                                       : "inert");
+                             strcmp(decision, "open") == 0 ? "not told apart"
+                             : strcmp(decision, "drop") == 0
+                                 ? "inert"
+                                 : snug__lab_interval_text(effect, text));
     }
     snug__svg_close(&plot.chart);
 }
@@ -86,16 +74,15 @@ static void data_row(struct snug_buffer *out, const struct snug_json_node *knob)
     snprintf(text, sizeof text, "%.4g", chance);
     snug__cell_number(out, chance, chance >= 0 ? text : "not measured");
     snug__lab_interval_cells(out, of[1]);
-    snug__cell_text(out, is_inert(knob) ? "inert" : "matters");
-    snug__cell_text(out, snug_json_get_string(knob, "decision", ""));
+    snug__cell_text(out, decision_of(knob));
     snug_buffer_puts(out, "</tr>\n");
 }
 
 void snug__knobs_bars(struct snug_buffer *out, const struct snug__knobs_view *view)
 {
-    static const char *const names[] = {
-        "Knob",        "Low, %",           "Effect, %", "High, %", "Chance, %", "Variance low, %",
-        "Variance, %", "Variance high, %", "Verdict",   "Decision"};
+    static const char *const names[] = {"Knob",        "Low, %",           "Effect, %",
+                                        "High, %",     "Chance, %",        "Variance low, %",
+                                        "Variance, %", "Variance high, %", "Decision"};
     double hi = 0;
     char name[128];
     for (size_t i = 0; i < view->n; i++)
@@ -115,5 +102,5 @@ void snug__knobs_bars(struct snug_buffer *out, const struct snug__knobs_view *vi
     snug__figure_end(out,
                      "Mean |Shapley value| over the configs, interval of 95 % over resampled "
                      "configs and trees. Dashed: what a shuffled copy of the knob gets by chance. "
-                     "Filled dot: the whole interval is above it. Ring: inert.");
+                     "Filled dot: the whole interval is above it. Ring: it is not.");
 }

@@ -7,23 +7,6 @@
 
 #define METRICS_MAX 16
 
-static void header(struct snug_buffer *out, const struct snug_json_node *root, const char *title)
-{
-    char text[SNUG_UNIT_TEXT_MAX];
-    const double made = snug__positive(root, "generated_unix_s");
-    snug_buffer_puts(out, "<header><p class=\"eyebrow\">snug knobs</p><h1>");
-    snug__html_text(out, title);
-    snug_buffer_puts(out, "</h1>\n<p class=\"by\">");
-    snug__html_text(out, made > 0 ? snug__time_text(made, text) : "time not recorded");
-    snug_buffer_puts(out, " &middot; snug ");
-    snug__html_text(out, snug_json_get_string(root, "snug", "(version not recorded)"));
-    snug_buffer_puts(out, " &middot; ");
-    snug__html_text(out, snug_json_get_string(root, "build", "engine not recorded"));
-    snug_buffer_puts(out, " &middot; ");
-    snug__html_text(out, snug_json_get_string(root, "machine", "machine not recorded"));
-    snug_buffer_puts(out, "</p></header>\n");
-}
-
 static void count(struct snug_buffer *out, const struct snug_json_node *root, const char *key,
                   const char *what)
 {
@@ -53,26 +36,26 @@ static void lead(struct snug_buffer *out, const struct snug_json_node *root)
 
 static void ranked(struct snug_buffer *out, const struct snug_json_node *root)
 {
-    static const char *const names[] = {"Knob", "Effect, %", "Low", "High", "On", "Decision"};
+    static const char *const names[] = {"Knob", "Decision", "On", "Effect, %", "Low", "High"};
     const struct snug_json_node *rows[SNUG_REPORT_KNOBS_MAX];
     const size_t n = snug_json_elements(snug_json_get(root, "ranked"), rows, SNUG_REPORT_KNOBS_MAX);
     snug_buffer_puts(out, "<section aria-labelledby=\"ranked\"><h2 id=\"ranked\">Which knobs "
-                          "matter</h2>\n<p>Each knob where its effect is greatest. Keep: it "
-                          "matters. Drop: its effect is under 1 %, and more would have been seen. "
-                          "Open: not told apart from chance yet.</p>\n");
+                          "matter</h2>\n<p>Each knob on the metric that decides. Keep: told apart "
+                          "from chance, however small. Drop: its effect is under 1 %, and more "
+                          "would have been seen. Open: not told apart from chance yet.</p>\n");
     snug__table_begin(out, names, 6, "Knobs by effect");
     for (size_t i = 0; i < n; i++) {
         const struct snug_json_node *effect = snug_json_get(rows[i], "effect_frac");
         static const char *const keys[] = {"mid", "lo", "hi"};
         snug__row_head(out, snug_json_get_string(rows[i], "knob", ""));
+        snug__cell(out, snug_json_get_string(rows[i], "decision", ""));
+        snug__cell(out, snug_json_get_string(rows[i], "metric", ""));
         for (int k = 0; k < 3; k++) {
             char text[32];
             const double v = 100 * snug__number(effect, keys[k]);
             snprintf(text, sizeof text, "%.3g", v);
             snug__cell_number(out, v, v >= 0 ? text : "not measured");
         }
-        snug__cell(out, snug_json_get_string(rows[i], "metric", ""));
-        snug__cell(out, snug_json_get_string(rows[i], "decision", ""));
         snug_buffer_puts(out, "</tr>\n");
     }
     snug__table_end(out);
@@ -150,7 +133,8 @@ static void page(struct snug_buffer *out, const struct snug_json_node *root)
     if (!title[0])
         title = "Knobs of a model without a name";
     snug__page_begin(out, title);
-    header(out, root, title);
+    snug__page_header(out, root, "snug knobs", title,
+                      snug_json_get_string(root, "machine", "machine not recorded"));
     lead(out, root);
     ranked(out, root);
     for (size_t i = 0; i < n; i++)
@@ -163,23 +147,10 @@ snug_status snug_report_knobs_html(const char *json_text, size_t n, char **out_h
 {
     struct snug_json *doc = NULL;
     struct snug_buffer out = {0};
-    if (n > SNUG_REPORT_JSON_BYTES_MAX)
-        return snug_fail(err, SNUG_BAD_INPUT, "knobs document: %zu bytes, at most %u are read", n,
-                         SNUG_REPORT_JSON_BYTES_MAX);
-    snug_status status = snug_json_parse("knobs document", json_text, n, &doc, err);
-    if (status == SNUG_OK && !snug_json_is_object(snug_json_root(doc)))
-        status = snug_fail(err, SNUG_BAD_INPUT, "knobs document: not a JSON object");
-    if (status != SNUG_OK) {
-        snug_json_free(doc);
+    const snug_status status = snug__doc_open("knobs document", json_text, n, &doc, err);
+    if (status != SNUG_OK)
         return status;
-    }
     page(&out, snug_json_root(doc));
-    const size_t len = out.len;
-    char *html = snug_buffer_take(&out);
     snug_json_free(doc);
-    if (!html)
-        return snug_fail(err, SNUG_NO_MEMORY, "page of knobs, %zu bytes so far", len);
-    *out_html = html;
-    *out_n = len;
-    return SNUG_OK;
+    return snug__page_take(&out, out_html, out_n, err);
 }

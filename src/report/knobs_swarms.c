@@ -27,24 +27,6 @@ static double value_of(const struct snug_json_node *point)
     return snug__svg_is_drawable(fabs(v)) ? v : (double)NAN;
 }
 
-/* Ticks on both sides of zero; the axes of svg.h begin at or above it. */
-static void fit_axis(struct snug__axis *axis, double reach, double px_lo, double px_hi)
-{
-    const double power = pow(10, floor(log10(reach)));
-    const double step = (reach < 2 * power ? 0.5 : reach < 5 * power ? 1 : 2) * power;
-    *axis = (struct snug__axis){.lo = -1.06 * reach,
-                                .hi = 1.06 * reach,
-                                .px_lo = px_lo,
-                                .px_hi = px_hi,
-                                .unit = 1,
-                                .unit_text = ""};
-    const int each = px_hi - px_lo < 380 ? 2 : 1; /* on a phone every other tick */
-    axis->decimals = step < 1 ? (int)fmin(9, ceil(-log10(step) - 1e-9)) : 0;
-    for (int i = -4; i <= 4; i++)
-        if (i % each == 0 && fabs(i * step) <= reach * 1.000001)
-            axis->tick[axis->n_ticks++] = i * step;
-}
-
 static bool is_free(const struct swarm *s, double x, double y)
 {
     for (size_t i = 0; i < s->n; i++) {
@@ -98,7 +80,8 @@ static void draw(struct snug_buffer *out, const struct snug__knobs_view *view, d
     struct swarm swarm = {.plot = &plot};
     char title[160];
     snug__lab_plot_init(&plot, out, size, view->n_swarms);
-    fit_axis(&plot.chart.x, reach, plot.chart.left, plot.chart.right);
+    snug__axis_fit(&plot.chart.x, SNUG__AXIS_LINEAR, -reach, reach, plot.chart.left,
+                   plot.chart.right);
     snprintf(title, sizeof title, "Dots of what each knob did to %.60s in each config", view->name);
     snug__svg_open(&plot.chart, size, title);
     snug__svg_x_axis(&plot.chart, view->unit);

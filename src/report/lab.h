@@ -34,6 +34,10 @@ void snug__lab_plot_label(struct snug__lab_plot *plot, size_t i, const char *nam
 /* <rect> of bar i from data x0 to x1; does not check that they are drawable. */
 void snug__lab_plot_bar(struct snug__lab_plot *plot, size_t i, const char *class_name, double x0,
                         double x1, const char *title);
+/* Bar i from x0 to the middle, its interval as a line with ends, and a mark on the middle.
+ * side: "better", "worse", or "even", whose mark is hollow. */
+void snug__lab_plot_interval(struct snug__lab_plot *plot, size_t i, double x0,
+                             struct snug_interval of, const char *side);
 
 /* A name with its middle left out when it has more than n_max characters. Returns out. */
 const char *snug__lab_shorten(const char *name, size_t n_max, char out[256]);

@@ -52,27 +52,9 @@ static bool read_bars(const struct snug__lab_view *view, const char *metric, str
     return has_any;
 }
 
-static void draw_ratio(struct snug__lab_plot *plot, size_t i, const struct snug__lab_ratio *ratio)
-{
-    static const char *const classes[] = {"worse", "even", "better"};
-    struct snug__chart *chart = &plot->chart;
-    int side = snug__lab_ratio_side(ratio);
-    char class_name[32], text[96];
-    double y = snug__lab_plot_y(plot, i);
-    double lo = snug__axis_px(&chart->x, ratio->of.lo), hi = snug__axis_px(&chart->x, ratio->of.hi);
-    snug__lab_interval_text(ratio->of, text);
-    snprintf(class_name, sizeof class_name, "ratio-bar %s", classes[side + 1]);
-    snug__lab_plot_bar(plot, i, class_name, 1, ratio->of.mid, text);
-    snprintf(class_name, sizeof class_name, "ratio-line %s", classes[side + 1]);
-    snug__svg_line(chart, class_name, lo, y, hi, y);
-    snug__svg_line(chart, class_name, lo, y - 4, lo, y + 4);
-    snug__svg_line(chart, class_name, hi, y - 4, hi, y + 4);
-    snug__svg_mark(chart, side ? SNUG__CIRCLE : SNUG__RING, classes[side + 1],
-                   snug__axis_px(&chart->x, ratio->of.mid), y, 4, text);
-}
-
 static void draw_bars(struct snug_buffer *out, const struct bars *bars, const char *size)
 {
+    static const char *const sides[] = {"worse", "even", "better"};
     struct snug__lab_plot plot;
     const struct snug__lab_metric *metric = snug__lab_metric_of(bars->metric);
     char text[96], title[160];
@@ -90,7 +72,8 @@ static void draw_bars(struct snug_buffer *out, const struct bars *bars, const ch
     for (size_t i = 0; i < bars->n; i++) {
         bool is_failed = bars->sums[i]->state == SNUG__LAB_FAILED;
         if (bars->ratios[i])
-            draw_ratio(&plot, i, bars->ratios[i]);
+            snug__lab_plot_interval(&plot, i, 1, bars->ratios[i]->of,
+                                    sides[snug__lab_ratio_side(bars->ratios[i]) + 1]);
         snug__lab_plot_label(&plot, i, bars->sums[i]->round,
                              is_failed         ? "failed-text"
                              : bars->ratios[i] ? "value"

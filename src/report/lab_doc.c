@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "report/html_text.h"
+#include "report/html_page.h"
 #include "snug/report.h"
 #include "trial/trial_json.h"
 
@@ -220,8 +220,6 @@ static snug_status check_caps(const struct snug_json_node *root, struct snug_err
 static snug_status read_all(struct snug__lab *lab, struct snug_error *err)
 {
     lab->root = snug_json_root(lab->doc);
-    if (!snug_json_is_object(lab->root))
-        return snug_fail(err, SNUG_BAD_INPUT, ORIGIN ": no object at the top");
     snug_status status = check_caps(lab->root, err);
     if (status != SNUG_OK)
         return status;
@@ -247,10 +245,7 @@ snug_status snug__lab_read(const char *json_text, size_t n, struct snug__lab *la
                            struct snug_error *err)
 {
     *lab = (struct snug__lab){0};
-    if (n > SNUG_REPORT_JSON_BYTES_MAX)
-        return snug_fail(err, SNUG_BAD_INPUT, ORIGIN ": %zu bytes, at most %u accepted", n,
-                         SNUG_REPORT_JSON_BYTES_MAX);
-    snug_status status = snug_json_parse(ORIGIN, json_text, n, &lab->doc, err);
+    snug_status status = snug__doc_open(ORIGIN, json_text, n, &lab->doc, err);
     if (status == SNUG_OK)
         status = read_all(lab, err);
     if (status != SNUG_OK)

@@ -5,23 +5,6 @@
 #include "report/html.h"
 #include "report/lab.h"
 
-static void header(struct snug_buffer *out, const struct snug__lab *lab, const char *title)
-{
-    char text[SNUG_UNIT_TEXT_MAX];
-    double made = snug__positive(lab->root, "generated_unix_s");
-    snug_buffer_puts(out, "<header><p class=\"eyebrow\">snug lab</p><h1>");
-    snug__html_text(out, title);
-    snug_buffer_puts(out, "</h1>\n<p class=\"by\">");
-    snug__html_text(out, made > 0 ? snug__time_text(made, text) : "time not recorded");
-    snug_buffer_puts(out, " &middot; snug ");
-    snug__html_text(out, snug_json_get_string(lab->root, "snug", "(version not recorded)"));
-    snug_buffer_puts(out, " &middot; ");
-    snug__html_text(out, snug_json_get_string(lab->root, "build", "engine not recorded"));
-    snug_buffer_puts(out, " &middot; ");
-    snug__html_text(out, snug_json_get_string(lab->root, "file", "rounds file not recorded"));
-    snug_buffer_puts(out, "</p></header>\n");
-}
-
 static void view_init(struct snug__lab_view *view, const struct snug__lab *lab, size_t i_cell)
 {
     *view = (struct snug__lab_view){.lab = lab, .cell = &lab->cells[i_cell], .i_cell = i_cell};
@@ -62,7 +45,8 @@ static void page(struct snug_buffer *out, const struct snug__lab *lab)
     if (!title[0])
         title = "Lab run without a title";
     snug__page_begin(out, title);
-    header(out, lab, title);
+    snug__page_header(out, lab->root, "snug lab", title,
+                      snug_json_get_string(lab->root, "file", "rounds file not recorded"));
     snug__lab_words(out, lab);
     size_t n_cells =
         lab->n_cells < SNUG_REPORT_LAB_SECTIONS_MAX ? lab->n_cells : SNUG_REPORT_LAB_SECTIONS_MAX;
@@ -84,12 +68,6 @@ snug_status snug_report_lab_html(const char *json_text, size_t n, char **out_htm
     if (status != SNUG_OK)
         return status;
     page(&out, &lab);
-    size_t len = out.len;
-    char *html = snug_buffer_take(&out);
     snug__lab_clear(&lab);
-    if (!html)
-        return snug_fail(err, SNUG_NO_MEMORY, "page of a lab run, %zu bytes so far", len);
-    *out_html = html;
-    *out_n = len;
-    return SNUG_OK;
+    return snug__page_take(&out, out_html, out_n, err);
 }

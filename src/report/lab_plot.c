@@ -56,6 +56,24 @@ void snug__lab_plot_bar(struct snug__lab_plot *plot, size_t i, const char *class
     snug_buffer_puts(plot->chart.out, "</title></rect>\n");
 }
 
+void snug__lab_plot_interval(struct snug__lab_plot *plot, size_t i, double x0,
+                             struct snug_interval of, const char *side)
+{
+    struct snug__chart *chart = &plot->chart;
+    const double y = snug__lab_plot_y(plot, i);
+    const double lo = snug__axis_px(&chart->x, of.lo), hi = snug__axis_px(&chart->x, of.hi);
+    char class_name[32], text[96];
+    snug__lab_interval_text(of, text);
+    snprintf(class_name, sizeof class_name, "ratio-bar %s", side);
+    snug__lab_plot_bar(plot, i, class_name, x0, of.mid, text);
+    snprintf(class_name, sizeof class_name, "ratio-line %s", side);
+    snug__svg_line(chart, class_name, lo, y, hi, y);
+    snug__svg_line(chart, class_name, lo, y - 4, lo, y + 4);
+    snug__svg_line(chart, class_name, hi, y - 4, hi, y + 4);
+    snug__svg_mark(chart, strcmp(side, "even") == 0 ? SNUG__RING : SNUG__CIRCLE, side,
+                   snug__axis_px(&chart->x, of.mid), y, 4, text);
+}
+
 /* Bytes of the first n characters of UTF-8 text. */
 static size_t prefix_len(const char *text, size_t n)
 {

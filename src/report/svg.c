@@ -90,7 +90,9 @@ void snug__axis_fit(struct snug__axis *axis, enum snug__axis_kind kind, double l
     } else {
         double span = fmax(hi - lo, fmax(MIN_SPAN_FRAC * hi, 1e-9));
         axis->hi = fmax(hi, lo + span / 2) + PAD_FRAC * span;
-        axis->lo = lo < 0.35 * hi ? 0 : fmax(0, fmin(lo, hi - span / 2) - PAD_FRAC * span);
+        axis->lo = lo < 0           ? lo - PAD_FRAC * span
+                   : lo < 0.35 * hi ? 0
+                                    : fmax(0, fmin(lo, hi - span / 2) - PAD_FRAC * span);
     }
     set_unit(axis, kind == SNUG__AXIS_BYTES);
     double n_wanted = fabs(px_hi - px_lo) / (px_hi > px_lo ? PX_PER_TICK_X : PX_PER_TICK_Y);

@@ -35,7 +35,8 @@ struct snug__chart {
 
 /* Can v be drawn on any axis? Finite, 0 <= v <= SNUG_SVG_VALUE_MAX. */
 bool snug__svg_is_drawable(double v);
-/* Fit an axis to data lo..hi (drawable, lo <= hi) that lands on px_lo..px_hi. */
+/* Fit an axis to data lo..hi (drawable, lo <= hi) that lands on px_lo..px_hi. Of a linear axis lo
+ * may be below zero, where -lo is drawable. */
 void snug__axis_fit(struct snug__axis *axis, enum snug__axis_kind kind, double lo, double hi,
                     double px_lo, double px_hi);
 double snug__axis_px(const struct snug__axis *axis, double v);

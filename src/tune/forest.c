@@ -130,13 +130,13 @@ static bool sort_by(struct grower *g, int feature, const size_t *rows, size_t n,
     return g->pairs[0].x != g->pairs[n - 1].x;
 }
 
-/* The best cut among n_try features that vary, in random order. */
+/* The best cut among two thirds of the features, of those that vary, in random order. */
 static struct split find_split(struct grower *g, const size_t *rows, size_t n, double mean,
                                double error)
 {
     int order[SNUG__FOREST_FEATURES_MAX];
     const int n_features = g->data->n_features;
-    const int n_try = g->options.n_try > 0 ? g->options.n_try : (2 * n_features + 2) / 3;
+    const int n_try = (2 * n_features + 2) / 3;
     struct split best = {.feature = -1, .gain = GAIN_MIN_FRAC * error};
     for (int i = 0; i < n_features; i++)
         order[i] = i;
@@ -322,8 +322,8 @@ void snug__forest_clear(struct snug__forest *forest)
     *forest = (struct snug__forest){.n_features = 0};
 }
 
-const struct snug__forest_node *snug__forest_leaf(const struct snug__forest *forest, int tree,
-                                                  const double *x)
+static const struct snug__forest_node *leaf_of(const struct snug__forest *forest, int tree,
+                                               const double *x)
 {
     const struct snug__forest_node *node = &forest->nodes[forest->root[tree]];
     while (node->feature >= 0)
@@ -331,17 +331,10 @@ const struct snug__forest_node *snug__forest_leaf(const struct snug__forest *for
     return node;
 }
 
-double snug__forest_predict(const struct snug__forest *forest, const double *x, double *out_var)
+double snug__forest_predict(const struct snug__forest *forest, const double *x)
 {
-    double sum = 0.0, squares = 0.0;
+    double sum = 0.0;
     for (int t = 0; t < forest->n_trees; t++)
-        sum += snug__forest_leaf(forest, t, x)->value;
-    const double mean = sum / forest->n_trees;
-    for (int t = 0; t < forest->n_trees && out_var; t++) {
-        const double d = snug__forest_leaf(forest, t, x)->value - mean;
-        squares += d * d;
-    }
-    if (out_var)
-        *out_var = squares / forest->n_trees;
-    return mean;
+        sum += leaf_of(forest, t, x)->value;
+    return sum / forest->n_trees;
 }

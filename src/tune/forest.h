@@ -32,7 +32,6 @@ struct snug__forest_data {
 struct snug__forest_options {
     int n_trees, depth_max;
     int min_leaf;   /* rows of a leaf at least */
-    int n_try;      /* features that may split looked at per node; 0: two thirds of all */
     bool is_bagged; /* each tree grows on its own bootstrap sample; else on the rows as they are */
     uint64_t seed;
 };
@@ -60,18 +59,15 @@ struct snug__forest {
 /* Grow. Same data, options and seed: the same forest, bit for bit. *out is zeroed by the caller and
  * cleared by snug__forest_clear; untouched on failure.
  * Errors  SNUG_BAD_INPUT: no rows, something beyond a cap, or a value that is not finite.
- * Cost    O(n_trees * n_try * n_rows * log(n_rows) * depth_max)
+ * Cost    O(n_trees * n_features * n_rows * log(n_rows) * depth_max)
  * Source  Breiman, Random Forests, Machine Learning 45 (2001) */
 snug_status snug__forest_grow(const struct snug__forest_data *data,
                               const struct snug__forest_options *options, struct snug__forest *out,
                               struct snug_error *err) SNUG_CHECKED;
 void snug__forest_clear(struct snug__forest *forest);
-/* Mean over trees of what they predict at x; *out_var (may be NULL): its variance over trees. */
-double snug__forest_predict(const struct snug__forest *forest, const double *x, double *out_var);
+/* Mean over trees of what they predict at x. */
+double snug__forest_predict(const struct snug__forest *forest, const double *x);
 
-/* The leaf that x falls into in one tree. */
-const struct snug__forest_node *snug__forest_leaf(const struct snug__forest *forest, int tree,
-                                                  const double *x);
 bool snug__forest_goes_left(const struct snug__forest *forest, const struct snug__forest_node *node,
                             const double *x);
 
@@ -85,8 +81,7 @@ double snug__forest_shap(const struct snug__forest *forest, const double *x, dou
 
 /* Shares of variance over the whole lattice, every level of a feature as likely as any other. */
 struct snug__forest_anova {
-    double total;                           /* variance, mean over trees */
-    double main[SNUG__FOREST_FEATURES_MAX]; /* of each feature alone, as a share of total */
+    double main[SNUG__FOREST_FEATURES_MAX]; /* of each feature alone */
     /* What a pair adds beyond both alone, as a share; [i][j] for i < j. */
     double pair[SNUG__FOREST_FEATURES_MAX][SNUG__FOREST_FEATURES_MAX];
 };

@@ -166,7 +166,6 @@ static void sum_tree(struct sums *sums, const struct leaves *leaves)
 
 static void add_shares(const struct sums *sums, int n_features, struct snug__forest_anova *out)
 {
-    out->total += sums->total;
     for (int i = 0; i < n_features; i++) {
         out->main[i] += sums->main[i] / sums->total;
         for (int j = i + 1; j < n_features; j++)
@@ -196,7 +195,6 @@ snug_status snug__forest_anova(const struct snug__forest *forest, struct snug__f
         n_varying++;
         add_shares(sums, forest->n_features, out);
     }
-    out->total /= forest->n_trees;
     for (int i = 0; i < forest->n_features && n_varying > 0; i++) {
         out->main[i] /= n_varying;
         for (int j = i + 1; j < forest->n_features; j++)

@@ -1,10 +1,11 @@
 /* Which knobs matter: rounds of forests on resampled configs, each knob beside a shuffled copy.
  *
- * A round draws the configs with replacement, shuffles each knob's values over the configs for its
- * copy, grows a small forest on the draw, and explains all configs with it. Quantiles over rounds
- * hold the luck of the configs and of the trees together; the same round gives a knob and its copy,
- * so both suffer the same. The copy has the knob's own levels: one of many values splits more
- * easily than one of two, by chance too. */
+ * A round draws configs with replacement, each with all its rows (a config that ran in several
+ * tasks is no several trials of it), shuffles each knob's values over the configs for its copy,
+ * grows a small forest on the draw, and explains all configs with it. Quantiles over rounds hold
+ * the luck of the configs and of the trees together; the same round gives a knob and its copy, so
+ * both suffer the same. The copy has the knob's own levels: one of many values splits more easily
+ * than one of two, by chance too. */
 #include "snug/knobs.h"
 
 #include <math.h>
@@ -37,11 +38,13 @@ struct work {
     struct snug__forest_feature features[SNUG__FOREST_FEATURES_MAX]; /* knobs, then copies */
     struct snug_rng rng;
     int n_features, round;
-    size_t n_drawn;  /* rows of a draw */
-    double *x;       /* [n_rows][n_features], copies shuffled anew each round */
-    double *drawn_x; /* rows of the draw */
+    size_t n_drawn; /* rows of a draw */
+    size_t n_groups;
+    size_t *member, *group_at; /* rows by group; where each group begins, and the end */
+    double *x;                 /* [n_rows][n_features], copies shuffled anew each round */
+    double *drawn_x;           /* rows of the draw */
     double *drawn_y;
-    size_t *drawn, *order; /* row of each draw; a permutation of rows */
+    size_t *order; /* a permutation of groups */
     bool *is_drawn;
     double effect[SNUG_KNOBS_MAX_RANKED][N_ROUNDS];
     double chance[SNUG_KNOBS_MAX_RANKED][N_ROUNDS];
@@ -69,15 +72,20 @@ static snug_status check_knob(const struct snug_knobs_problem *p, int k, struct 
     return SNUG_OK;
 }
 
+static snug_status too_few(size_t n, struct snug_error *err)
+{
+    return snug_fail(err, SNUG_INFEASIBLE, "%zu different configs are too few: at least %d", n,
+                     SNUG_KNOBS_CONFIGS_MIN);
+}
+
 static snug_status check(const struct snug_knobs_problem *p, struct snug_error *err)
 {
-    if (p->n_rows < SNUG_KNOBS_ROWS_MIN)
-        return snug_fail(err, SNUG_INFEASIBLE, "%zu different configs are too few: at least %d",
-                         p->n_rows, SNUG_KNOBS_ROWS_MIN);
+    if (p->n_rows < SNUG_KNOBS_CONFIGS_MIN)
+        return too_few(p->n_rows, err);
     if (p->n_rows > SNUG_KNOBS_ROWS_MAX || p->n_knobs < 1 || p->n_knobs > SNUG_KNOBS_MAX_RANKED)
         return snug_fail(err, SNUG_BAD_INPUT,
-                         "%d knobs over %zu configs: 1 to %d over at most %d are possible",
-                         p->n_knobs, p->n_rows, SNUG_KNOBS_MAX_RANKED, SNUG_KNOBS_ROWS_MAX);
+                         "%d knobs over %zu rows: 1 to %d over at most %d are possible", p->n_knobs,
+                         p->n_rows, SNUG_KNOBS_MAX_RANKED, SNUG_KNOBS_ROWS_MAX);
     for (size_t i = 0; i < p->n_rows; i++)
         if (!isfinite(p->y[i]))
             return snug_fail(err, SNUG_BAD_INPUT, "row %zu: the response %g is not finite", i,
@@ -105,31 +113,44 @@ static double *row_of(const struct work *w, double *x, size_t row)
 
 static void shuffle(struct work *w, size_t *order)
 {
-    for (size_t i = 0; i < w->problem->n_rows; i++)
+    for (size_t i = 0; i < w->n_groups; i++)
         order[i] = i;
-    for (size_t i = w->problem->n_rows; i > 1; i--) {
+    for (size_t i = w->n_groups; i > 1; i--) {
         const size_t j = (size_t)snug_rng_below(&w->rng, i), kept = order[i - 1];
         order[i - 1] = order[j];
         order[j] = kept;
     }
 }
 
+/* A copy of knob k: every group gets the value of another one. */
+static void shuffle_copy(struct work *w, int k)
+{
+    const int n_knobs = w->problem->n_knobs;
+    shuffle(w, w->order);
+    for (size_t g = 0; g < w->n_groups; g++) {
+        const double value = row_of(w, w->x, w->member[w->group_at[w->order[g]]])[k];
+        for (size_t i = w->group_at[g]; i < w->group_at[g + 1]; i++)
+            row_of(w, w->x, w->member[i])[n_knobs + k] = value;
+    }
+}
+
+/* Whole groups, until the draw is full: only of the last one some rows may be left out. */
 static void draw(struct work *w)
 {
-    const size_t n = w->problem->n_rows;
-    const int n_knobs = w->problem->n_knobs;
-    for (int k = 0; k < n_knobs; k++) {
-        shuffle(w, w->order);
-        for (size_t i = 0; i < n; i++)
-            row_of(w, w->x, i)[n_knobs + k] = row_of(w, w->x, w->order[i])[k];
-    }
-    memset(w->is_drawn, 0, n * sizeof *w->is_drawn);
-    for (size_t i = 0; i < w->n_drawn; i++) {
-        w->drawn[i] = (size_t)snug_rng_below(&w->rng, n);
-        w->is_drawn[w->drawn[i]] = true;
-        memcpy(row_of(w, w->drawn_x, i), row_of(w, w->x, w->drawn[i]),
-               (size_t)w->n_features * sizeof *w->x);
-        w->drawn_y[i] = w->problem->y[w->drawn[i]];
+    for (int k = 0; k < w->problem->n_knobs; k++)
+        shuffle_copy(w, k);
+    memset(w->is_drawn, 0, w->problem->n_rows * sizeof *w->is_drawn);
+    for (size_t n = 0; n < w->n_drawn;) {
+        const size_t g = (size_t)snug_rng_below(&w->rng, w->n_groups);
+        for (size_t i = w->group_at[g]; i < w->group_at[g + 1]; i++) {
+            const size_t row = w->member[i];
+            w->is_drawn[row] = true;
+            if (n == w->n_drawn)
+                continue;
+            memcpy(row_of(w, w->drawn_x, n), row_of(w, w->x, row),
+                   (size_t)w->n_features * sizeof *w->x);
+            w->drawn_y[n++] = w->problem->y[row];
+        }
     }
 }
 
@@ -155,7 +176,7 @@ static void foresee(struct work *w, const struct snug__forest *forest)
         if (w->is_drawn[i])
             continue;
         const double y = w->problem->y[i];
-        const double off = y - snug__forest_predict(forest, row_of(w, w->x, i), NULL);
+        const double off = y - snug__forest_predict(forest, row_of(w, w->x, i));
         w->missed += off * off;
         w->spread += (y - mean) * (y - mean);
     }
@@ -170,7 +191,6 @@ static snug_status share_out(struct work *w, const struct snug__forest *forest,
         return status;
     for (int j = 0, at = 0; j < n_knobs; j++) {
         w->share[j][w->round] = w->anova.main[j];
-        w->ranking->noise_share += w->anova.main[n_knobs + j] / N_ROUNDS;
         for (int i = 0; i < j; i++)
             w->pair[at++][w->round] = w->anova.pair[i][j];
     }
@@ -215,13 +235,12 @@ static void rank_knob(const struct work *w, int k)
         .share = interval_of(w->share[k]),
         .chance = snug_stats_quantile(w->chance[k], N_ROUNDS, CHANCE_QUANTILE),
     };
-    rank->is_inert = !(rank->effect.lo > rank->chance);
     /* Forests understate weak knobs beside strong ones: a small effect says little where copies
      * reach a greater one. */
     const double resolved = snug_stats_quantile(w->chance[k], N_ROUNDS, RESOLVED_QUANTILE);
     const bool is_small =
         rank->effect.hi < w->problem->negligible && resolved < w->problem->negligible;
-    rank->decision = !rank->is_inert                                 ? SNUG_KNOBS_KEEP
+    rank->decision = rank->effect.lo > rank->chance                  ? SNUG_KNOBS_KEEP
                      : is_small && w->problem->knobs[k].n_levels > 1 ? SNUG_KNOBS_DROP
                                                                      : SNUG_KNOBS_OPEN;
 }
@@ -275,11 +294,44 @@ static bool make_room(struct work *w)
     w->x = calloc(n * (size_t)w->n_features, sizeof *w->x);
     w->drawn_x = calloc(n * (size_t)w->n_features, sizeof *w->drawn_x);
     w->drawn_y = calloc(n, sizeof *w->drawn_y);
-    w->drawn = calloc(n, sizeof *w->drawn);
+    w->member = calloc(n, sizeof *w->member);
+    w->group_at = calloc(n + 1, sizeof *w->group_at);
     w->order = calloc(n, sizeof *w->order);
     w->is_drawn = calloc(n, sizeof *w->is_drawn);
-    return r->row && r->value && w->x && w->drawn_x && w->drawn_y && w->drawn && w->order &&
-           w->is_drawn;
+    return r->row && r->value && w->x && w->drawn_x && w->drawn_y && w->member && w->group_at &&
+           w->order && w->is_drawn;
+}
+
+struct grouped {
+    size_t row;
+    int group;
+};
+
+static int by_group(const void *a, const void *b)
+{
+    const struct grouped *p = a, *q = b;
+    if (p->group != q->group)
+        return p->group < q->group ? -1 : 1;
+    return (p->row > q->row) - (p->row < q->row);
+}
+
+static snug_status find_groups(struct work *w, struct snug_error *err)
+{
+    const struct snug_knobs_problem *p = w->problem;
+    struct grouped *rows = calloc(p->n_rows + 1, sizeof *rows);
+    if (!rows)
+        return snug_fail(err, SNUG_NO_MEMORY, "no memory to group %zu rows", p->n_rows);
+    for (size_t i = 0; i < p->n_rows; i++)
+        rows[i] = (struct grouped){i, p->group ? p->group[i] : (int)i};
+    qsort(rows, p->n_rows, sizeof *rows, by_group);
+    for (size_t i = 0; i < p->n_rows; i++) {
+        if (i == 0 || rows[i].group != rows[i - 1].group)
+            w->group_at[w->n_groups++] = i;
+        w->member[i] = rows[i].row;
+    }
+    w->group_at[w->n_groups] = p->n_rows;
+    free(rows);
+    return w->n_groups < SNUG_KNOBS_CONFIGS_MIN ? too_few(w->n_groups, err) : SNUG_OK;
 }
 
 static void fill(struct work *w)
@@ -303,7 +355,8 @@ static void work_free(struct work *w)
     free(w->x);
     free(w->drawn_x);
     free(w->drawn_y);
-    free(w->drawn);
+    free(w->member);
+    free(w->group_at);
     free(w->order);
     free(w->is_drawn);
     free(w);
@@ -324,10 +377,13 @@ snug_status snug_knobs_rank(const struct snug_knobs_problem *problem,
         snug_rng_init(&w->rng, problem->seed);
     }
     if (!w || !make_room(w)) {
-        status = snug_fail(err, SNUG_NO_MEMORY, "no memory to rank %d knobs over %zu configs",
+        status = snug_fail(err, SNUG_NO_MEMORY, "no memory to rank %d knobs over %zu rows",
                            problem->n_knobs, problem->n_rows);
         goto done;
     }
+    status = find_groups(w, err);
+    if (status != SNUG_OK)
+        goto done;
     fill(w);
     for (w->round = 0; w->round < N_ROUNDS && status == SNUG_OK; w->round++)
         status = run_round(w, err);

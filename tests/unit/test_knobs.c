@@ -185,7 +185,7 @@ static void rank_constant_response_has_no_effects(void **state)
     struct snug_knobs_ranking r = ranked(&s.problem);
     for (int k = 0; k < N_KNOBS; k++) {
         assert_true(r.rank[k].effect.hi == 0.0 && r.rank[k].share.hi == 0.0);
-        assert_true(r.rank[k].is_inert);
+        assert_int_not_equal(r.rank[k].decision, SNUG_KNOBS_KEEP);
     }
     assert_int_equal(r.n_pairs, 0);
     snug_knobs_ranking_clear(&r);
@@ -203,6 +203,31 @@ static void rank_explains_rows_spread_evenly(void **state)
         assert_true(r.row[i] > r.row[i - 1] && r.row[i] - r.row[i - 1] <= 2);
     assert_true(r.row[127] >= 198 && r.row[127] < 200);
     snug_knobs_ranking_clear(&r);
+}
+
+/* Noise of 12 configs, each seen in five tasks: 12 trials of chance, not 60. */
+static void rank_is_not_fooled_by_repeated_configs(void **state)
+{
+    (void)state;
+    int group[60], n_kept = 0;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct sample s;
+        struct snug_rng rng;
+        sample_init(&s, 12, seed);
+        snug_rng_init(&rng, seed + 1000);
+        s.problem.n_rows = 60;
+        s.problem.group = group;
+        for (int i = 0; i < 60; i++) {
+            group[i] = 100 - i % 12;
+            s.y[i] = i < 12 ? snug_rng_normal(&rng) : s.y[i % 12];
+            memcpy(&s.levels[i * N_KNOBS], &s.levels[i % 12 * N_KNOBS], N_KNOBS * sizeof *s.levels);
+        }
+        struct snug_knobs_ranking r = ranked(&s.problem);
+        for (int k = 0; k < N_KNOBS; k++)
+            n_kept += r.rank[k].decision == SNUG_KNOBS_KEEP;
+        snug_knobs_ranking_clear(&r);
+    }
+    assert_int_in_range(n_kept, 0, 3); /* of 100 */
 }
 
 /* ---- bad input ---- */
@@ -223,10 +248,16 @@ static void rank_needs_some_configs(void **state)
 {
     (void)state;
     struct sample s;
-    sample_init(&s, SNUG_KNOBS_ROWS_MIN, 1);
+    sample_init(&s, SNUG_KNOBS_CONFIGS_MIN, 1);
     plant(&s, 1);
     assert_int_equal(try_rank(&s.problem), SNUG_OK);
     s.problem.n_rows--;
+    assert_int_equal(try_rank(&s.problem), SNUG_INFEASIBLE);
+    const int group[9] = {7, 6, 5, 4, 3, 2, 1, 1, 0};
+    s.problem.group = group;
+    s.problem.n_rows = 9;
+    assert_int_equal(try_rank(&s.problem), SNUG_OK);
+    s.problem.n_rows = 8; /* of seven configs */
     assert_int_equal(try_rank(&s.problem), SNUG_INFEASIBLE);
 }
 
@@ -289,6 +320,7 @@ int main(void)
         cmocka_unit_test(rank_names_the_pair_that_acts_together),
         cmocka_unit_test(rank_constant_response_has_no_effects),
         cmocka_unit_test(rank_explains_rows_spread_evenly),
+        cmocka_unit_test(rank_is_not_fooled_by_repeated_configs),
         cmocka_unit_test(rank_needs_some_configs),
         cmocka_unit_test(rank_caps_hold),
         cmocka_unit_test(decide_drops_only_when_every_metric_does),

@@ -176,7 +176,7 @@ static void rank_takes_the_task_off_first(void **state)
     assert_int_equal(view->n_rows, 10);
     assert_float_equal(view->hi, 1000, 1e-9);
     const ptrdiff_t threads = knob_of(&data, "n_threads") - data.knobs;
-    assert_false(view->ranking.rank[threads].is_inert);
+    assert_int_equal(view->ranking.rank[threads].decision, SNUG_KNOBS_KEEP);
     /* Speed doubles with each level; a task of log(1000 / 28) more would show in the effect. */
     assert_true(knobs_effect_frac(KNOBS_DECODE, view->ranking.rank[threads].effect.hi) < 1.7);
     assert_string_equal(ranks.views[KNOBS_PREFILL].why_not, "never differs");
@@ -192,6 +192,236 @@ static void rank_takes_the_task_off_first(void **state)
     knobs_data_clear(&data);
     args.n_prompt = 65;
     assert_fails(SNUG_INFEASIBLE, read_history(&h, &args, &data, &err));
+    snug_store_close(h.store);
+}
+
+static int64_t task_of_prompt(const struct history *h, int n_prompt)
+{
+    struct snug_error err = {0};
+    struct snug_workload workload = STORE_WORKLOAD;
+    int64_t task = 0;
+    workload.n_prompt = n_prompt;
+    assert_ok(snug_store_task(h->store, 1, 1, &workload, "libllama 0.7.0", "idle", &task, &err));
+    return task;
+}
+
+/* The ranking is refused, with this in the text. */
+static void refused(const struct history *h, const struct cli_args *args, const char *text)
+{
+    struct snug_error err = {0};
+    struct knobs_data data;
+    struct knobs_ranks ranks;
+    assert_ok(read_history(h, args, &data, &err));
+    assert_fails(SNUG_INFEASIBLE, knobs_ranks_make(args, &data, &ranks, &err));
+    if (!strstr(err.text, text))
+        fail_msg("%s: no \"%s\"", err.text, text);
+    knobs_data_clear(&data);
+}
+
+/* Four configs with three lengths of prompt are four configs, however many rows. */
+static void rank_counts_a_config_once(void **state)
+{
+    struct history h = open_history(state);
+    struct snug_error err = {0};
+    struct knobs_data data;
+    struct cli_args args = {.operand = "m.gguf"};
+    for (int task = 0; task < 3; task++)
+        for (int i = 0; i < 4; i++) {
+            const struct snug_measurement m = measured(10.0 + i);
+            add(&h, task_of_prompt(&h, 64 << task), config_at(i), &m);
+        }
+    assert_ok(read_history(&h, &args, &data, &err));
+    assert_int_equal(data.n_rows, 12);
+    assert_int_equal(data.n_configs, 4);
+    assert_true(data.has_disturbed);
+    knobs_data_clear(&data);
+    refused(&h, &args, "4 different configs of m.gguf ran (0 did not)");
+    snug_store_close(h.store);
+}
+
+static void refusal_names_what_was_asked(void **state)
+{
+    struct history h = open_history(state);
+    struct cli_args args = {.operand = "m.gguf",
+                            .store = "other.db",
+                            .n_prompt = 64,
+                            .has_prompt = true,
+                            .has_depth = true,
+                            .n_ctx = 4096,
+                            .n_parallel = 1};
+    for (int i = 0; i < 2; i++) {
+        const struct snug_measurement m = measured(10);
+        add(&h, task_of_prompt(&h, 64), config_at(i), &m);
+    }
+    refused(&h, &args,
+            "run snug tune m.gguf -p 64 -d 0 --parallel 1 -c 4096 --store other.db --trials 16");
+    snug_store_close(h.store);
+}
+
+static void refusal_tells_when_no_knob_was_varied(void **state)
+{
+    struct history h = open_history(state);
+    const struct cli_args args = {.operand = "m.gguf"};
+    for (int i = 0; i < 9; i++) {
+        const struct snug_measurement m = measured(10.0 + i);
+        add(&h, h.task, config_at(0), &m);
+    }
+    refused(&h, &args, "no knob of m.gguf took two values in its trials (9)");
+    snug_store_close(h.store);
+}
+
+/* Too few ran for any speed; which knob makes them fail is told all the same. */
+static void rank_of_failures_needs_no_speeds(void **state)
+{
+    struct history h = open_history(state);
+    struct snug_error err = {0};
+    struct knobs_data data;
+    struct knobs_ranks ranks;
+    for (int i = 0; i < 32; i++) {
+        struct snug_measurement m = measured(10);
+        m.outcome = i % 8 >= 4 ? SNUG_TRIAL_OOM : SNUG_TRIAL_CRASH;
+        if (i % 8 == 0)
+            m.outcome = SNUG_TRIAL_OK;
+        add(&h, h.task, (struct snug_config){{1 + i % 8, i / 8 % 2, i / 16}}, &m);
+    }
+    assert_ok(read_history(&h, &NO_ARGS, &data, &err));
+    assert_ok(knobs_ranks_make(&NO_ARGS, &data, &ranks, &err));
+    assert_false(ranks.views[KNOBS_DECODE].is_ranked);
+    assert_true(ranks.views[KNOBS_FAILS].is_ranked);
+    const ptrdiff_t threads = knob_of(&data, "n_threads") - data.knobs;
+    assert_int_equal(ranks.best_metric[threads], KNOBS_FAILS);
+    assert_int_equal(ranks.decision[threads], SNUG_KNOBS_KEEP);
+    assert_int_equal(ranks.order[0], threads);
+    knobs_ranks_clear(&ranks);
+    knobs_data_clear(&data);
+    snug_store_close(h.store);
+}
+
+/* Attention takes 0.5 % of the bytes for sure; the time to the first token is noise, in which it
+ * has more by chance. Kept for its bytes, so they are shown. */
+static void rank_shows_the_metric_that_decided(void **state)
+{
+    struct history h = open_history(state);
+    struct snug_error err = {0};
+    struct snug_rng rng;
+    struct knobs_data data;
+    struct knobs_ranks ranks;
+    snug_rng_init(&rng, 1);
+    for (int i = 0; i < 32; i++) {
+        struct snug_measurement m = measured(10);
+        m.ttft_s = exp(snug_rng_normal(&rng));
+        m.bytes.weights = 1000000 + 5000 * (uint64_t)(i / 8 % 2);
+        m.bytes.cache = m.bytes.compute = 0;
+        add(&h, h.task, (struct snug_config){{1 + i % 8, i / 8 % 2, i / 16}}, &m);
+    }
+    assert_ok(read_history(&h, &NO_ARGS, &data, &err));
+    assert_ok(knobs_ranks_make(&NO_ARGS, &data, &ranks, &err));
+    const ptrdiff_t attention = knob_of(&data, "flash_attn") - data.knobs;
+    const struct snug_knobs_rank *ttft = &ranks.views[KNOBS_TTFT].ranking.rank[attention],
+                                 *memory = &ranks.views[KNOBS_MEMORY].ranking.rank[attention];
+    assert_int_equal(memory->decision, SNUG_KNOBS_KEEP);
+    assert_int_equal(ttft->decision, SNUG_KNOBS_OPEN);
+    assert_true(ttft->effect.mid > memory->effect.mid);
+    assert_int_equal(ranks.decision[attention], SNUG_KNOBS_KEEP);
+    assert_int_equal(ranks.best_metric[attention], KNOBS_MEMORY);
+    knobs_ranks_clear(&ranks);
+    knobs_data_clear(&data);
+    snug_store_close(h.store);
+}
+
+/* Tuning leaves the types of the cache alone unless it is allowed to. */
+static void more_trials_vary_what_is_open(void **state)
+{
+    (void)state;
+    const struct cli_args args = {.operand = "m.gguf"};
+    struct knobs_data data = {.n_knobs = 2};
+    struct knobs_ranks ranks = {.data = &data};
+    data.knobs[0].name = "n_threads";
+    data.knobs[1].name = "type_v";
+    for (int is_open = 0; is_open <= 1; is_open++) {
+        struct snug_buffer out = {0};
+        ranks.decision[0] = SNUG_KNOBS_OPEN;
+        ranks.decision[1] = is_open ? SNUG_KNOBS_OPEN : SNUG_KNOBS_KEEP;
+        knobs_put_more(&args, &ranks, &out);
+        assert_string_equal(snug_buffer_text(&out),
+                            is_open ? "snug tune m.gguf --trials 16 --allow-cache-types"
+                                    : "snug tune m.gguf --trials 16");
+        snug_buffer_clear(&out);
+    }
+}
+
+/* ---- files ---- */
+
+/* Eight configs without a prefill speed, of which the last failed. */
+static void read_eight(const struct history *h, struct knobs_data *out)
+{
+    struct snug_error err = {0};
+    for (int i = 0; i < 8; i++) {
+        struct snug_measurement m = measured(10.5 + i);
+        m.prefill_tps = 0;
+        m.bytes.weights = 1000 + (uint64_t)i;
+        m.bytes.cache = m.bytes.compute = 0;
+        m.outcome = i == 7 ? SNUG_TRIAL_OOM : SNUG_TRIAL_OK;
+        add(h, h->task, config_at(i), &m);
+    }
+    assert_ok(read_history(h, &NO_ARGS, out, &err));
+}
+
+static void csv_has_a_row_per_config(void **state)
+{
+    struct history h = open_history(state);
+    struct knobs_data data;
+    struct snug_buffer csv = {0};
+    read_eight(&h, &data);
+    knobs_csv(&data, &csv);
+    assert_string_equal(snug_buffer_text(&csv), "task,n_threads,flash_attn,decode_tps,prefill_tps,"
+                                                "request_s,ttft_s,memory_bytes,failed_frac,trials\n"
+                                                "1,1,off,10.500000,,,103.500000,1000,0.000,1\n"
+                                                "1,2,off,11.500000,,,103.500000,1001,0.000,1\n"
+                                                "1,4,off,12.500000,,,103.500000,1002,0.000,1\n"
+                                                "1,8,off,13.500000,,,103.500000,1003,0.000,1\n"
+                                                "1,1,on,14.500000,,,103.500000,1004,0.000,1\n"
+                                                "1,2,on,15.500000,,,103.500000,1005,0.000,1\n"
+                                                "1,4,on,16.500000,,,103.500000,1006,0.000,1\n"
+                                                "1,8,on,,,,,,1.000,1\n");
+    snug_buffer_clear(&csv);
+    knobs_data_clear(&data);
+    snug_store_close(h.store);
+}
+
+static void check_bounds(const struct snug_json_node *root, const char *metric, const char *unit,
+                         double min, double max)
+{
+    const struct snug_json_node *of = snug_json_get(root, metric);
+    assert_string_equal(snug_json_get_string(of, "unit", ""), unit);
+    assert_float_equal(snug_json_number(snug_json_get(of, "min"), NAN), min, 1e-9);
+    assert_float_equal(snug_json_number(snug_json_get(of, "max"), NAN), max, 1e-9);
+}
+
+static void bounds_are_of_what_was_measured(void **state)
+{
+    struct history h = open_history(state);
+    struct snug_error err = {0};
+    struct knobs_data data;
+    struct knobs_ranks ranks;
+    struct snug_json *doc = NULL;
+    read_eight(&h, &data);
+    assert_ok(knobs_ranks_make(&NO_ARGS, &data, &ranks, &err));
+    char *bounds = knobs_bounds_json(&ranks);
+    assert_non_null(bounds);
+    assert_ok(snug_json_parse("bounds", bounds, strlen(bounds), &doc, &err));
+    const struct snug_json_node *root = snug_json_root(doc);
+    check_bounds(root, "decode", "t/s", 10.5, 16.5);
+    check_bounds(root, "memory", "bytes", 1000, 1006);
+    check_bounds(root, "fails", "share", 0, 1);
+    assert_int_equal(snug_json_int(snug_json_get(snug_json_get(root, "decode"), "n_configs"), 0),
+                     7);
+    assert_int_equal(snug_json_int(snug_json_get(snug_json_get(root, "fails"), "n_configs"), 0), 8);
+    assert_null(snug_json_get(root, "prefill"));
+    snug_json_free(doc);
+    free(bounds);
+    knobs_ranks_clear(&ranks);
+    knobs_data_clear(&data);
     snug_store_close(h.store);
 }
 
@@ -228,6 +458,14 @@ int main(void)
         IN_FOLDER(read_leaves_failures_out_of_metrics),
         IN_FOLDER(read_takes_disturbed_trials_for_want_of_others),
         IN_FOLDER(rank_takes_the_task_off_first),
+        IN_FOLDER(rank_counts_a_config_once),
+        IN_FOLDER(refusal_names_what_was_asked),
+        IN_FOLDER(refusal_tells_when_no_knob_was_varied),
+        IN_FOLDER(rank_of_failures_needs_no_speeds),
+        IN_FOLDER(rank_shows_the_metric_that_decided),
+        cmocka_unit_test(more_trials_vary_what_is_open),
+        IN_FOLDER(csv_has_a_row_per_config),
+        IN_FOLDER(bounds_are_of_what_was_measured),
         IN_FOLDER(read_leaves_out_knobs_that_some_configs_lack),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,7 +32,7 @@ static char *document(int n_knobs, int n_points)
     for (int i = 0; i < n_knobs; i++)
         snug_buffer_printf(&out,
                            "%s{\"knob\":\"k%d\",\"effect_frac\":{\"lo\":0.01,\"mid\":0.02,\"hi\":"
-                           "0.05},\"chance_frac\":0.005,\"is_inert\":false,\"decision\":\"keep\"}",
+                           "0.05},\"chance_frac\":0.005,\"decision\":\"keep\"}",
                            i ? "," : "", i);
     snug_buffer_puts(&out, "],\"swarms\":[{\"knob\":\"k0\",\"points\":[");
     for (int i = 0; i < n_points; i++)
@@ -51,6 +51,36 @@ static void page_draws_bars_and_dots(void **state)
     assert_int_equal(count(html, "k0=v4: +0.50 %"), 2);
     assert_non_null(strstr(html, "2.00 (1.00 to 5.00)"));
     free(json);
+    free(html);
+}
+
+/* What is not kept is drawn hollow, in the words of its decision; none of them is a verdict more.
+ */
+static void page_draws_what_is_not_kept_hollow(void **state)
+{
+    (void)state;
+    char *html = page_of("{\"metrics\":[{\"name\":\"m\",\"knobs\":["
+                         "{\"knob\":\"a\",\"effect_frac\":{\"lo\":0,\"mid\":0.02,\"hi\":0.05},"
+                         "\"decision\":\"open\"},"
+                         "{\"knob\":\"b\",\"effect_frac\":{\"lo\":0,\"mid\":0,\"hi\":0.001},"
+                         "\"decision\":\"drop\"}]}]}");
+    assert_int_equal(count(html, "<rect class=\"ratio-bar even\""), 4);
+    assert_int_equal(count(html, "class=\"even hollow\""), 4);
+    assert_int_equal(count(html, ">not told apart<"), 2);
+    assert_int_equal(count(html, ">inert<"), 2);
+    assert_null(strstr(html, "Verdict"));
+    free(html);
+}
+
+/* Dots lie on both sides of zero, and so do the ticks. */
+static void page_has_ticks_below_zero(void **state)
+{
+    (void)state;
+    char *html = page_of("{\"metrics\":[{\"name\":\"m\",\"knobs\":[{\"knob\":\"a\"}],\"swarms\":["
+                         "{\"knob\":\"a\",\"points\":[[0,-0.04,\"x\"],[1,0.04,\"y\"]]}]}]}");
+    assert_int_equal(count(html, "text-anchor=\"middle\">-4</text>"), 2);
+    assert_int_equal(count(html, "text-anchor=\"middle\">0</text>"), 2);
+    assert_int_equal(count(html, "text-anchor=\"middle\">4</text>"), 2);
     free(html);
 }
 
@@ -122,6 +152,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(page_draws_bars_and_dots),
+        cmocka_unit_test(page_draws_what_is_not_kept_hollow),
+        cmocka_unit_test(page_has_ticks_below_zero),
         cmocka_unit_test(page_leaves_out_what_is_past_the_caps),
         cmocka_unit_test(page_says_what_is_missing),
         cmocka_unit_test(page_escapes_the_document),

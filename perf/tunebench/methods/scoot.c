@@ -117,7 +117,7 @@ static double chance(const struct snug_strategy *s, const struct snug_config *co
     const struct state *st = s->state;
     double x[SNUG_KNOBS_MAX];
     snug__lattice_features(&s->lattice, config, x);
-    return st->has_forest ? snug__forest_predict(&st->forest, x, NULL) : 1;
+    return st->has_forest ? snug__forest_predict(&st->forest, x) : 1;
 }
 
 static double expected_gain(const struct snug_strategy *s, const struct snug_config *config)
