@@ -231,24 +231,17 @@ static void put_made(struct snug_json_writer *w, const struct tb_recorder *r)
     snug_json_end(w);
 }
 
-/* --fit's choice in rows of the table, where it has them. */
+/* --fit's choice on the nearest levels of the table's rows, as its default is. */
 static void put_fit(struct snug_json_writer *w, const struct tb_recorder *r)
 {
     struct snug_config fit, config;
     if (snug_engine_fit(r->engine_space, &r->workload, r->arguments->model, &fit, NULL) != SNUG_OK)
         return;
-    for (int i = 0; i < r->n_configs; i++) {
-        struct snug_config back;
-        snug__lattice_at(&r->lattice, (uint64_t)i, &config);
-        tb_record_to_engine(r, &config, &back);
-        bool is_same = true;
-        for (int k = 0; k < r->space.n; k++)
-            is_same &= back.value[r->engine_row[k]] == fit.value[r->engine_row[k]];
-        if (is_same) {
-            snug_config_to_json(w, "fit", &r->space, &config);
-            return;
-        }
+    for (int k = 0; k < r->space.n; k++) {
+        const struct snug_knob *knob = &r->space.knobs[k];
+        config.value[k] = snug_knob_level(knob, snug_knob_index(knob, fit.value[r->engine_row[k]]));
     }
+    snug_config_to_json(w, "fit", &r->space, &config);
 }
 
 static char *header_of(const struct tb_recorder *r, const struct snug_buffer *body, size_t n)
