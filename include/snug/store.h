@@ -95,6 +95,8 @@ struct snug_task_view {
     struct snug_workload workload;
     int64_t n_trials;
     double last_unix_s;
+    int64_t n_imported;  /* of the trials */
+    const char *imports; /* numbers of the imports that brought trials: "1,3"; "" for none */
 };
 typedef bool (*snug_task_fn)(const struct snug_task_view *view, void *data);
 /* model_hash NULL: all. */
