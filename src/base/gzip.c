@@ -65,9 +65,10 @@ snug_status snug_gzip_unpack(const char *name, const void *data, size_t n, size_
     const bool has_rest = z.avail_in > 0;
     inflateEnd(&z);
     snug_status status = SNUG_OK;
-    if (rc == Z_MEM_ERROR || used > cap)
-        status = snug_fail(err, SNUG_BAD_INPUT,
-                           "%s: unpacks to more than %zu bytes, or no memory for it", name, cap);
+    if (used > cap)
+        status = snug_fail(err, SNUG_BAD_INPUT, "%s: unpacks to more than %zu bytes", name, cap);
+    else if (rc == Z_MEM_ERROR)
+        status = snug_fail(err, SNUG_NO_MEMORY, "%s: no memory to unpack it", name);
     else if (rc != Z_STREAM_END)
         status = snug_fail(err, SNUG_BAD_INPUT, "%s: %s", name,
                            rc == Z_DATA_ERROR ? "damaged gzip data" : "the gzip data is cut short");

@@ -68,8 +68,11 @@ static snug_status check_room(const struct writing *x, enum snug_history_kind ki
 static void put_stored(struct snug_json_writer *w, const char *key, const char *json)
 {
     struct snug_json *doc = NULL;
-    if (snug_json_parse(key, json, strlen(json), &doc, NULL) == SNUG_OK)
+    const snug_status status = snug_json_parse(key, json, strlen(json), &doc, NULL);
+    if (status == SNUG_OK)
         snug_json_put_node(w, key, snug_json_root(doc));
+    else if (status == SNUG_NO_MEMORY)
+        w->is_failed = true;
     snug_json_free(doc);
 }
 
