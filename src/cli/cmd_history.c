@@ -259,9 +259,12 @@ static int run_export(const struct cli_args *args)
     const char *path = args->operand2;
     if (strcmp(path, "-") == 0 && isatty(STDOUT_FILENO))
         return cli_fail_text(CLI_MISUSE, "a history file is no text for a terminal: give a FILE");
+    cli_catch_signals(); /* no half-written file is left beside */
     snug_status status = check_target(path, &err);
     if (status == SNUG_OK)
         status = export_data(args, &data, &n, &done, &err);
+    if (status == SNUG_OK && cli_stop)
+        status = snug_fail(&err, SNUG_INTERRUPTED, "%s: stopped; nothing was written", path);
     int code = status == SNUG_OK ? write_file(path, data, n) : cli_fail(&err);
     if (code == CLI_OK)
         code = tell_exported(args, &done, n);
