@@ -44,7 +44,8 @@ struct snug_history_counts {
 
 struct snug_history_exported {
     struct snug_history_counts counts;
-    int64_t n_left_out; /* trials with a config that only makes sense here: a named RPC device */
+    int64_t n_left_out; /* trials without a start, or with a config that only makes sense here: a
+                           device that is called by its server */
 };
 /* The file's bytes, malloc'ed. model_hash NULL: of all models.
  * Errors  SNUG_INFEASIBLE: no trial to export; SNUG_BAD_INPUT: more than one file may hold */
@@ -63,7 +64,7 @@ struct snug_history_imported {
  * and, without its folders, names the import. *stop, which may be NULL: set by a signal handler.
  * Errors  SNUG_BAD_INPUT: no history file, cut short, damaged, a line that is not acceptable (its
  *         number is told); SNUG_NEWER; SNUG_INTERRUPTED; nothing is changed then
- * Cost    some 10000 trials per second; one transaction, for which other writers wait */
+ * Cost    some 8000 trials per second; one transaction, for which other writers wait */
 snug_status snug_history_import(struct snug_store *store, const char *name, const void *data,
                                 size_t n, const volatile int *stop,
                                 struct snug_history_imported *out,

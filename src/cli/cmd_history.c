@@ -243,7 +243,8 @@ static int tell_exported(const struct cli_args *args, const struct snug_history_
     cli_say("%s: %s; without paths and names", is_stdout ? "stdout" : path,
             counts_text(&done->counts, text, sizeof text));
     if (done->n_left_out > 0)
-        cli_say("%lld trials are left out: their configs name devices of this machine alone",
+        cli_say("%lld trials are left out: no start time, or a config that names a device of this "
+                "machine alone",
                 (long long)done->n_left_out);
     if (!is_stdout)
         cli_say("\nnext, on the other machine: snug history import %s", cli_base_name(path));

@@ -51,7 +51,9 @@ const struct cli_command cli_commands[] = {
      "  undo IMPORT          take an import back, by its number or its FILE; what was measured "
      "here\n"
      "                       stays\n"
-     "FILE may be - (stdin, stdout). Trials of another machine are never taken for this one's.",
+     "FILE may be - (stdin, stdout). A machine is told by its CPU, caches, memory and limits; "
+     "trials of\n"
+     "another one are never taken for this one's.",
      "snug history export laptop.snug", HISTORY, cmd_history, false, NULL},
     {"knobs", "MODEL", "which knobs matter, from all trials that are known",
      "Fits random forests to the log of each metric over the stored configs, on resampled "

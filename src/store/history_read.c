@@ -195,11 +195,10 @@ static snug_status take_line(struct reading *r, const struct snug_json_node *lin
 static snug_status read_line(struct reading *r, const char *text, size_t n)
 {
     struct snug_json *doc = NULL;
-    snug_status status =
-        n > SNUG_HISTORY_LINE_MAX
-            ? snug_fail(r->err, SNUG_BAD_INPUT, "longer than the %u bytes of a line",
-                        SNUG_HISTORY_LINE_MAX)
-            : snug_json_parse("column", text, n, &doc, r->err);
+    snug_status status = n > SNUG_HISTORY_LINE_MAX ? snug_fail(r->err, SNUG_BAD_INPUT,
+                                                               "longer than the %u bytes of a line",
+                                                               SNUG_HISTORY_LINE_MAX)
+                                                   : snug_json_parse("JSON", text, n, &doc, r->err);
     if (status == SNUG_OK)
         status = take_line(r, snug_json_root(doc));
     snug_json_free(doc);

@@ -75,7 +75,7 @@ static const struct rule CORE_KIND_PARTS[] = {
     FIGURE("max_hz"),
 };
 static const struct rule CORE_KIND[] = {PART(NULL, CORE_KIND_PARTS)};
-/* An RPC device is described by its server's address: descriptions are of the makers' words. */
+/* The description of an RPC device is its server's address: the colon makes it no plain word. */
 static const struct rule DEVICE_PARTS[] = {
     NAME("name", 63),    TEXT("description", 127), NAME("kind", 15),
     BYTES("bytes_free"), BYTES("bytes_total"),

@@ -91,8 +91,8 @@ static void members_that_do_not_fit_are_named(void **state)
         {"\"n_prompt\":512", "\"n_prompt\":-1", "\"n_prompt\": expected a whole number"},
         {"\"fingerprint\":\"aa\"", "\"fingerprint\":\"\"", "f.snug:2: \"fingerprint\""},
         {"\"facts\":{\"arch\"", "\"facts\":[\"arch\"", "f.snug:3:"},
-        {"A CPU\"}}", "A CPU\"}", "f.snug:2: column:1:"},
-        {"A CPU\"}}", "A CPU\"}}x", "f.snug:2: column:1:"},
+        {"A CPU\"}}", "A CPU\"}", "f.snug:2: JSON:1:"},
+        {"A CPU\"}}", "A CPU\"}}x", "f.snug:2: JSON:1:"},
         {"{\"cpu_name\"", "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[{\"cpu_name\"", "nested too deep"},
     };
     struct snug_store *store = open_store(state);
