@@ -1,10 +1,10 @@
 /* snug/history.h: knowledge as one file, to take from machine to machine.
  *
  * The file is gzip of JSON lines: a header (format, version, counts, SHA-256 of all that follows),
- * then machines, models, tasks, trials with blocks and conditions, noise floors and qualities of
- * texts. It holds no paths, no names that people gave, no texts of errors: every member goes
- * through a list of what may be written, and everything else stays at home. Models are known by
- * their hash and called by their shape. Sessions, labs, token gaps and sensitivities are left out.
+ * then machines, models, tasks, trials with blocks and conditions, noise floors, qualities and
+ * sensitivities. It holds no paths, no names that people gave, no texts of errors: every member
+ * goes through a list of what may be written, and everything else stays at home. Models are known
+ * by their hash and called by their shape. Sessions, labs and token gaps are left out.
  *
  * An import is all or nothing, belongs to a number, and can be taken back: rows of one's own are
  * never changed by it, and rows that were used by one's own tasks since stay. */
@@ -29,7 +29,8 @@ extern "C" {
     X(TASK, "task", "n_tasks", 8192)                                                               \
     X(TRIAL, "trial", "n_trials", 65536)                                                           \
     X(NOISE, "noise", "n_noise", 4096)                                                             \
-    X(QUALITY, "quality", "n_qualities", 4096)
+    X(QUALITY, "quality", "n_qualities", 4096)                                                     \
+    X(SENSITIVITY, "sensitivity", "n_sensitivities", 65536)
 
 enum snug_history_kind {
 #define SNUG_HISTORY_ENUM(name, text, counted, cap) SNUG_HISTORY_##name,
@@ -48,7 +49,7 @@ struct snug_history_exported {
                            device that is called by its server */
 };
 /* The file's bytes, malloc'ed. model_hash NULL: of all models.
- * Errors  SNUG_INFEASIBLE: no trial to export; SNUG_BAD_INPUT: more than one file may hold */
+ * Errors  SNUG_INFEASIBLE: nothing to export; SNUG_BAD_INPUT: more than one file may hold */
 snug_status snug_history_export(struct snug_store *store, const char *model_hash, void **out_data,
                                 size_t *out_n, struct snug_history_exported *out,
                                 struct snug_error *err) SNUG_CHECKED;

@@ -139,16 +139,32 @@ static int64_t count(const struct snug_history_counts *counts, enum snug_history
     return counts->n[kind];
 }
 
-/* "12 trials of 2 tasks (1 machine, 1 model)" */
+static size_t put_count(char *out, size_t cap, size_t n, int64_t value, const char *one,
+                        const char *more)
+{
+    return n + (size_t)snprintf(out + n, n < cap ? cap - n : 0, "%s%lld %s", n ? ", " : "",
+                                (long long)value, value == 1 ? one : more);
+}
+
+/* "12 trials, 2 tasks, 1 machine, 1 model"; what is rare only where there is some. */
 static const char *counts_text(const struct snug_history_counts *counts, char *out, size_t cap)
 {
-    const long long trials = count(counts, SNUG_HISTORY_TRIAL),
-                    tasks = count(counts, SNUG_HISTORY_TASK),
-                    machines = count(counts, SNUG_HISTORY_MACHINE),
-                    models = count(counts, SNUG_HISTORY_MODEL);
-    snprintf(out, cap, "%lld trial%s, %lld task%s, %lld machine%s, %lld model%s", trials,
-             trials == 1 ? "" : "s", tasks, tasks == 1 ? "" : "s", machines,
-             machines == 1 ? "" : "s", models, models == 1 ? "" : "s");
+    static const struct {
+        enum snug_history_kind kind;
+        const char *one, *more;
+        bool is_rare;
+    } words[] = {
+        {SNUG_HISTORY_TRIAL, "trial", "trials", false},
+        {SNUG_HISTORY_TASK, "task", "tasks", false},
+        {SNUG_HISTORY_MACHINE, "machine", "machines", false},
+        {SNUG_HISTORY_MODEL, "model", "models", false},
+        {SNUG_HISTORY_QUALITY, "quality", "qualities", true},
+        {SNUG_HISTORY_SENSITIVITY, "sensitivity", "sensitivities", true},
+    };
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (!words[i].is_rare || count(counts, words[i].kind) > 0)
+            n = put_count(out, cap, n, count(counts, words[i].kind), words[i].one, words[i].more);
     return out;
 }
 
@@ -229,7 +245,7 @@ static int tell_exported(const struct cli_args *args, const struct snug_history_
 {
     const char *path = args->operand2;
     const bool is_stdout = strcmp(path, "-") == 0;
-    char text[160];
+    char text[256];
     if (args->json && !is_stdout) {
         struct snug_json_writer w = {0};
         snug_json_begin_object(&w, NULL);
@@ -329,7 +345,7 @@ static int tell_imported(const struct cli_args *args, struct snug_store *store,
     const char *name = file_name(args->operand2);
     const int64_t n_known =
         count(&done->in_file, SNUG_HISTORY_TRIAL) - count(&done->added, SNUG_HISTORY_TRIAL);
-    char text[160];
+    char text[256];
     if (args->json) {
         struct snug_json_writer w = {0};
         snug_json_begin_object(&w, NULL);
@@ -433,7 +449,7 @@ static snug_status find_import(struct snug_store *store, const char *what, int64
 static int tell_undone(const struct cli_args *args, int64_t id,
                        const struct snug_history_counts *removed)
 {
-    char text[160];
+    char text[256];
     if (args->json) {
         struct snug_json_writer w = {0};
         snug_json_begin_object(&w, NULL);

@@ -179,7 +179,7 @@ static bool write_task(const struct snug_task_view *view, void *data)
     return x->status == SNUG_OK;
 }
 
-/* ---- noise floors and qualities of what was written ---- */
+/* ---- noise floors and qualities of what was written, sensitivities ---- */
 
 static snug_status write_noise(struct writing *x, int64_t machine)
 {
@@ -234,9 +234,46 @@ static snug_status write_qualities(struct writing *x, int64_t model)
     return status == SNUG_OK ? end : status;
 }
 
-static snug_status write_rest(struct writing *x)
+/* Keys and figures of sensitivities, in the order of the statement's columns. */
+static void put_sensitivity(struct snug_json_writer *w, sqlite3_stmt *s)
+{
+    static const char *const texts[] = {"model_hash", "text_hash", "imatrix_hash",
+                                        "build",      "tensors",   "type"};
+    snug_json_begin_object(w, NULL);
+    for (int i = 0; i < 6; i++)
+        snug_json_put_string(w, texts[i], snug__column_text(s, i));
+    snug_json_put_int(w, "n_ctx", sqlite3_column_int64(s, 6));
+    snug_json_put_int(w, "n_chunks", sqlite3_column_int64(s, 7));
+    snug_json_put_number(w, "kld", sqlite3_column_double(s, 8));
+    snug_json_put_number(w, "se", sqlite3_column_double(s, 9));
+    snug_json_put_number(w, "seen_unix_s", sqlite3_column_double(s, 10));
+    snug_json_end(w);
+}
+
+static snug_status write_sensitivities(struct writing *x, const char *model_hash)
 {
     snug_status status = SNUG_OK;
+    struct snug__use use = snug__use_begin(x->store, SNUG__SQL_SENSITIVITIES, x->err);
+    if (model_hash)
+        snug__use_text(&use, 1, "the model's hash", model_hash, SNUG_STORE_TEXT_MAX);
+    else
+        snug__use_null(&use, 1);
+    while (status == SNUG_OK && snug__use_step(&use, "be read")) {
+        struct snug_json_writer w = {0};
+        status = check_room(x, SNUG_HISTORY_SENSITIVITY);
+        if (status != SNUG_OK)
+            break;
+        put_sensitivity(&w, use.statement);
+        status = write_line(x, SNUG_HISTORY_SENSITIVITY, &w);
+        status = status == SNUG_BAD_INPUT ? SNUG_OK : status;
+    }
+    const snug_status end = snug__use_end(&use);
+    return status == SNUG_OK ? end : status;
+}
+
+static snug_status write_rest(struct writing *x, const char *model_hash)
+{
+    snug_status status = write_sensitivities(x, model_hash);
     for (int64_t i = 1; status == SNUG_OK && i <= x->done.counts.n[SNUG_HISTORY_MACHINE]; i++)
         status = write_noise(x, i);
     for (int64_t i = 1; status == SNUG_OK && i <= x->done.counts.n[SNUG_HISTORY_MODEL]; i++)
@@ -254,11 +291,12 @@ static snug_status write_body(struct writing *x, const char *model_hash)
     if (status == SNUG_OK)
         status = x->status;
     if (status == SNUG_OK)
-        status = write_rest(x);
+        status = write_rest(x, model_hash);
     if (status == SNUG_OK)
         status = snug__store_exec(x->store, "COMMIT", "be read", x->err);
     snug__store_rollback(x->store);
-    if (status == SNUG_OK && x->done.counts.n[SNUG_HISTORY_TRIAL] == 0)
+    if (status == SNUG_OK && x->done.counts.n[SNUG_HISTORY_TRIAL] == 0 &&
+        x->done.counts.n[SNUG_HISTORY_SENSITIVITY] == 0)
         status =
             snug_fail(x->err, SNUG_INFEASIBLE, "%s: nothing to export%s: run snug tune MODEL first",
                       x->store->path, model_hash ? " of this model" : "");

@@ -167,7 +167,7 @@ static snug_status kind_of(const struct snug_json_node *line, enum snug_history_
             return SNUG_OK;
     }
     return snug_fail(err, SNUG_BAD_INPUT,
-                     "no \"kind\" of machine, model, task, trial, noise or quality");
+                     "no \"kind\" of machine, model, task, trial, noise, quality or sensitivity");
 }
 
 /* A line that is one JSON object, cut down to what the rules allow. */

@@ -234,7 +234,7 @@ static const struct rule TRIAL[] = {
     {"measurement", OBJECT, 0, 0, MEASUREMENT, N(MEASUREMENT), true},
 };
 
-/* ---- noise floors and qualities ---- */
+/* ---- noise floors, qualities, sensitivities ---- */
 
 static const struct rule NOISE[] = {
     NEEDS("machine", WHOLE, 1, COUNT_MAX),
@@ -276,6 +276,21 @@ static const struct rule QUALITY[] = {
     NEEDS("n_ctx", WHOLE, 1, COUNT_MAX),
     NEEDS("seen_unix_s", NUMBER, 0, UNIX_S_MAX),
     {"figures", OBJECT, 0, 0, QUALITY_FIGURES, N(QUALITY_FIGURES), true},
+};
+
+/* By hash, as the store has it: true wherever the model lies. */
+static const struct rule SENSITIVITY[] = {
+    NEEDS("model_hash", WORD, 1, 64),
+    NEEDS("text_hash", WORD, 1, 64),
+    NEEDS("imatrix_hash", WORD, 0, 64),
+    NEEDS("build", WORDS, 1, 127),
+    NEEDS("tensors", WORDS, 1, 63),
+    NEEDS("type", WORD, 1, 15),
+    NEEDS("n_ctx", WHOLE, 1, COUNT_MAX),
+    NEEDS("n_chunks", WHOLE, 0, COUNT_MAX),
+    NEEDS("kld", NUMBER, -FIGURE_MAX, FIGURE_MAX),
+    NEEDS("se", NUMBER, 0, FIGURE_MAX),
+    NEEDS("seen_unix_s", NUMBER, 0, UNIX_S_MAX),
 };
 
 static const struct {

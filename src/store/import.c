@@ -332,6 +332,45 @@ static snug_status put_quality(struct importing *x, const struct snug_json_node 
     return status;
 }
 
+/* ---- sensitivities ---- */
+
+/* The key of a sensitivity into the first eight parameters, and as text. */
+static void bind_sensitivity(struct snug__use *use, const struct snug_json_node *line)
+{
+    static const char *const texts[] = {"model_hash", "text_hash", "imatrix_hash",
+                                        "build",      "tensors",   "type"};
+    for (int i = 0; i < 6; i++)
+        snug__use_text(use, 1 + i, texts[i], text_of(line, texts[i]), TEXT_MAX);
+    snug__use_int(use, 7, int_of(line, "n_ctx"));
+    snug__use_int(use, 8, int_of(line, "n_chunks"));
+}
+
+static snug_status put_sensitivity(struct importing *x, const struct snug_json_node *line,
+                                   struct snug_error *err)
+{
+    int64_t id = 0, import_id = 0;
+    char key[1024]; /* as imports.c has it */
+    struct snug__use use = snug__use_begin(x->store, SNUG__SQL_SENSITIVITY_AT, err);
+    bind_sensitivity(&use, line);
+    const snug_status status = find_row(&use, &id, &import_id);
+    if (status != SNUG_OK)
+        return status;
+    snprintf(key, sizeof key, "%s %s %s %s %lld %lld %s %s", text_of(line, "model_hash"),
+             text_of(line, "text_hash"), text_of(line, "imatrix_hash"), text_of(line, "build"),
+             (long long)int_of(line, "n_ctx"), (long long)int_of(line, "n_chunks"),
+             text_of(line, "tensors"), text_of(line, "type"));
+    if (id != 0)
+        return claim(x, import_id, "sensitivity", key, err);
+    use = snug__use_begin(x->store, SNUG__SQL_SENSITIVITY_IMPORT, err);
+    bind_sensitivity(&use, line);
+    snug__use_number(&use, 9, snug_json_get_number(line, "kld", 0.0));
+    snug__use_number(&use, 10, snug_json_get_number(line, "se", 0.0));
+    snug__use_number(&use, 11, snug_json_get_number(line, "seen_unix_s", 0.0));
+    snug__use_int(&use, 12, x->import_id);
+    x->added.n[SNUG_HISTORY_SENSITIVITY]++;
+    return snug__use_run(&use, "keep a sensitivity", NULL);
+}
+
 /* ---- the file ---- */
 
 static snug_status put_line(const struct snug_json_node *line, enum snug_history_kind kind,
@@ -339,9 +378,13 @@ static snug_status put_line(const struct snug_json_node *line, enum snug_history
 {
     static snug_status (*const puts[])(struct importing *, const struct snug_json_node *,
                                        struct snug_error *) = {
-        [SNUG_HISTORY_MACHINE] = put_machine, [SNUG_HISTORY_MODEL] = put_model,
-        [SNUG_HISTORY_TASK] = put_task,       [SNUG_HISTORY_TRIAL] = put_trial,
-        [SNUG_HISTORY_NOISE] = put_noise,     [SNUG_HISTORY_QUALITY] = put_quality,
+        [SNUG_HISTORY_MACHINE] = put_machine,
+        [SNUG_HISTORY_MODEL] = put_model,
+        [SNUG_HISTORY_TASK] = put_task,
+        [SNUG_HISTORY_TRIAL] = put_trial,
+        [SNUG_HISTORY_NOISE] = put_noise,
+        [SNUG_HISTORY_QUALITY] = put_quality,
+        [SNUG_HISTORY_SENSITIVITY] = put_sensitivity,
     };
     struct importing *x = data;
     const snug_status status = puts[kind](x, line, err);

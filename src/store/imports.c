@@ -49,15 +49,17 @@ snug_status snug_history_imports(struct snug_store *store, snug_history_import_f
     " SET import_id = (SELECT min(import_id) FROM import_also WHERE kind = '" table                \
     "' AND key = " key ") WHERE import_id = ?1 AND EXISTS(SELECT 1 FROM import_also WHERE "        \
     "kind = '" table "' AND key = " key ")"
-/* What was handed over is a claim no more. row: the claimed row, by an index. */
-#define SETTLE(table, row)                                                                         \
-    "DELETE FROM import_also WHERE kind = '" table "' AND import_id = "                            \
-    "(SELECT import_id FROM " table " WHERE " row ")"
+/* What was handed over is a claim no more. */
+#define SETTLE(table, key)                                                                         \
+    "DELETE FROM import_also WHERE kind = '" table "' AND (import_also.key, import_id) IN "        \
+    "(SELECT " key ", import_id FROM " table " WHERE import_id IS NOT NULL)"
 #define REMOVE(table) "DELETE FROM " table " WHERE import_id = ?1"
 
 #define ID_KEY(table) "CAST(" table ".id AS TEXT)"
-#define ID_ROW "id = CAST(import_also.key AS INTEGER)"
 #define NOISE_KEY "noise.fingerprint || ' ' || noise.build"
+#define SENSITIVITY_KEY                                                                            \
+    "model_hash || ' ' || text_hash || ' ' || imatrix_hash || ' ' || build || ' ' || n_ctx || "    \
+    "' ' || n_chunks || ' ' || tensors || ' ' || type"
 
 /* Whose a row is now, of those that need it: one's own (NULL) before any import. */
 #define OWNER_OF(rows) "(SELECT i FROM (" rows ") ORDER BY i IS NOT NULL, i LIMIT 1)"
@@ -79,14 +81,17 @@ static const struct {
     int counted;
 } UNDO[] = {
     {HAND_OVER("trials", ID_KEY("trials")), -1},
-    {SETTLE("trials", ID_ROW), -1},
+    {SETTLE("trials", ID_KEY("trials")), -1},
     {HAND_OVER("noise", NOISE_KEY), -1},
-    {SETTLE("noise", NOISE_KEY " = import_also.key"), -1},
+    {SETTLE("noise", NOISE_KEY), -1},
     {HAND_OVER("qualities", ID_KEY("qualities")), -1},
-    {SETTLE("qualities", ID_ROW), -1},
+    {SETTLE("qualities", ID_KEY("qualities")), -1},
+    {HAND_OVER("sensitivity", SENSITIVITY_KEY), -1},
+    {SETTLE("sensitivity", SENSITIVITY_KEY), -1},
     {REMOVE("trials"), SNUG_HISTORY_TRIAL},
     {REMOVE("noise"), SNUG_HISTORY_NOISE},
     {REMOVE("qualities"), SNUG_HISTORY_QUALITY},
+    {REMOVE("sensitivity"), SNUG_HISTORY_SENSITIVITY},
     {REMOVE_UNNEEDED("tasks", TASK_NEEDED), SNUG_HISTORY_TASK},
     {KEEP_NEEDED("tasks", TASK_NEEDED), -1},
     {REMOVE_UNNEEDED("models", MODEL_NEEDED), SNUG_HISTORY_MODEL},

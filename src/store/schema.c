@@ -202,8 +202,9 @@ static const char *const MIGRATIONS[] = {
     /* Rows of earlier imports that this one brought too: they stay when the earlier one goes. */
     "CREATE TABLE import_also("
     "  import_id INTEGER NOT NULL REFERENCES imports(id),"
-    "  kind TEXT NOT NULL CHECK(kind IN ('trials', 'noise', 'qualities'))," /* table */
-    "  key TEXT NOT NULL,"                                                  /* of the row */
+    "  kind TEXT NOT NULL CHECK(kind IN ('trials', 'noise', 'qualities', 'sensitivity'))," /* table
+                                                                                            */
+    "  key TEXT NOT NULL," /* of the row */
     "  PRIMARY KEY(kind, key, import_id)"
     ") STRICT, WITHOUT ROWID;"
     "ALTER TABLE machines ADD COLUMN import_id INTEGER REFERENCES imports(id);"
@@ -212,6 +213,7 @@ static const char *const MIGRATIONS[] = {
     "ALTER TABLE trials ADD COLUMN import_id INTEGER REFERENCES imports(id);"
     "ALTER TABLE noise ADD COLUMN import_id INTEGER REFERENCES imports(id);"
     "ALTER TABLE qualities ADD COLUMN import_id INTEGER REFERENCES imports(id);"
+    "ALTER TABLE sensitivity ADD COLUMN import_id INTEGER REFERENCES imports(id);"
     "CREATE INDEX trials_of_import ON trials(import_id);"
     "CREATE INDEX trials_by_start ON trials(task_id, started_unix_s);",
 };

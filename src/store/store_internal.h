@@ -57,7 +57,7 @@
     X(SENSITIVITY, "INSERT INTO sensitivity(model_hash, text_hash, imatrix_hash, build, n_ctx, "   \
                    "n_chunks, tensors, type, kld, se, seen_unix_s) "                               \
                    "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO UPDATE "   \
-                   "SET kld = ?9, se = ?10, seen_unix_s = ?11 RETURNING kld")                      \
+                   "SET kld = ?9, se = ?10, seen_unix_s = ?11, import_id = NULL RETURNING kld")    \
     X(SENSITIVITY_OF, "SELECT kld, se FROM sensitivity WHERE model_hash = ?1 AND text_hash = ?2 "  \
                       "AND imatrix_hash = ?3 AND build = ?4 AND n_ctx = ?5 AND n_chunks = ?6 "     \
                       "AND tensors = ?7 AND type = ?8")                                            \
@@ -80,6 +80,17 @@
     X(QUALITIES_OF, "SELECT q.build, q.type_k, q.type_v, q.text_hash, q.reference_hash, q.n_ctx, " \
                     "q.seen_unix_s, q.json FROM qualities q JOIN models m ON m.id = q.model_id "   \
                     "WHERE m.hash = ?1 AND q.kind = 'text' ORDER BY q.id")                         \
+    X(SENSITIVITIES, "SELECT model_hash, text_hash, imatrix_hash, build, tensors, type, n_ctx, "   \
+                     "n_chunks, kld, se, seen_unix_s FROM sensitivity "                            \
+                     "WHERE ?1 IS NULL OR model_hash = ?1 "                                        \
+                     "ORDER BY model_hash, text_hash, imatrix_hash, build, n_ctx, n_chunks, "      \
+                     "tensors, type")                                                              \
+    X(SENSITIVITY_AT, "SELECT 1, import_id FROM sensitivity WHERE model_hash = ?1 AND "            \
+                      "text_hash = ?2 AND imatrix_hash = ?3 AND build = ?4 AND tensors = ?5 AND "  \
+                      "type = ?6 AND n_ctx = ?7 AND n_chunks = ?8")                                \
+    X(SENSITIVITY_IMPORT, "INSERT INTO sensitivity(model_hash, text_hash, imatrix_hash, build, "   \
+                          "tensors, type, n_ctx, n_chunks, kld, se, seen_unix_s, import_id) "      \
+                          "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")             \
     X(IMPORT, "INSERT INTO imports(sha256, file, snug, created_unix_s, imported_unix_s) "          \
               "VALUES(?1, ?2, ?3, ?4, ?5) RETURNING id")                                           \
     X(IMPORT_OF, "SELECT id FROM imports WHERE sha256 = ?1")                                       \

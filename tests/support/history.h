@@ -25,11 +25,12 @@ static const char GOOD_BODY[] =
     "\"n_threads\":2,\"type_k\":\"f16\"},\"effective\":{},\"measurement\":{\"outcome\":\"ok\","
     "\"started_unix_s\":1767225600.25,\"decode_tps\":12.5,\"decode_block_tps\":[12,13]}}\n";
 
-/* A header of these counts: machines, models, tasks, trials, noise floors, qualities. */
+/* A header of these counts: machines, models, tasks, trials, noise floors, qualities,
+ * sensitivities. */
 struct history_counts {
-    long long n[6];
+    long long n[7];
 };
-static const struct history_counts GOOD_COUNTS = {{1, 1, 1, 1, 0, 0}};
+static const struct history_counts GOOD_COUNTS = {{1, 1, 1, 1, 0, 0, 0}};
 
 /* Pack a body under a header that fits it; malloc'ed. */
 static inline void *history_pack(const char *body, size_t n_body, const char *format, int version,
@@ -43,9 +44,11 @@ static inline void *history_pack(const char *body, size_t n_body, const char *fo
                        "{\"format\":\"%s\",\"version\":%d,\"snug\":\"0.1.0\",\"schema\":4,"
                        "\"created_unix_s\":1767225600,\"n_machines\":%lld,\"n_models\":%lld,"
                        "\"n_tasks\":%lld,\"n_trials\":%lld,\"n_noise\":%lld,\"n_qualities\":%lld,"
+                       "\"n_sensitivities\":%lld,"
                        "\"sha256\":\"%s\"}\n",
                        format, version, counts->n[0], counts->n[1], counts->n[2], counts->n[3],
-                       counts->n[4], counts->n[5], snug_sha256_hex(body, n_body, sha256));
+                       counts->n[4], counts->n[5], counts->n[6],
+                       snug_sha256_hex(body, n_body, sha256));
     snug_buffer_append(&all, body, n_body);
     assert_false(all.is_failed);
     assert_ok(snug_gzip_pack(all.data, all.len, &packed, out_n, &err));

@@ -339,6 +339,42 @@ static void undo_keeps_later_trials_of_ones_own(void **state)
     free(data);
 }
 
+static const struct snug_store_sensitivity_place PLACE = {.model_hash = "ee",
+                                                          .text_hash = "dd",
+                                                          .imatrix_hash = "",
+                                                          .build = "libllama 0.7.0",
+                                                          .n_ctx = 512,
+                                                          .n_chunks = 4,
+                                                          .tensors = "attn_q 0-7",
+                                                          .type = "q4_k"};
+
+/* Of a model that no task here has, and again measured here since. */
+static void sensitivities_come_over_and_own_ones_stay(void **state)
+{
+    struct snug_error err = {0};
+    struct snug_store *store = open_store(state, "a.db");
+    struct snug_history_counts removed;
+    struct snug_estimate found;
+    size_t n = 0;
+    assert_ok(snug_store_sensitivity_add(store, &PLACE, (struct snug_estimate){0.5, 0.25}, &err));
+    void *data = export_all(store, &n);
+    snug_store_close(store);
+    store = open_store(state, "b.db");
+    assert_int_equal(import(store, data, n).added.n[SNUG_HISTORY_SENSITIVITY], 1);
+    assert_ok(snug_store_sensitivity_find(store, &PLACE, &found, &err));
+    assert_true(found.value == 0.5 && found.se == 0.25);
+    assert_ok(snug_history_undo(store, 1, &removed, &err));
+    assert_int_equal(removed.n[SNUG_HISTORY_SENSITIVITY], 1);
+    assert_fails(SNUG_NOT_FOUND, snug_store_sensitivity_find(store, &PLACE, &found, &err));
+    import(store, data, n);
+    assert_ok(snug_store_sensitivity_add(store, &PLACE, (struct snug_estimate){0.75, 0.1}, &err));
+    assert_ok(snug_history_undo(store, 1, &removed, &err));
+    assert_ok(snug_store_sensitivity_find(store, &PLACE, &found, &err));
+    assert_true(found.value == 0.75);
+    snug_store_close(store);
+    free(data);
+}
+
 /* A weekly export holds the last one's trials: taking back either leaves what the other brought. */
 static void undo_of_either_of_two_that_overlap_leaves_the_other(void **state)
 {
@@ -349,6 +385,7 @@ static void undo_of_either_of_two_that_overlap_leaves_the_other(void **state)
     const int64_t task = secret_task(a, "aa");
     secret_trial(a, task, 1767225600.125, true);
     assert_ok(snug_store_noise_set(a, "aa", "libllama 0.7.0", 0.015, 30, &err));
+    assert_ok(snug_store_sensitivity_add(a, &PLACE, (struct snug_estimate){0.5, 0.25}, &err));
     void *first = export_all(a, &n_first);
     secret_trial(a, task, 1767225601.0, false);
     void *second = export_all(a, &n_second);
@@ -364,12 +401,14 @@ static void undo_of_either_of_two_that_overlap_leaves_the_other(void **state)
         assert_int_equal(removed.n[SNUG_HISTORY_TASK], 0);
         assert_int_equal(store_ask(path, "SELECT count(*) FROM trials"), gone == 1 ? 2 : 1);
         assert_int_equal(store_ask(path, "SELECT count(*) FROM noise"), 1);
+        assert_int_equal(store_ask(path, "SELECT count(*) FROM sensitivity"), 1);
         assert_int_equal(store_ask(path, "SELECT count(*) FROM import_also"), 0);
         assert_ok(snug_history_undo(store, 3 - gone, &removed, &err));
         snug_store_close(store);
         assert_int_equal(store_ask(path, "SELECT (SELECT count(*) FROM trials) + (SELECT count(*) "
                                          "FROM tasks) + (SELECT count(*) FROM machines) + (SELECT "
-                                         "count(*) FROM models) + (SELECT count(*) FROM noise)"),
+                                         "count(*) FROM models) + (SELECT count(*) FROM noise) + "
+                                         "(SELECT count(*) FROM sensitivity)"),
                          0);
         assert_store_whole(path);
     }
@@ -423,6 +462,7 @@ int main(void)
         IN_FOLDER(import_of_ones_own_export_changes_nothing),
         IN_FOLDER(undo_leaves_the_store_as_it_was),
         IN_FOLDER(undo_keeps_later_trials_of_ones_own),
+        IN_FOLDER(sensitivities_come_over_and_own_ones_stay),
         IN_FOLDER(undo_of_either_of_two_that_overlap_leaves_the_other),
         IN_FOLDER(imports_are_listed_and_found_by_their_file),
     };

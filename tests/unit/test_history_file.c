@@ -175,7 +175,8 @@ static void sums_and_counts_must_agree(void **state)
 {
     struct snug_error err = {0};
     struct snug_store *store = open_store(state);
-    static const struct history_counts more = {{1, 1, 1, 2, 0, 0}}, fewer = {{1, 1, 1, 0, 0, 0}};
+    static const struct history_counts more = {{1, 1, 1, 2, 0, 0, 0}},
+                                       fewer = {{1, 1, 1, 0, 0, 0, 0}};
     size_t n = 0, n_text = 0;
     char *text = NULL;
     void *data = history_pack(GOOD_BODY, strlen(GOOD_BODY), FORMAT, 1, &GOOD_COUNTS, &n), *again;
@@ -211,9 +212,9 @@ static void stop_imports_nothing(void **state)
 
 static void counts_are_held_to_their_caps(void **state)
 {
-    static const long long caps[] = {1024, 1024, 8192, 65536, 4096, 4096};
-    static const char *const names[] = {"n_machines", "n_models", "n_tasks",
-                                        "n_trials",   "n_noise",  "n_qualities"};
+    static const long long caps[] = {1024, 1024, 8192, 65536, 4096, 4096, 65536};
+    static const char *const names[] = {"n_machines", "n_models",    "n_tasks",        "n_trials",
+                                        "n_noise",    "n_qualities", "n_sensitivities"};
     struct snug_store *store = open_store(state);
     for (size_t i = 0; i < COUNT(caps); i++) {
         struct history_counts counts = {{0}};

@@ -53,7 +53,7 @@ static void write_large_file(const char *path)
     struct snug_buffer body = {0};
     const char *trial = strstr(GOOD_BODY, "{\"kind\":\"trial\"");
     const char *start_at = strstr(trial, "1767225600.25");
-    const struct history_counts counts = {{1, 1, 1, N_TRIALS, 0, 0}};
+    const struct history_counts counts = {{1, 1, 1, N_TRIALS, 0, 0, 0}};
     size_t n = 0;
     snug_buffer_append(&body, GOOD_BODY, (size_t)(trial - GOOD_BODY));
     for (int i = 0; i < N_TRIALS; i++)

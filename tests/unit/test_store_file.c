@@ -66,6 +66,7 @@ static const char WITHOUT_IMPORTS[] =
     "ALTER TABLE machines DROP COLUMN import_id; ALTER TABLE models DROP COLUMN import_id;"
     "ALTER TABLE tasks DROP COLUMN import_id; ALTER TABLE trials DROP COLUMN import_id;"
     "ALTER TABLE noise DROP COLUMN import_id; ALTER TABLE qualities DROP COLUMN import_id;"
+    "ALTER TABLE sensitivity DROP COLUMN import_id;"
     "DROP TABLE import_also; DROP TABLE imports; PRAGMA user_version = 3;";
 /* The file as the first version left it: tasks without workloads, none of the later tables. */
 static const char FIRST_VERSION[] =
