@@ -1,6 +1,9 @@
 /* History files between stores: what comes over, what stays at home, and how it is taken back. */
 #include "history.h"
 
+#include "base/json.h"
+#include "machine/machine_json.h"
+
 static struct snug_store *open_store(void **state, const char *name)
 {
     struct snug_error err = {0};
@@ -69,9 +72,26 @@ static bool see_trial(const struct snug_trial_view *view, void *data)
     return true;
 }
 
+/* Facts that are not told are not known, and the rest is a machine as any. */
+static void check_machine(const char *json)
+{
+    struct snug_error err = {0};
+    struct snug_json *doc = NULL;
+    struct snug_machine machine;
+    assert_ok(snug_json_parse("machine", json, strlen(json), &doc, &err));
+    assert_ok(snug_machine_from_json(snug_json_root(doc), &machine, &err));
+    assert_int_equal(machine.n_cores_usable, 2);
+    assert_int_equal(machine.caches[0].size_bytes, 32768);
+    assert_int_equal(machine.devices[0].bytes_total, 7);
+    assert_true(machine.quota_cpus.is_known && machine.quota_cpus.value == 1.5);
+    assert_false(machine.memory_limit_bytes.is_known);
+    snug_json_free(doc);
+}
+
 static bool see_task(const struct snug_task_view *view, void *data)
 {
     ++*(int *)data;
+    check_machine(view->machine_json);
     assert_string_equal(view->machine_fingerprint, "aa");
     assert_string_equal(view->machine_name, "Intel(R) CPU @ 2.00GHz");
     assert_string_equal(view->model_hash, "bb");
