@@ -95,6 +95,8 @@ struct snug_task_view {
     struct snug_workload workload;
     int64_t n_trials;
     double last_unix_s;
+    int64_t n_imported;  /* of the trials */
+    const char *imports; /* numbers of the imports that brought trials: "1,3"; "" for none */
 };
 typedef bool (*snug_task_fn)(const struct snug_task_view *view, void *data);
 /* model_hash NULL: all. */
@@ -111,8 +113,9 @@ snug_status snug_store_result(struct snug_store *store, int64_t task_id, const c
 snug_status snug_store_quality_add(struct snug_store *store, int64_t model_id, const char *build,
                                    const struct snug_quality *quality,
                                    struct snug_error *err) SNUG_CHECKED;
-/* The newest for a model and cache types, those with a reference first: what every run of them
- * inherits, whatever its threads and batches. Errors  SNUG_NOT_FOUND: never measured. */
+/* The newest for a model and cache types, measured here before imported, with a reference first:
+ * what every run of them inherits, whatever its threads and batches. Errors  SNUG_NOT_FOUND: never
+ * measured. */
 snug_status snug_store_quality_find(struct snug_store *store, const char *model_hash,
                                     const char *type_k, const char *type_v,
                                     struct snug_quality *out, struct snug_error *err) SNUG_CHECKED;
@@ -181,7 +184,8 @@ snug_status snug_store_lab_trial_add(struct snug_store *store,
                                      struct snug_error *err) SNUG_CHECKED;
 
 /* Noise floor of a machine (by fingerprint) and engine build: MAD / median of repeated blocks of
- * one config. The last one set counts. Errors SNUG_NOT_FOUND: never measured. */
+ * one config. The last one set counts, imported ones only where none is set. Errors SNUG_NOT_FOUND:
+ * never measured. */
 snug_status snug_store_noise_set(struct snug_store *store, const char *fingerprint,
                                  const char *build, double frac, int n_blocks,
                                  struct snug_error *err) SNUG_CHECKED;

@@ -18,7 +18,8 @@ enum cli_exit { CLI_OK = 0, CLI_FAILED = 1, CLI_MISUSE = 2, CLI_NOT_MET = 99 };
 /* Every option of every command, filled by cli_parse. Zero and NULL mean: not given. */
 struct cli_args {
     const char *operand;  /* MODEL or PRESET */
-    const char *operand2; /* of compare */
+    const char *operand2; /* of compare and history */
+    const char *operand3; /* of history */
     char **rest;          /* after "--" */
     int n_rest;
     /* options */
@@ -73,7 +74,7 @@ struct cli_args {
 /* One row per command; the order is the order of help. */
 struct cli_command {
     const char *name;
-    const char *operands; /* "MODEL", "PRESET" or "" */
+    const char *operands; /* "MODEL", "A B", "" or, in [], what may be left away; ..: up to three */
     const char *summary;  /* one line */
     const char *about;    /* some paragraphs for `snug COMMAND --help` */
     const char *example;

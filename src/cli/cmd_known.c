@@ -1,4 +1,4 @@
-/* snug front, history and export: what is known, as table, CSV, JSON or JSON lines. */
+/* snug front, history MODEL and export: what is known, as table, CSV, JSON or JSON lines. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -134,24 +134,7 @@ int cmd_front(const struct cli_args *args)
     return with_known(args, work_front);
 }
 
-/* ---- history: tasks, or the trials of one ---- */
-
-static bool task_row(const struct snug_task_view *view, void *data)
-{
-    struct snug_table *table = data;
-    snug_table_cell_number(table, (double)view->id, 0);
-    snug_table_cell_text(table, view->model_name);
-    snug_table_cell_text(table, view->machine_name);
-    snug_table_cell_text(table, view->build);
-    snug_table_cell_number(table, (double)view->workload.n_prompt, 0);
-    snug_table_cell_number(table, (double)view->workload.n_gen, 0);
-    snug_table_cell_number(table, (double)view->workload.n_ctx, 0);
-    snug_table_cell_number(table, (double)view->workload.n_parallel, 0);
-    snug_table_cell_number(table, (double)view->n_trials, 0);
-    snug_table_cell_text(table, view->workload.name);
-    snug_table_row_end(table);
-    return true;
-}
+/* ---- history of a model: every trial of each of its tasks ---- */
 
 static int work_history(const struct cli_args *args, const struct known *k, struct snug_buffer *out)
 {
@@ -160,37 +143,11 @@ static int work_history(const struct cli_args *args, const struct known *k, stru
     return cli_put_buffer(out);
 }
 
-int cmd_history(const struct cli_args *args)
+int cli_known_trials(const struct cli_args *args)
 {
-    static const char *const columns[] = {"task",   "model",   "machine",  "build",  "prompt",
-                                          "output", "context", "parallel", "trials", "workload"};
-    struct snug_error err = {0};
-    struct snug_store *store = NULL;
-    struct snug_table table = {0};
     struct snug_buffer out = {0};
-    if (args->operand) {
-        const int each = with_each(args, work_history, &out);
-        snug_buffer_clear(&out);
-        return each;
-    }
-    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
-        snug_table_column(&table, columns[i],
-                          (i >= 1 && i <= 3) || i == 9 ? SNUG_COLUMN_TEXT : SNUG_COLUMN_NUMBER);
-    snug_status status = snug_store_open(args->store, &store, &err);
-    if (status == SNUG_OK)
-        status = snug_store_tasks(store, NULL, task_row, &table, &err);
-    int code = status == SNUG_OK ? CLI_OK : cli_fail(&err);
-    if (status == SNUG_OK) {
-        snug_table_render(&table, cli_table_format(args), &out);
-        code = cli_put_buffer(&out);
-        if (table.n_cells == 0)
-            cli_say("nothing is known yet; start with: snug tune model.gguf");
-        else
-            cli_say("\nnext: snug history MODEL, or snug front MODEL");
-    }
+    const int code = with_each(args, work_history, &out);
     snug_buffer_clear(&out);
-    snug_table_clear(&table);
-    snug_store_close(store);
     return code;
 }
 

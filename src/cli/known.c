@@ -37,7 +37,9 @@ static bool take_task(const struct snug_task_view *view, void *data)
         l->cap = cap;
     }
     struct known *k = &l->tasks[l->n++];
-    *k = (struct known){.task_id = view->id, .workload = view->workload};
+    *k = (struct known){.task_id = view->id,
+                        .workload = view->workload,
+                        .is_imported = view->n_imported == view->n_trials};
     k->machine_json = snug_arena_strdup(&k->arena, view->machine_json);
     k->machine_name = snug_arena_strdup(&k->arena, view->machine_name);
     k->model_json = snug_arena_strdup(&k->arena, view->model_json);
@@ -112,6 +114,12 @@ static bool is_tuned(struct snug_store *store, const struct known *k)
     return is_found;
 }
 
+/* Tuned to its end before others, measured here before imported. */
+static int rank_of(struct snug_store *store, const struct known *k)
+{
+    return is_tuned(store, k) ? 3 : k->is_imported ? 1 : 2;
+}
+
 snug_status known_open(const struct cli_args *args, struct snug_store *store,
                        const char *fingerprint, struct known *out, struct snug_error *err)
 {
@@ -120,14 +128,11 @@ snug_status known_open(const struct cli_args *args, struct snug_store *store,
     snug_status status = known_list(args, store, fingerprint, &list, &n, err);
     if (status != SNUG_OK)
         return status;
-    /* Newest first: the newest that was tuned to its end, else the newest. */
-    for (int i = 0; i < n; i++) {
-        if (known_matches(args, &list[i].workload) && (chosen < 0 || is_tuned(store, &list[i]))) {
-            const bool is_done = is_tuned(store, &list[i]);
-            chosen = i;
-            if (is_done)
-                break;
-        }
+    int best = 0;
+    for (int i = 0; i < n; i++) { /* newest first */
+        const int rank = known_matches(args, &list[i].workload) ? rank_of(store, &list[i]) : 0;
+        chosen = rank > best ? i : chosen;
+        best = rank > best ? rank : best;
     }
     if (chosen < 0) {
         status = known_none(err);

@@ -22,6 +22,7 @@ struct known_trial {
 struct known {
     struct snug_arena arena; /* holds every string */
     int64_t task_id;
+    bool is_imported; /* every trial of it */
     struct snug_workload workload;
     const char *machine_json, *machine_name, *model_json, *model_name, *model_path, *build;
     enum snug_objective objective;
@@ -46,12 +47,14 @@ snug_status known_none(struct snug_error *err);
  * trials left out. */
 snug_status known_load(const struct cli_args *args, struct snug_store *store, struct known *k,
                        struct snug_error *err) SNUG_CHECKED;
-/* The newest listed task that was tuned to its end, else the newest; where args name a workload,
- * of those that match it. Loaded. */
+/* The newest listed task that was tuned to its end, else the newest that was measured here, else
+ * the newest; where args name a workload, of those that match it. Loaded. */
 snug_status known_open(const struct cli_args *args, struct snug_store *store,
                        const char *fingerprint, struct known *out,
                        struct snug_error *err) SNUG_CHECKED;
 void known_close(struct known *known);
+/* snug history MODEL: every trial of each of its tasks, printed; an exit status. */
+int cli_known_trials(const struct cli_args *args);
 const struct known_trial *known_find(const struct known *known, int64_t id);
 
 #endif

@@ -39,9 +39,22 @@ const struct cli_command cli_commands[] = {
     {"front", "[MODEL]", "the known configs that nothing beats in both speed and memory",
      "Of the newest task that was tuned, of this model or of all.", "snug front model.gguf", FRONT,
      cmd_front, false, NULL},
-    {"history", "[MODEL]", "every task and trial that is known",
-     "Without MODEL a list of tasks, newest first; with it every trial of each of its tasks.",
-     "snug history", HISTORY, cmd_history, false, NULL},
+    {"history", "[WHAT ..]", "every task and trial that is known; export, import, undo",
+     "WHAT is one of\n"
+     "  list                 tasks, newest first, and imports; the same without WHAT\n"
+     "  MODEL                every trial of each of its tasks\n"
+     "  export FILE [MODEL]  tasks and trials of all models, or of one, as one file for another\n"
+     "                       machine: without paths, names, hosts or texts of errors\n"
+     "  import FILE          add such a file: all of it or, where anything is wrong, nothing; "
+     "trials\n"
+     "                       that are here already are not doubled\n"
+     "  undo IMPORT          take an import back, by its number or its FILE; what was measured "
+     "here\n"
+     "                       stays\n"
+     "FILE may be - (stdin, stdout). A machine is told by its CPU, caches, memory and limits; "
+     "trials of\n"
+     "another one are never taken for this one's.",
+     "snug history export laptop.snug", HISTORY, cmd_history, false, NULL},
     {"knobs", "MODEL", "which knobs matter, from all trials that are known",
      "Fits random forests to the log of each metric over the stored configs, on resampled "
      "configs,\n"

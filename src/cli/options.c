@@ -215,13 +215,15 @@ static int take_option(const struct cli_command *command, int argc, char **argv,
     return is_taken ? n_words : 0;
 }
 
-/* Commands of two operands name them with a space between: "A B". */
+/* Commands of two operands name them with a space between: "A B"; ".." allows a third. */
 static bool take_operand(const struct cli_command *command, char *word, struct cli_args *out)
 {
     if (command->operands[0] && !out->operand)
         out->operand = word;
     else if (out->operand && !out->operand2 && strchr(command->operands, ' '))
         out->operand2 = word;
+    else if (out->operand2 && !out->operand3 && strstr(command->operands, ".."))
+        out->operand3 = word;
     else
         return false;
     return true;

@@ -189,9 +189,41 @@ static const char *const MIGRATIONS[] = {
     "  seen_unix_s REAL NOT NULL,"
     "  PRIMARY KEY(model_hash, text_hash, imatrix_hash, build, n_ctx, n_chunks, tensors, type)"
     ") STRICT, WITHOUT ROWID;",
+    /* What files of other stores brought. import_id NULL: measured here, or used by a task of one's
+     * own since; an import is taken back by its id. */
+    "CREATE TABLE imports("
+    "  id INTEGER PRIMARY KEY,"
+    "  sha256 TEXT NOT NULL UNIQUE," /* of the file's records */
+    "  file TEXT NOT NULL,"          /* its name without folders */
+    "  snug TEXT NOT NULL,"          /* version that wrote it */
+    "  created_unix_s REAL NOT NULL,"
+    "  imported_unix_s REAL NOT NULL"
+    ") STRICT;"
+    /* Rows of earlier imports that this one brought too: they stay when the earlier one goes. */
+    "CREATE TABLE import_also("
+    "  import_id INTEGER NOT NULL REFERENCES imports(id),"
+    "  kind TEXT NOT NULL CHECK(kind IN ('trials', 'noise', 'qualities', 'sensitivity'))," /* table
+                                                                                            */
+    "  key TEXT NOT NULL," /* of the row */
+    "  PRIMARY KEY(kind, key, import_id)"
+    ") STRICT, WITHOUT ROWID;"
+    "ALTER TABLE machines ADD COLUMN import_id INTEGER REFERENCES imports(id);"
+    "ALTER TABLE models ADD COLUMN import_id INTEGER REFERENCES imports(id);"
+    "ALTER TABLE tasks ADD COLUMN import_id INTEGER REFERENCES imports(id);"
+    "ALTER TABLE trials ADD COLUMN import_id INTEGER REFERENCES imports(id);"
+    "ALTER TABLE noise ADD COLUMN import_id INTEGER REFERENCES imports(id);"
+    "ALTER TABLE qualities ADD COLUMN import_id INTEGER REFERENCES imports(id);"
+    "ALTER TABLE sensitivity ADD COLUMN import_id INTEGER REFERENCES imports(id);"
+    "CREATE INDEX trials_of_import ON trials(import_id);"
+    "CREATE INDEX trials_by_start ON trials(task_id, started_unix_s);",
 };
 
 enum { VERSION = sizeof MIGRATIONS / sizeof *MIGRATIONS };
+
+int snug__store_version(void)
+{
+    return VERSION;
+}
 
 static snug_status read_number(struct snug_store *store, const char *sql, int64_t *out,
                                struct snug_error *err)

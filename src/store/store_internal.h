@@ -16,16 +16,17 @@
     X(COMMIT, "COMMIT")                                                                            \
     X(MACHINE, "INSERT INTO machines(fingerprint, name, json, seen_unix_s) "                       \
                "VALUES(?1, ?2, ?3, ?4) ON CONFLICT(fingerprint) DO UPDATE "                        \
-               "SET name = ?2, json = ?3, seen_unix_s = ?4 RETURNING id")                          \
+               "SET name = ?2, json = ?3, seen_unix_s = ?4, import_id = NULL RETURNING id")        \
     X(MODEL, "INSERT INTO models(hash, name, path, json, seen_unix_s) "                            \
              "VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(hash) DO UPDATE "                             \
-             "SET name = ?2, path = ?3, json = ?4, seen_unix_s = ?5 RETURNING id")                 \
+             "SET name = ?2, path = ?3, json = ?4, seen_unix_s = ?5, import_id = NULL "            \
+             "RETURNING id")                                                                       \
     X(TASK, "INSERT INTO tasks(machine_id, model_id, build, load_level, n_prompt, n_gen, "         \
             "n_depth, n_parallel, n_ctx, seen_unix_s, workload_name, workload_hash, "              \
             "workload_path) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) "       \
             "ON CONFLICT(machine_id, model_id, build, load_level, n_prompt, n_gen, n_depth, "      \
             "n_parallel, n_ctx, workload_hash) DO UPDATE SET seen_unix_s = ?10, "                  \
-            "workload_name = ?11, workload_path = ?13 RETURNING id")                               \
+            "workload_name = ?11, workload_path = ?13, import_id = NULL RETURNING id")             \
     X(SESSION, "INSERT INTO sessions(task_id, kind, options_json, owner, started_unix_s) "         \
                "VALUES(?1, ?2, ?3, ?4, ?5) RETURNING id")                                          \
     X(SESSION_UNFINISHED, "SELECT id, options_json, owner FROM sessions WHERE task_id = ?1 "       \
@@ -41,21 +42,22 @@
     X(DETAILS_OF, "SELECT json FROM details WHERE trial_id = ?1")                                  \
     X(NOISE_SET, "INSERT INTO noise(fingerprint, build, frac, n_blocks, seen_unix_s) "             \
                  "VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(fingerprint, build) DO UPDATE SET "       \
-                 "frac = ?3, n_blocks = ?4, seen_unix_s = ?5 RETURNING rowid")                     \
-    X(NOISE_GET, "SELECT frac, n_blocks FROM noise WHERE fingerprint = ?1 ORDER BY seen_unix_s "   \
-                 "DESC LIMIT 1")                                                                   \
+                 "frac = ?3, n_blocks = ?4, seen_unix_s = ?5, import_id = NULL RETURNING rowid")   \
+    X(NOISE_GET, "SELECT frac, n_blocks FROM noise WHERE fingerprint = ?1 "                        \
+                 "ORDER BY import_id IS NOT NULL, seen_unix_s DESC LIMIT 1")                       \
     X(QUALITY, "INSERT INTO qualities(model_id, build, type_k, type_v, text_hash, "                \
                "reference_hash, n_ctx, kind, json, seen_unix_s) "                                  \
                "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) "                                  \
                "ON CONFLICT(model_id, build, type_k, type_v, text_hash, reference_hash, n_ctx, "   \
-               "kind) DO UPDATE SET json = ?9, seen_unix_s = ?10 RETURNING id")                    \
-    X(QUALITY_OF, "SELECT q.json FROM qualities q JOIN models m ON m.id = q.model_id "             \
-                  "WHERE m.hash = ?1 AND q.type_k = ?2 AND q.type_v = ?3 AND q.kind = 'text' "     \
-                  "ORDER BY q.reference_hash = '', q.seen_unix_s DESC LIMIT 1")                    \
+               "kind) DO UPDATE SET json = ?9, seen_unix_s = ?10, import_id = NULL RETURNING id")  \
+    X(QUALITY_OF,                                                                                  \
+      "SELECT q.json FROM qualities q JOIN models m ON m.id = q.model_id "                         \
+      "WHERE m.hash = ?1 AND q.type_k = ?2 AND q.type_v = ?3 AND q.kind = 'text' "                 \
+      "ORDER BY q.import_id IS NOT NULL, q.reference_hash = '', q.seen_unix_s DESC LIMIT 1")       \
     X(SENSITIVITY, "INSERT INTO sensitivity(model_hash, text_hash, imatrix_hash, build, n_ctx, "   \
                    "n_chunks, tensors, type, kld, se, seen_unix_s) "                               \
                    "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO UPDATE "   \
-                   "SET kld = ?9, se = ?10, seen_unix_s = ?11 RETURNING kld")                      \
+                   "SET kld = ?9, se = ?10, seen_unix_s = ?11, import_id = NULL RETURNING kld")    \
     X(SENSITIVITY_OF, "SELECT kld, se FROM sensitivity WHERE model_hash = ?1 AND text_hash = ?2 "  \
                       "AND imatrix_hash = ?3 AND build = ?4 AND n_ctx = ?5 AND n_chunks = ?6 "     \
                       "AND tensors = ?7 AND type = ?8")                                            \
@@ -72,7 +74,53 @@
     X(SAMPLE, "INSERT INTO samples(trial_id, phase, i, tps) VALUES(?1, ?2, ?3, ?4)")               \
     X(GAPS, "INSERT INTO gaps(trial_id, seconds_f32) VALUES(?1, ?2)")                              \
     X(SAMPLES_OF, "SELECT phase, i, tps FROM samples WHERE trial_id = ?1 ORDER BY phase, i")       \
-    X(GAPS_OF, "SELECT seconds_f32 FROM gaps WHERE trial_id = ?1")
+    X(GAPS_OF, "SELECT seconds_f32 FROM gaps WHERE trial_id = ?1")                                 \
+    X(NOISE_OF, "SELECT build, frac, n_blocks, seen_unix_s FROM noise WHERE fingerprint = ?1 "     \
+                "ORDER BY build")                                                                  \
+    X(QUALITIES_OF, "SELECT q.build, q.type_k, q.type_v, q.text_hash, q.reference_hash, q.n_ctx, " \
+                    "q.seen_unix_s, q.json FROM qualities q JOIN models m ON m.id = q.model_id "   \
+                    "WHERE m.hash = ?1 AND q.kind = 'text' ORDER BY q.id")                         \
+    X(SENSITIVITIES, "SELECT model_hash, text_hash, imatrix_hash, build, tensors, type, n_ctx, "   \
+                     "n_chunks, kld, se, seen_unix_s FROM sensitivity "                            \
+                     "WHERE ?1 IS NULL OR model_hash = ?1 "                                        \
+                     "ORDER BY model_hash, text_hash, imatrix_hash, build, n_ctx, n_chunks, "      \
+                     "tensors, type")                                                              \
+    X(SENSITIVITY_AT, "SELECT 1, import_id FROM sensitivity WHERE model_hash = ?1 AND "            \
+                      "text_hash = ?2 AND imatrix_hash = ?3 AND build = ?4 AND tensors = ?5 AND "  \
+                      "type = ?6 AND n_ctx = ?7 AND n_chunks = ?8")                                \
+    X(SENSITIVITY_IMPORT, "INSERT INTO sensitivity(model_hash, text_hash, imatrix_hash, build, "   \
+                          "tensors, type, n_ctx, n_chunks, kld, se, seen_unix_s, import_id) "      \
+                          "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")             \
+    X(IMPORT, "INSERT INTO imports(sha256, file, snug, created_unix_s, imported_unix_s) "          \
+              "VALUES(?1, ?2, ?3, ?4, ?5) RETURNING id")                                           \
+    X(IMPORT_OF, "SELECT id FROM imports WHERE sha256 = ?1")                                       \
+    X(IMPORT_ALSO, "INSERT INTO import_also(import_id, kind, key) VALUES(?1, ?2, ?3) "             \
+                   "ON CONFLICT DO NOTHING")                                                       \
+    X(MACHINE_OF, "SELECT id FROM machines WHERE fingerprint = ?1")                                \
+    X(MACHINE_IMPORT, "INSERT INTO machines(fingerprint, name, json, seen_unix_s, import_id) "     \
+                      "VALUES(?1, ?2, ?3, ?4, ?5) RETURNING id")                                   \
+    X(MODEL_OF, "SELECT id FROM models WHERE hash = ?1")                                           \
+    X(MODEL_IMPORT, "INSERT INTO models(hash, name, path, json, seen_unix_s, import_id) "          \
+                    "VALUES(?1, ?2, '', ?3, ?4, ?5) RETURNING id")                                 \
+    X(TASK_OF, "SELECT id FROM tasks WHERE machine_id = ?1 AND model_id = ?2 AND build = ?3 AND "  \
+               "load_level = ?4 AND n_prompt = ?5 AND n_gen = ?6 AND n_depth = ?7 AND "            \
+               "n_parallel = ?8 AND n_ctx = ?9 AND workload_hash = ?10")                           \
+    X(TASK_IMPORT, "INSERT INTO tasks(machine_id, model_id, build, load_level, n_prompt, n_gen, "  \
+                   "n_depth, n_parallel, n_ctx, workload_hash, workload_name, workload_path, "     \
+                   "seen_unix_s, import_id) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, "      \
+                   "?11, '', ?12, ?13) RETURNING id")                                              \
+    X(TRIAL_OF, "SELECT id, import_id FROM trials WHERE task_id = ?1 AND started_unix_s = ?2 "     \
+                "AND build = ?3 AND config_json = ?4")                                             \
+    X(TRIAL_IMPORTED, "UPDATE trials SET import_id = ?2 WHERE id = ?1")                            \
+    X(NOISE_AT, "SELECT rowid, import_id FROM noise WHERE fingerprint = ?1 AND build = ?2")        \
+    X(NOISE_IMPORT, "INSERT INTO noise(fingerprint, build, frac, n_blocks, seen_unix_s, "          \
+                    "import_id) VALUES(?1, ?2, ?3, ?4, ?5, ?6) RETURNING rowid")                   \
+    X(QUALITY_AT, "SELECT id, import_id FROM qualities WHERE model_id = ?1 AND build = ?2 AND "    \
+                  "type_k = ?3 AND type_v = ?4 AND text_hash = ?5 AND reference_hash = ?6 AND "    \
+                  "n_ctx = ?7 AND kind = 'text'")                                                  \
+    X(QUALITY_IMPORT, "INSERT INTO qualities(model_id, build, type_k, type_v, text_hash, "         \
+                      "reference_hash, n_ctx, kind, json, seen_unix_s, import_id) "                \
+                      "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, 'text', ?8, ?9, ?10) RETURNING id")
 
 enum snug__statement {
 #define SNUG__STATEMENT_ENUM(name, text) SNUG__SQL_##name,
@@ -133,8 +181,21 @@ const char *snug__column_text(sqlite3_stmt *statement, int i);
 
 double snug__store_now_s(void);
 
+/* A trial as it is stored. */
+struct snug__trial {
+    int64_t task_id, session_id; /* 0: of no session */
+    const char *role, *strategy;
+    const char *config, *effective; /* JSON */
+    const struct snug_measurement *m;
+};
+/* Its row, conditions, details, blocks and gaps, inside the caller's transaction. */
+snug_status snug__store_trial_put(struct snug_store *store, const struct snug__trial *trial,
+                                  int64_t *out_id, struct snug_error *err) SNUG_CHECKED;
+
 /* Bring the schema up to this version, in one exclusive transaction. */
 snug_status snug__store_migrate(struct snug_store *store, struct snug_error *err) SNUG_CHECKED;
+/* The schema's version: how many migrations there are. */
+int snug__store_version(void);
 /* Refuse files of other programs and newer stores, without writing. */
 snug_status snug__store_check(struct snug_store *store, struct snug_error *err) SNUG_CHECKED;
 

@@ -55,14 +55,17 @@ snug_status snug_store_task(struct snug_store *store, int64_t machine_id, int64_
     return snug__use_run(&use, "add a task", out_id);
 }
 
-/* Columns in the order of the view; the last is the time of the newest trial, or of the task. */
+/* Columns in the order of the view; `last` is the time of the newest trial, or of the task. */
 #define TASKS_SQL                                                                                  \
     "SELECT t.id, m.fingerprint, m.name, m.json, o.hash, o.name, o.path, o.json, t.build, "        \
     "t.load_level, t.n_prompt, t.n_gen, t.n_depth, t.n_parallel, t.n_ctx, t.workload_name, "       \
     "t.workload_hash, t.workload_path, "                                                           \
     "(SELECT count(*) FROM trials WHERE task_id = t.id), "                                         \
     "coalesce((SELECT max(started_unix_s) FROM trials WHERE task_id = t.id), t.seen_unix_s) "      \
-    "AS last FROM tasks t JOIN machines m ON m.id = t.machine_id "                                 \
+    "AS last, (SELECT count(import_id) FROM trials WHERE task_id = t.id), "                        \
+    "(SELECT group_concat(i) FROM (SELECT DISTINCT import_id AS i FROM trials "                    \
+    "WHERE task_id = t.id AND import_id IS NOT NULL ORDER BY i)) "                                 \
+    "FROM tasks t JOIN machines m ON m.id = t.machine_id "                                         \
     "JOIN models o ON o.id = t.model_id WHERE ?1 IS NULL OR o.hash = ?1 "                          \
     "ORDER BY last DESC, t.id DESC"
 
@@ -81,6 +84,8 @@ static void read_task(sqlite3_stmt *s, struct snug_task_view *view)
         .load_level = snug__column_text(s, 9),
         .n_trials = sqlite3_column_int64(s, 18),
         .last_unix_s = sqlite3_column_double(s, 19),
+        .n_imported = sqlite3_column_int64(s, 20),
+        .imports = snug__column_text(s, 21),
     };
     struct snug_workload *w = &view->workload;
     int64_t *const lengths[] = {&w->n_prompt, &w->n_gen, &w->n_depth, &w->n_parallel, &w->n_ctx};

@@ -8,13 +8,10 @@
 #include "store/store_internal.h"
 #include "trial/trial_json.h"
 
-struct trial {
-    int64_t task_id, session_id;
-    const char *role, *strategy;
-    char *config, *effective; /* JSON, malloc'ed */
-    const struct snug_measurement *m;
-    int64_t lab_id; /* 0: answers no row of rounds */
-    const char *lab_key;
+/* Which row of which rounds a trial answers; NULL: none. */
+struct lab_place {
+    int64_t lab_id;
+    const char *key;
 };
 
 static char *config_text(const struct snug_space *space, const struct snug_config *config)
@@ -25,8 +22,8 @@ static char *config_text(const struct snug_space *space, const struct snug_confi
 }
 
 /* Columns in the order of columns.h. */
-static snug_status add_row(struct snug_store *store, const struct trial *trial, int64_t *out_id,
-                           struct snug_error *err)
+static snug_status add_row(struct snug_store *store, const struct snug__trial *trial,
+                           int64_t *out_id, struct snug_error *err)
 {
     const struct snug_measurement *m = trial->m;
     const double numbers[] = {
@@ -144,36 +141,31 @@ static snug_status add_gaps(struct snug_store *store, int64_t id, const struct s
     return status;
 }
 
-/* Which row of which rounds it answers. */
-static snug_status add_lab_row(struct snug_store *store, int64_t id, const struct trial *trial,
+static snug_status add_lab_row(struct snug_store *store, int64_t id, const struct lab_place *lab,
                                struct snug_error *err)
 {
-    if (!trial->lab_id)
-        return SNUG_OK;
     struct snug__use has = snug__use_begin(store, SNUG__SQL_LAB_HAS, err);
-    snug__use_int(&has, 1, trial->lab_id);
-    snug__use_text(&has, 2, "the row's key", trial->lab_key, SNUG_STORE_TEXT_MAX);
+    snug__use_int(&has, 1, lab->lab_id);
+    snug__use_text(&has, 2, "the row's key", lab->key, SNUG_STORE_TEXT_MAX);
     const bool is_there = snug__use_step(&has, "add a row");
     snug_status status = snug__use_end(&has);
     if (status == SNUG_OK && is_there)
         return snug_fail(err, SNUG_BAD_INPUT, "%s: row %.64s of rounds %lld is answered already",
-                         store->path, trial->lab_key, (long long)trial->lab_id);
+                         store->path, lab->key, (long long)lab->lab_id);
     if (status != SNUG_OK)
         return status;
     struct snug__use use = snug__use_begin(store, SNUG__SQL_LAB_ROW, err);
-    snug__use_int(&use, 1, trial->lab_id);
-    snug__use_text(&use, 2, "the row's key", trial->lab_key, SNUG_STORE_TEXT_MAX);
+    snug__use_int(&use, 1, lab->lab_id);
+    snug__use_text(&use, 2, "the row's key", lab->key, SNUG_STORE_TEXT_MAX);
     snug__use_int(&use, 3, id);
     return snug__use_run(&use, "add a row", NULL);
 }
 
-static snug_status add_all(struct snug_store *store, const struct trial *trial, int64_t *out_id,
-                           struct snug_error *err)
+snug_status snug__store_trial_put(struct snug_store *store, const struct snug__trial *trial,
+                                  int64_t *out_id, struct snug_error *err)
 {
     const struct snug_measurement *m = trial->m;
-    snug_status status = snug__store_begin(store, err);
-    if (status == SNUG_OK)
-        status = add_row(store, trial, out_id, err);
+    snug_status status = add_row(store, trial, out_id, err);
     if (status == SNUG_OK)
         status = add_conditions(store, *out_id, m, err);
     if (status == SNUG_OK)
@@ -185,8 +177,17 @@ static snug_status add_all(struct snug_store *store, const struct trial *trial, 
         status = add_blocks(store, *out_id, "decode", m->decode_block_tps, m->n_decode_blocks, err);
     if (status == SNUG_OK)
         status = add_gaps(store, *out_id, m, err);
+    return status;
+}
+
+static snug_status add_all(struct snug_store *store, const struct snug__trial *trial,
+                           const struct lab_place *lab, int64_t *out_id, struct snug_error *err)
+{
+    snug_status status = snug__store_begin(store, err);
     if (status == SNUG_OK)
-        status = add_lab_row(store, *out_id, trial, err);
+        status = snug__store_trial_put(store, trial, out_id, err);
+    if (status == SNUG_OK && lab)
+        status = add_lab_row(store, *out_id, lab, err);
     if (status == SNUG_OK)
         status = snug__store_commit(store, "add a trial", err);
     snug__store_rollback(store);
@@ -194,20 +195,23 @@ static snug_status add_all(struct snug_store *store, const struct trial *trial, 
 }
 
 /* Writes both configs of a trial whose other parts are set, and adds it. */
-static snug_status add_trial(struct snug_store *store, struct trial *trial,
-                             const struct snug_space *space, const struct snug_config *config,
-                             int64_t *out_id, struct snug_error *err)
+static snug_status add_trial(struct snug_store *store, struct snug__trial *trial,
+                             const struct lab_place *lab, const struct snug_space *space,
+                             const struct snug_config *config, int64_t *out_id,
+                             struct snug_error *err)
 {
     const bool is_ok = trial->m->outcome == SNUG_TRIAL_OK;
     int64_t id = 0;
-    trial->config = config_text(space, config);
-    trial->effective = is_ok ? config_text(space, &trial->m->effective) : strdup("{}");
+    char *asked = config_text(space, config);
+    char *effective = is_ok ? config_text(space, &trial->m->effective) : strdup("{}");
+    trial->config = asked;
+    trial->effective = effective;
     const snug_status status =
-        trial->config && trial->effective
-            ? add_all(store, trial, &id, err)
+        asked && effective
+            ? add_all(store, trial, lab, &id, err)
             : snug_fail(err, SNUG_NO_MEMORY, "%s: no memory for a trial", store->path);
-    free(trial->config);
-    free(trial->effective);
+    free(asked);
+    free(effective);
     if (status == SNUG_OK)
         *out_id = id;
     return status;
@@ -220,22 +224,17 @@ snug_status snug_store_trial_add(struct snug_store *store, int64_t task_id, int6
                                  const struct snug_measurement *m, int64_t *out_id,
                                  struct snug_error *err)
 {
-    struct trial trial = {
+    struct snug__trial trial = {
         .task_id = task_id, .session_id = session_id, .role = role, .strategy = strategy, .m = m};
-    return add_trial(store, &trial, space, config, out_id, err);
+    return add_trial(store, &trial, NULL, space, config, out_id, err);
 }
 
 snug_status snug_store_lab_trial_add(struct snug_store *store,
                                      const struct snug_store_lab_trial *in, int64_t *out_id,
                                      struct snug_error *err)
 {
-    struct trial trial = {
-        .task_id = in->task_id,
-        .role = in->role,
-        .strategy = "",
-        .m = in->measurement,
-        .lab_id = in->lab_id,
-        .lab_key = in->key,
-    };
-    return add_trial(store, &trial, in->space, in->config, out_id, err);
+    const struct lab_place lab = {in->lab_id, in->key};
+    struct snug__trial trial = {
+        .task_id = in->task_id, .role = in->role, .strategy = "", .m = in->measurement};
+    return add_trial(store, &trial, &lab, in->space, in->config, out_id, err);
 }

@@ -20,7 +20,7 @@ static const struct snug_space STORE_SPACE = {
     .n = 3};
 
 /* Migrations so far: schema.c. */
-#define STORE_VERSION 3
+#define STORE_VERSION 4
 
 static const struct snug_workload STORE_WORKLOAD = {
     .n_prompt = 512, .n_gen = 32, .n_depth = 0, .n_parallel = 1, .n_ctx = 4096};

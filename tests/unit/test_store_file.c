@@ -54,13 +54,20 @@ static void open_newer_store_is_refused_untouched(void **state)
 {
     const char *path = test_path(state, "h.db");
     snug_store_close(open_store(state));
+    exec_sql(path, "PRAGMA user_version = 5");
+    assert_left_alone(path, SNUG_NEWER, "version 5, this snug knows up to 4");
     exec_sql(path, "PRAGMA user_version = 4");
-    assert_left_alone(path, SNUG_NEWER, "version 4, this snug knows up to 3");
-    exec_sql(path, "PRAGMA user_version = 3");
     snug_store_close(open_store(state));
 }
 
-/* A newer snug that was killed leaves its version in the log; the log must survive the refusal. */
+/* The file as version 3 left it, which knew no imports. */
+static const char WITHOUT_IMPORTS[] =
+    "PRAGMA foreign_keys = OFF; DROP INDEX trials_of_import; DROP INDEX trials_by_start;"
+    "ALTER TABLE machines DROP COLUMN import_id; ALTER TABLE models DROP COLUMN import_id;"
+    "ALTER TABLE tasks DROP COLUMN import_id; ALTER TABLE trials DROP COLUMN import_id;"
+    "ALTER TABLE noise DROP COLUMN import_id; ALTER TABLE qualities DROP COLUMN import_id;"
+    "ALTER TABLE sensitivity DROP COLUMN import_id;"
+    "DROP TABLE import_also; DROP TABLE imports; PRAGMA user_version = 3;";
 /* The file as the first version left it: tasks without workloads, none of the later tables. */
 static const char FIRST_VERSION[] =
     "PRAGMA foreign_keys = OFF;"
@@ -98,6 +105,7 @@ static void open_older_store_keeps_what_it_holds(void **state)
     assert_ok(store_task(store, &task, &err));
     assert_ok(store_add(store, task, 0, &m, &id, &err));
     snug_store_close(store);
+    exec_sql(path, WITHOUT_IMPORTS);
     exec_sql(path, FIRST_VERSION);
     store = open_store(state);
     assert_ok(snug_store_trials(store, NULL, count_trial, &n, &err));
@@ -141,6 +149,7 @@ static void open_store_of_version_2_gains_sensitivities(void **state)
     assert_ok(store_task(store, &task, &err));
     assert_ok(store_add(store, task, 0, &m, &id, &err));
     snug_store_close(store);
+    exec_sql(path, WITHOUT_IMPORTS);
     exec_sql(path, "DROP TABLE sensitivity; PRAGMA user_version = 2");
     store = open_store(state);
     assert_ok(snug_store_trials(store, NULL, count_any, &n, &err));
@@ -151,6 +160,26 @@ static void open_store_of_version_2_gains_sensitivities(void **state)
     assert_store_whole(path);
 }
 
+/* What was there is one's own, and stays when an import is taken back. */
+static void open_store_of_version_3_gains_imports(void **state)
+{
+    const char *path = test_path(state, "h.db");
+    struct snug_error err = {0};
+    struct snug_store *store = open_store(state);
+    struct snug_measurement m = store_measurement();
+    int64_t task = 0, id = 0;
+    assert_ok(store_task(store, &task, &err));
+    assert_ok(store_add(store, task, 0, &m, &id, &err));
+    snug_store_close(store);
+    exec_sql(path, WITHOUT_IMPORTS);
+    snug_store_close(open_store(state));
+    assert_int_equal(store_ask(path, "PRAGMA user_version"), STORE_VERSION);
+    assert_int_equal(store_ask(path, "SELECT count(*) FROM trials WHERE import_id IS NULL"), 1);
+    assert_int_equal(store_ask(path, "SELECT count(*) FROM imports"), 0);
+    assert_store_whole(path);
+}
+
+/* A newer snug that was killed leaves its version in the log; the log must survive the refusal. */
 static void open_newer_store_with_a_log_keeps_the_log(void **state)
 {
     const char *path = test_path(state, "h.db"), *log = test_path(state, "h.db-wal");
@@ -161,7 +190,7 @@ static void open_newer_store_with_a_log_keeps_the_log(void **state)
     snug_store_close(open_store(state));
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 4", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 5", NULL, NULL, NULL), SQLITE_OK);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
     assert_int_equal(stat(log, &info), 0);
     const off_t size = info.st_size;
@@ -310,6 +339,7 @@ int main(void)
         IN_FOLDER(open_newer_store_is_refused_untouched),
         IN_FOLDER(open_older_store_keeps_what_it_holds),
         IN_FOLDER(open_store_of_version_2_gains_sensitivities),
+        IN_FOLDER(open_store_of_version_3_gains_imports),
         IN_FOLDER(open_newer_store_with_a_log_keeps_the_log),
         IN_FOLDER(open_file_of_others_is_refused_untouched),
         IN_FOLDER(open_damaged_store_is_one_clear_line),
