@@ -10,6 +10,7 @@ trap 'exit 1' HUP INT TERM
 export HOME="$tmp" XDG_DATA_HOME="$tmp/data" XDG_CACHE_HOME="$tmp/cache"
 n=0
 log=$tmp/log
+tables=$(dirname "$(realpath "$0")")/../../perf/tunebench/tables
 cd "$tmp" || exit 1
 
 check() { # check NAME COMMAND...: one case; what it says is shown when it fails
@@ -70,6 +71,13 @@ replays() { # the sealed table is one that tunebench reads
     "$bench" t.gz --seeds 1 --trials 3 --methods random --objective decode | grep -q '"n_cells": *2'
 }
 
+plays_all() { # every recorded table, and no declared front breaks its limit
+    for table in "$tables"/*.jsonl.gz; do
+        "$bench" "$table" --seeds 2 --trials 12 --methods snug,random >figures 2>&1 || { cat figures; return 1; }
+        [ "$(grep -c '"n_violations": *0' figures)" -eq 2 ] || { cat figures; return 1; }
+    done
+}
+
 beside_is_gone() {
     rm -f t.gz.part
     ends 1 'ended with status 7' recording --blocks 1 --beside 'exit 7' && trials 0
@@ -89,6 +97,8 @@ check noise_that_is_no_number_is_refused ends 2 '--noise abc' "$bench" --generat
 check full_disk_is_seen ends 1 'cannot be written' sh -c '"$1" --write 1 >/dev/full' sh "$bench"
 check full_disk_is_seen_at_the_end ends 1 'cannot be written' \
     sh -c '"$1" --generate 1 --seeds 1 --trials 2 --methods fit >/dev/full' sh "$bench"
+
+check recorded_tables_are_played plays_all
 
 "$snug" synth smollm2-135m -o m.gguf --type q4_0 --layers 1 >"$log" 2>&1 || {
     echo "Bail out! no model: $(cat "$log")"
