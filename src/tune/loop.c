@@ -58,11 +58,11 @@ static bool stated_bytes(const struct snug_config *config, uint64_t *out_bytes, 
     return true;
 }
 
-/* Standard error of log(speed) from the blocks' spread; a floor keeps three lucky blocks honest. */
-static double log_speed_sd(const struct snug_measurement *m, const struct snug_tune_options *o)
+double snug__tune_log_speed_sd(const struct snug_measurement *m,
+                               const struct snug_workload *workload, enum snug_objective objective)
 {
     double speeds[SNUG_BLOCKS_MAX];
-    const int n = snug_measurement_block_speeds(m, &o->workload, o->objective, speeds);
+    const int n = snug_measurement_block_speeds(m, workload, objective, speeds);
     if (n < 2)
         return 0.0;
     const double sd = snug_stats_mad(speeds, (size_t)n) / snug_stats_median(speeds, (size_t)n);
@@ -77,7 +77,8 @@ static snug_status tell(struct loop *l, const struct snug_tune_trial *trial, str
         .config = trial->config,
         .outcome = trial->measurement.outcome,
         .speed = trial->speed,
-        .log_speed_sd = log_speed_sd(&trial->measurement, l->options),
+        .log_speed_sd = snug__tune_log_speed_sd(&trial->measurement, &l->options->workload,
+                                                l->options->objective),
         .bytes = snug_bytes_stated(&trial->measurement.bytes),
     };
     return snug_strategy_tell(l->strategy, &observation, err);
@@ -248,6 +249,8 @@ static snug_status start_strategy(struct loop *l, struct snug_error *err)
         .bytes_data = l,
         .prior = l->options->prior,
         .prior_data = l->options->prior_data,
+        .pasts = l->options->pasts,
+        .n_pasts = l->options->n_pasts,
         .seed = l->options->seed,
         .n_trials = l->options->n_trials + 2,
     };

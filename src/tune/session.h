@@ -19,6 +19,9 @@ snug_status snug__tune_past_load(const struct snug_tune_options *options, int64_
 snug_status snug__tune_fixed_read(const struct snug_json_node *stored,
                                   const struct snug_space *space, struct snug_config *out_base,
                                   bool *out_is_fixed, struct snug_error *err) SNUG_CHECKED;
+/* Standard error of log(speed) from the blocks' spread; a floor keeps three lucky blocks honest. */
+double snug__tune_log_speed_sd(const struct snug_measurement *m,
+                               const struct snug_workload *workload, enum snug_objective objective);
 /* The array "confirm" of a result. */
 void snug__tune_confirm_json(struct snug_json_writer *w, const struct snug_tune_result *result);
 /* malloc'ed, or NULL */

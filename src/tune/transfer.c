@@ -155,7 +155,7 @@ static bool is_good(const struct snug_observation *o)
 
 /* The newest trials that fit, in their order. */
 static void read_past(const struct snug_past *past, const struct snug__lattice *lattice,
-                      struct lesson *out)
+                      bool has_prior, struct lesson *out)
 {
     int first = past->n_trials;
     struct snug_config config;
@@ -163,7 +163,7 @@ static void read_past(const struct snug_past *past, const struct snug__lattice *
         n += is_good(&past->trials[first - 1]) &&
              snug__transfer_config(past->space, &past->trials[first - 1].config, lattice, &config);
     out->n = 0;
-    out->has_expected = past->expected != NULL;
+    out->has_expected = has_prior && past->expected != NULL;
     for (int i = first; i < past->n_trials; i++) {
         const struct snug_observation *o = &past->trials[i];
         if (!is_good(o) || !snug__transfer_config(past->space, &o->config, lattice, &config))
@@ -240,12 +240,13 @@ static snug_status predict_level(struct past *past, const struct lesson *l, stru
     return status;
 }
 
-static snug_status add_past(struct snug__transfer *t, const struct snug_past *past,
+static snug_status add_past(struct snug__transfer *t, const struct snug_problem *problem, int i,
                             const struct snug__lattice *lattice, struct lesson *l,
                             struct snug_error *err)
 {
+    const struct snug_past *past = &problem->pasts[i];
     struct past *p = &t->pasts[t->n_pasts];
-    read_past(past, lattice, l);
+    read_past(past, lattice, problem->prior != NULL, l);
     if (l->n < SNUG__TRANSFER_TRIALS_MIN)
         return SNUG_OK;
     t->n_pasts++;
@@ -285,7 +286,7 @@ snug_status snug__transfer_new(const struct snug_problem *problem,
     snug_status status =
         t && lesson ? SNUG_OK : snug_fail(err, SNUG_NO_MEMORY, "no memory for past tasks");
     for (int i = 0; status == SNUG_OK && i < problem->n_pasts && i < SNUG_PASTS_MAX; i++)
-        status = add_past(t, &problem->pasts[i], lattice, lesson, err);
+        status = add_past(t, problem, i, lattice, lesson, err);
     free(lesson);
     if (status != SNUG_OK || t->n_pasts == 0) {
         snug__transfer_free(t);
