@@ -18,6 +18,10 @@
 #include "snug/stats.h"
 
 #define DRAWS 64
+/* Without a cost model a past speaks of whole effects, which depend on how fast the parts of a
+ * machine are beside one another; so it is believed less: 0.6 to 1 were tried with generated tables
+ * of perf/tunebench. */
+#define TRUST_OF_WHOLE 0.6
 /* Similarity counts as so many trials. */
 #define TRIALS_OF_SIMILARITY 4.0
 /* Likelihood evaluations of a fit: one costs some ms at the cap. */
@@ -31,6 +35,7 @@ struct past {
     struct snug_gp *gp;
     double level; /* its average over its own trials */
     double similarity, weight;
+    bool is_rest; /* it is of what a cost model left over */
     double *told; /* [SNUG_GP_POINTS_MAX] its expectation of each good trial here */
     double *kept; /* [n_kept] */
 };
@@ -250,7 +255,8 @@ static snug_status add_past(struct snug__transfer *t, const struct snug_problem 
     if (l->n < SNUG__TRANSFER_TRIALS_MIN)
         return SNUG_OK;
     t->n_pasts++;
-    p->similarity = fmin(fmax(past->similarity, 0), 1);
+    p->is_rest = l->has_expected;
+    p->similarity = fmin(fmax(past->similarity, 0), 1) * (p->is_rest ? 1 : TRUST_OF_WHOLE);
     p->told = calloc(SNUG_GP_POINTS_MAX, sizeof *p->told);
     if (!p->told)
         return snug_fail(err, SNUG_NO_MEMORY, "no memory for a past task");
@@ -320,11 +326,13 @@ bool snug__transfer_best(const struct snug__transfer *t, int k, struct snug_conf
     return k < t->n_best;
 }
 
-void snug__transfer_params(const struct snug__transfer *t, struct snug_gp_params *out)
+bool snug__transfer_params(const struct snug__transfer *t, struct snug_gp_params *out)
 {
     struct snug_gp_params sum = {.noise_sd = 0};
     for (int j = 0; j < t->n_pasts; j++) { /* on a log scale, as their priors are */
         struct snug_gp_params p;
+        if (!t->pasts[j].is_rest)
+            return false;
         snug_gp_get_params(t->pasts[j].gp, &p);
         for (int d = 0; d < t->n_dims; d++)
             sum.length[d] += t->pasts[j].weight * log(p.length[d]);
@@ -333,6 +341,7 @@ void snug__transfer_params(const struct snug__transfer *t, struct snug_gp_params
     *out = (struct snug_gp_params){.noise_sd = exp(sum.noise_sd)};
     for (int d = 0; d < t->n_dims; d++)
         out->length[d] = exp(sum.length[d]);
+    return true;
 }
 
 /* ---- expectations ---- */

@@ -26,8 +26,9 @@ bool snug__transfer_config(const struct snug_space *past, const struct snug_conf
 
 /* The k-th of the configs that past tasks found best, on the lattice; false past the last. */
 bool snug__transfer_best(const struct snug__transfer *t, int k, struct snug_config *out);
-/* Lengths and noise that the past tasks had, on average. */
-void snug__transfer_params(const struct snug__transfer *t, struct snug_gp_params *out);
+/* Lengths and noise that the past tasks had, on average; false where some are of whole speeds: what
+ * is left here once they have been taken out is of another kind. */
+bool snug__transfer_params(const struct snug__transfer *t, struct snug_gp_params *out);
 
 /* Expected log speed at m points x, [m][n_dims], less the share that a cost model explains and up
  * to a constant: the pasts at their present weights. */

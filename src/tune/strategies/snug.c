@@ -16,13 +16,13 @@
  *    share of the prediction is taken out. The share, 0 to 1, is the one under which all that was
  *    told is likeliest, so a prior that misleads is dropped after a few trials.
  * 6. Past tasks (transfer.c): what they expect beyond the cost model is a second prior, with a
- *    share of its own that is found together with the first; it is thought to be near the trust
- * that the past has earned by ranking what was told. Lengths and noise are expected to be as they
+ *    share of its own that is found together with the first and thought to be near the trust that
+ *    the past has earned by ranking what was told. Lengths and noise are expected to be as they
  *    were, and the configs that were best are candidates.
  * 7. Stop: the expected gain of the best candidate is under 0.5 % of the hypervolume, and the last
- *    four trials together grew it by less than that, not before start + 5 trials. Both sides are
- *    needed: a model that just missed can be sure of itself. It looks at tells only, so a resumed
- *    session stops where an unbroken one would. */
+ *    four trials (eight with a past) together grew it by less than that, not before start + 5
+ *    trials (+ 9 with a past). Both sides are needed: a model that just missed can be sure of
+ *    itself. It looks at tells only, so a resumed session stops where an unbroken one would. */
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
@@ -111,8 +111,8 @@ static snug_status open_past(struct snug_strategy *s, struct snug_error *err)
         return status;
     st->past_weight = snug__transfer_trust(st->transfer);
     st->n_start = 2; /* as with a cost model */
-    snug__transfer_params(st->transfer, &params);
-    snug_gp_expect(st->gp, &params);
+    if (snug__transfer_params(st->transfer, &params))
+        snug_gp_expect(st->gp, &params);
     return snug__transfer_keep(st->transfer, st->pool.x, (size_t)st->pool.n_fixed, err);
 }
 
@@ -519,9 +519,12 @@ static int choose(struct snug_strategy *s)
 static bool is_converged(struct snug_strategy *s, double area, double gain)
 {
     const struct state *st = s->state;
-    if (s->n_told < (size_t)st->n_start + STOP_AFTER || !(gain < STOP_GAIN_FRAC * area))
+    /* who begins where a past ended grows little from the start, and has seen little yet */
+    const size_t window = st->transfer ? 2 * STOP_WINDOW : STOP_WINDOW;
+    const size_t least = (size_t)st->n_start + STOP_AFTER + window - STOP_WINDOW;
+    if (s->n_told < least || !(gain < STOP_GAIN_FRAC * area))
         return false;
-    build_front(s, s->n_told - STOP_WINDOW);
+    build_front(s, s->n_told - window);
     return area - snug_ehvi_area(&st->front) < STOP_GAIN_FRAC * area;
 }
 
