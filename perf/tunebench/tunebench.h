@@ -46,8 +46,9 @@ struct snug_point tb_table_point(const struct tb_table *t, const struct snug_con
 double tb_table_share(const struct tb_table *t, const struct snug_point *points, size_t n);
 
 /* Share after each of n trials when each is the one that truly gains most: what a tuner that knows
- * everything reaches, trial by trial. out_share[n]. */
-snug_status tb_table_greedy(const struct tb_table *t, int n, double *out_share,
+ * everything reaches, trial by trial; with_start: when the default and --fit's choice come first,
+ * as they do for most methods. out_share[n]. */
+snug_status tb_table_greedy(const struct tb_table *t, bool with_start, int n, double *out_share,
                             struct snug_error *err) SNUG_CHECKED;
 
 /* A task of the past that methods may learn from; NULL: cold start. Set before any run. */

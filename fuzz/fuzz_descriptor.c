@@ -1,0 +1,33 @@
+/* Any bytes as the stored machine and the stored model of a task: a descriptor whose distances are
+ * finite, and the same again. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fuzz/check.h"
+#include "tune/descriptor.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    struct snug__descriptor d, again, none;
+    int64_t n_layer = -1;
+    int n_threads = -1;
+    char *text = strndup((const char *)data, n);
+    if (!text)
+        return 0;
+    const struct snug_task_view view = {.machine_json = text,
+                                        .model_json = text,
+                                        .load_level = text,
+                                        .workload = {(int64_t)n, 128, 0, 1, 4096, "", "", ""}};
+    const struct snug_task_view empty = {.workload = view.workload};
+    snug__descriptor_of_task(&d, &view, &n_layer, &n_threads);
+    snug__descriptor_of_task(&again, &view, NULL, NULL);
+    snug__descriptor_of_task(&none, &empty, NULL, NULL);
+    check(n_layer >= 0 && n_threads >= 0);
+    check(snug__descriptor_distance(&d, &again) < 1e-9);
+    check(isfinite(snug__descriptor_distance(&d, &none)));
+    const double similarity = snug__descriptor_similarity(&d, &none);
+    check(similarity > 0 && similarity <= 1);
+    free(text);
+    return 0;
+}
