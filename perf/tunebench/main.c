@@ -174,14 +174,18 @@ static snug_status open_pasts(const struct arguments *a, struct tb_table *out,
                               struct snug_error *err)
 {
     snug_status status = SNUG_OK;
+    const char *at = a->past;
     int n = 0;
-    for (const char *at = a->past; status == SNUG_OK && at && n < SNUG_PASTS_MAX; n++) {
+    for (; status == SNUG_OK && at && n < SNUG_PASTS_MAX; n++) {
         char name[4096];
         const size_t length = strcspn(at, ",");
         snprintf(name, sizeof name, "%.*s", (int)length, at);
         status = open_past(a, name, &out[n], err);
         at = at[length] ? at + length + 1 : NULL;
     }
+    if (status == SNUG_OK && at)
+        status =
+            snug_fail(err, SNUG_BAD_INPUT, "--past %s: at most %d tables", a->past, SNUG_PASTS_MAX);
     if (status == SNUG_OK && n > 0) {
         tb_past = &out[0];
         status = tb_sessions_open(out, n, a->n_seeds, err);

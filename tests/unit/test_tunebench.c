@@ -206,6 +206,11 @@ static void past_session_helps_snug(void **state)
     run_once("snug", 0, 12, &run);
     assert_string_equal(run.sha256, before);
     assert_ok(tb_sessions_open(&table, 1, SEEDS, &err));
+    run_once("snug-past", 0, 12, &run); /* the past counts, and the same one alike */
+    assert_string_not_equal(run.sha256, before);
+    snprintf(before, sizeof before, "%s", run.sha256);
+    run_once("snug-past", 0, 12, &run);
+    assert_string_equal(run.sha256, before);
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
         run_once("snug-no-prior", seed, TRIALS, &run);
         cold += tb_area_trials(&run, TRIALS) / SEEDS;
