@@ -19,6 +19,8 @@ static const struct tb_method methods[TB_METHODS_MAX] = {
      true, true, TB_PRIOR_NONE, TB_PAST_TRUE},
     {"snug-wrong-past", "snug-past where what was fast is called slow", &snug__strategy_snug, true,
      true, TB_PRIOR_TRUE, TB_PAST_WRONG},
+    {"snug-wrong-past-no-prior", "the same without the cost model's predictions",
+     &snug__strategy_snug, true, true, TB_PRIOR_NONE, TB_PAST_WRONG},
 #define YARDSTICK(name, kind, def, fit, help)                                                      \
     {name, help, &tb_kind_##kind, def, fit, TB_PRIOR_NONE, TB_PAST_NONE},
     TB_METHODS(YARDSTICK)
