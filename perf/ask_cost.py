@@ -27,7 +27,7 @@ ONE_THREAD = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", 
 
 
 def snug_once(n_trials, n_asks, history):
-    done = subprocess.run([BENCH, str(n_trials), str(n_asks), history], capture_output=True, text=True, check=True,
+    done = subprocess.run([BENCH, str(n_trials), str(n_asks), "0", history], capture_output=True, text=True, check=True,
                           env={**os.environ, **ONE_THREAD})
     times = json.loads(done.stdout)
     return {"ask_ms": times["ask"]["median_ms"], "tell_ms": times["tell"]["median_ms"]}

@@ -1,12 +1,12 @@
 /* Cost of the "snug" strategy's ask and tell with 100 past trials and 10 knobs, one thread.
  *
- * Usage  bench_ask [N_TRIALS [N_REPEATS [HISTORY]]]   (default 100 and 60)
+ * Usage  bench_ask [N_TRIALS [N_REPEATS [N_PASTS [HISTORY]]]]   (default 100, 60 and 0)
  * CPU time of the whole process. HISTORY is a file to write what was told to, as JSON, so that
  * other tuners can be asked with the same past (perf/ask_cost.py).
  * Ask is repeated on the same state (it is a pure function of what was told); tell is timed over
  * the last quarter of the trials, where it learns from 75 % to all of them. Past trials are random
  * configs of a made-up CPU task, with one failure in ten so that the feasibility term is paid for.
- * JSON on stdout. */
+ * Past tasks are others of the kind, with as many random trials as one may have. JSON on stdout. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,14 +115,45 @@ static snug_status time_asks(struct snug_strategy *s, int n_repeats, double *out
     return SNUG_OK;
 }
 
+/* Tasks that were tuned before; each gets as many trials as count. */
+static void make_pasts(struct cpu_task *tasks, struct snug_observation *trials,
+                       struct snug_past *pasts, long n_pasts)
+{
+    struct snug_rng rng;
+    snug_rng_init(&rng, 6);
+    for (long j = 0; j < n_pasts; j++) {
+        struct snug_observation *own = trials + j * SNUG_PAST_TRIALS_MAX;
+        cpu_task_init(&tasks[j], 10 + (uint64_t)j);
+        for (int i = 0; i < SNUG_PAST_TRIALS_MAX; i++) {
+            struct snug_config config = {{0}};
+            for (int r = 0; r < tasks[j].space.n; r++) {
+                const struct snug_knob *knob = &tasks[j].space.knobs[r];
+                const uint64_t n_levels = (uint64_t)snug_knob_n_levels(knob);
+                config.value[r] = snug_knob_level(knob, (int)snug_rng_below(&rng, n_levels));
+            }
+            own[i] = cpu_task_run(&tasks[j], &config, &rng);
+        }
+        pasts[j] = (struct snug_past){.space = &tasks[j].space,
+                                      .trials = own,
+                                      .n_trials = SNUG_PAST_TRIALS_MAX,
+                                      .similarity = 0.75};
+    }
+}
+
 int main(int argc, char **argv)
 {
+    static struct snug_observation trials[SNUG_PASTS_MAX * SNUG_PAST_TRIALS_MAX];
+    static struct cpu_task tasks[SNUG_PASTS_MAX];
+    static struct snug_past pasts[SNUG_PASTS_MAX];
     long n = argc > 1 ? strtol(argv[1], NULL, 10) : 100;
     long n_repeats = argc > 2 ? strtol(argv[2], NULL, 10) : 60;
     static struct snug_observation told[N_MAX];
-    if (n < 8 || n > N_MAX || n_repeats < 1 || n_repeats > N_MAX) {
-        fprintf(stderr, "usage: bench_ask [N_TRIALS 8..%d [N_REPEATS 1..%d [HISTORY]]]\n", N_MAX,
-                N_MAX);
+    long n_pasts = argc > 3 ? strtol(argv[3], NULL, 10) : 0;
+    if (n < 8 || n > N_MAX || n_repeats < 1 || n_repeats > N_MAX || n_pasts < 0 ||
+        n_pasts > SNUG_PASTS_MAX) {
+        fprintf(stderr,
+                "usage: bench_ask [N_TRIALS 8..%d [N_REPEATS 1..%d [N_PASTS 0..%d [HISTORY]]]]\n",
+                N_MAX, N_MAX, SNUG_PASTS_MAX);
         return 2;
     }
     struct cpu_task task;
@@ -131,11 +162,17 @@ int main(int argc, char **argv)
     double tell_ms[N_MAX], ask_ms[N_MAX];
     cpu_task_init(&task, 1);
     struct snug_problem problem = cpu_task_problem(&task, 1, (int)n + 1);
+    make_pasts(tasks, trials, pasts, n_pasts);
+    problem.pasts = pasts;
+    problem.n_pasts = (int)n_pasts;
+    const double start = now_ms();
     snug_status status = snug_strategy_new("snug", &problem, &s, &err);
+    const double new_ms = now_ms() - start;
+    problem.n_pasts = 0; /* for whoever draws the trials */
     if (status == SNUG_OK)
         status = tell_past(s, &task, &problem, (int)n, tell_ms, told, &err);
-    if (status == SNUG_OK && argc > 3)
-        status = write_history(argv[3], &task.space, told, (int)n, &err);
+    if (status == SNUG_OK && argc > 4)
+        status = write_history(argv[4], &task.space, told, (int)n, &err);
     if (status == SNUG_OK)
         status = time_asks(s, (int)n_repeats, ask_ms, &err);
     snug_strategy_free(s);
@@ -148,6 +185,8 @@ int main(int argc, char **argv)
     snug_json_begin_object(&w, NULL);
     snug_json_put_int(&w, "n_past_trials", n);
     snug_json_put_int(&w, "n_knobs", task.space.n);
+    snug_json_put_int(&w, "n_past_tasks", n_pasts);
+    snug_json_put_number(&w, "new_ms", new_ms);
     put_times(&w, "ask", ask_ms, (size_t)n_repeats);
     put_times(&w, "tell", tell_ms + late, (size_t)n - late);
     snug_json_end(&w);

@@ -42,6 +42,26 @@ typedef bool (*snug_bytes_fn)(const struct snug_config *config, uint64_t *out_by
  * that are told; NAN where it says nothing. Pure. */
 typedef double (*snug_prior_fn)(const struct snug_config *config, void *data);
 
+/* At most so many past tasks are learned from, and so many good trials of each, the newest. */
+#define SNUG_PASTS_MAX 4
+#define SNUG_PAST_TRIALS_MAX 160
+
+struct snug_observation;
+
+/* A task of the past: its trials, in the rows that it had. A trial counts here by the names of its
+ * rows. One whose default is the same here keeps its value, within the bounds here; one whose
+ * default differs keeps its place between least, default and most, so that "as many threads as
+ * cores" stays that. A row that it lacks had its default. What was run with a value that is not
+ * there any more, or that is held at another here, is left out. */
+struct snug_past {
+    const struct snug_space *space;
+    const struct snug_observation *trials; /* [n_trials], in the order they were run */
+    const double *expected; /* [n_trials] what snug_problem.prior would have been of each there, NAN
+                               where it says nothing; NULL: of none */
+    int n_trials;
+    double similarity; /* 0 to 1: how far it is believed before anything was measured here */
+};
+
 struct snug_problem {
     const struct snug_space *space; /* rows with is_tuned false stay at `base` */
     struct snug_config base;        /* values of rows that are not tuned */
@@ -53,6 +73,10 @@ struct snug_problem {
      * what they were told, down to nothing. */
     snug_prior_fn prior;
     void *prior_data;
+    /* Looked at while the strategy is made, the most similar first; not kept. Strategies that learn
+     * weigh each by how it ranks what they were told, down to nothing. */
+    const struct snug_past *pasts;
+    int n_pasts; /* 0: nothing of the past is known */
     uint64_t seed;
     int n_trials; /* planned, the default and fit trials included */
 };

@@ -75,7 +75,10 @@ struct snug_tune_options {
     const char *strategy;
     snug_prior_fn prior; /* NULL: none; see snug_problem */
     void *prior_data;
-    const char *prior_source; /* what it is, to be told apart on a resume; NULL: none */
+    const char *prior_source;      /* what it is, to be told apart on a resume; NULL: none */
+    const struct snug_past *pasts; /* see snug_problem */
+    int n_pasts;
+    const char *past_source; /* which they are, to be found again on a resume; NULL: none */
     uint64_t seed;
     struct snug_effort effort;
     int n_confirm_pairs; /* 0: no confirmation */

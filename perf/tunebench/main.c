@@ -123,36 +123,73 @@ static snug_status print_trace(const struct tb_table *table, const struct argume
     return status;
 }
 
+static bool read_number(const char *text, long lo, long hi, long *out)
+{
+    char *end;
+    *out = strtol(text, &end, 10);
+    return end != text && !*end && *out >= lo && *out <= hi;
+}
+
 /* ---- tables ---- */
+
+static snug_status generate(const struct arguments *a, uint64_t seed, struct tb_table *out,
+                            struct snug_error *err)
+{
+    const struct tb_offload_options options = {.seed = seed, .noise_frac = a->noise_frac};
+    struct snug__table *table = NULL;
+    size_t n = 0;
+    char *text = tb_offload_text(&options, &n);
+    const snug_status status = text ? snug__table_parse("generated", text, n, &table, err)
+                                    : snug_fail(err, SNUG_NO_MEMORY, "no memory for a table");
+    free(text);
+    return status == SNUG_OK ? tb_table_init(out, table, a->objective, err) : status;
+}
 
 static snug_status open_table(const struct arguments *a, int i, struct tb_table *out,
                               struct snug_error *err)
 {
     struct snug__table *table = NULL;
-    snug_status status;
-    if (i < a->n_paths) {
-        status = snug__table_read(a->paths[i], &table, err);
-    } else {
-        const struct tb_offload_options options = {.seed = (uint64_t)(i - a->n_paths),
-                                                   .noise_frac = a->noise_frac};
-        size_t n = 0;
-        char *text = tb_offload_text(&options, &n);
-        status = text ? snug__table_parse("generated", text, n, &table, err)
-                      : snug_fail(err, SNUG_NO_MEMORY, "no memory for a table");
-        free(text);
-    }
+    if (i >= a->n_paths)
+        return generate(a, (uint64_t)(i - a->n_paths), out, err);
+    const snug_status status = snug__table_read(a->paths[i], &table, err);
     return status == SNUG_OK ? tb_table_init(out, table, a->objective, err) : status;
 }
 
-static snug_status open_past(const struct arguments *a, struct tb_table *out,
+/* "offload-5": the generated table of that seed; else a file. */
+static snug_status open_past(const struct arguments *a, const char *name, struct tb_table *out,
                              struct snug_error *err)
 {
+    static const char GENERATED[] = "offload-";
+    long seed = 0;
+    if (strncmp(name, GENERATED, strlen(GENERATED)) == 0 &&
+        read_number(name + strlen(GENERATED), 0, INT32_MAX, &seed))
+        return generate(a, (uint64_t)seed, out, err);
     struct snug__table *table = NULL;
-    snug_status status = a->past ? snug__table_read(a->past, &table, err) : SNUG_OK;
-    if (status == SNUG_OK && table)
-        status = tb_table_init(out, table, a->objective, err);
-    if (status == SNUG_OK && table)
-        tb_past = out;
+    const snug_status status = snug__table_read(name, &table, err);
+    return status == SNUG_OK ? tb_table_init(out, table, a->objective, err) : status;
+}
+
+/* All of the list "A,B", and what was tuned on them. */
+static snug_status open_pasts(const struct arguments *a, struct tb_table *out,
+                              struct snug_error *err)
+{
+    snug_status status = SNUG_OK;
+    const char *at = a->past;
+    int n = 0;
+    for (; status == SNUG_OK && at && n < SNUG_PASTS_MAX; n++) {
+        char name[4096];
+        const size_t length = strcspn(at, ",");
+        snprintf(name, sizeof name, "%.*s", (int)length, at);
+        status = open_past(a, name, &out[n], err);
+        at = at[length] ? at + length + 1 : NULL;
+    }
+    if (status == SNUG_OK && at)
+        status =
+            snug_fail(err, SNUG_BAD_INPUT, "--past %s: at most %d tables", a->past, SNUG_PASTS_MAX);
+    if (status == SNUG_OK && n > 0) {
+        tb_past = &out[0];
+        status = tb_sessions_open(out, n, a->n_seeds, err);
+    }
     return status;
 }
 
@@ -172,7 +209,8 @@ static int choose_methods(const char *list, const struct tb_method **out)
 {
     int n = 0;
     for (const struct tb_method *m = tb_methods(); m->name; m++)
-        if (!list || is_listed(list, m->name, strlen(m->name)))
+        if (list ? is_listed(list, m->name, strlen(m->name))
+                 : m->past == TB_PAST_NONE || tb_n_pasts > 0)
             out[n++] = m;
     return n;
 }
@@ -195,12 +233,12 @@ static snug_status bench(const struct arguments *a, struct snug_json_writer *w,
                          struct snug_error *err)
 {
     const struct tb_method *methods[TB_METHODS_MAX];
+    struct tb_table pasts[SNUG_PASTS_MAX] = {0};
+    snug_status status = open_pasts(a, pasts, err);
     const int n_methods = choose_methods(a->methods, methods);
-    struct tb_table past = {0};
-    snug_status status = open_past(a, &past, err);
     snug_json_begin_object(w, NULL);
     snug_json_put_string(w, "benchmark", "tunebench");
-    snug_json_put_string(w, "past", past.table ? past.table->name : NULL);
+    snug_json_put_string(w, "past", a->past);
     snug_json_begin_array(w, "tables");
     for (int i = 0; status == SNUG_OK && i < a->n_paths + a->n_generate; i++) {
         struct tb_table table;
@@ -214,18 +252,13 @@ static snug_status bench(const struct arguments *a, struct snug_json_writer *w,
     snug_json_end(w);
     snug_json_end(w);
     tb_past = NULL;
-    tb_table_clear(&past);
+    tb_sessions_close();
+    for (int i = 0; i < SNUG_PASTS_MAX; i++)
+        tb_table_clear(&pasts[i]);
     return status;
 }
 
 /* ---- arguments ---- */
-
-static bool read_number(const char *text, long lo, long hi, long *out)
-{
-    char *end;
-    *out = strtol(text, &end, 10);
-    return end != text && !*end && *out >= lo && *out <= hi;
-}
 
 static bool read_share(const char *text, double hi, double *out)
 {
@@ -293,8 +326,11 @@ static int usage(FILE *out)
             "usage: tunebench [TABLE ...] [--generate 0..%d] [--seeds 1..%d] "
             "[--trials 1..%d]\n"
             "         [--objective decode|prefill|request] [--methods A,B] [--noise 0..0.5]\n"
-            "         [--threads 1..%d] [--past TABLE]    a task of the past; only restune-like "
-            "reads it\n"
+            "         [--threads 1..%d] [--past TABLE,...]\n"
+            "       a table is a file; --past also takes offload-SEED, a generated one. Of it, "
+            "snug-past knows\n"
+            "       what a tuning saw that started cold, restune-like so many random configs of "
+            "the first\n"
             "       tunebench --write SEED              a generated table, on stdout\n"
             "       tunebench --trace METHOD TABLE ...  the trace of seed 0, on stdout\nmethods:\n",
             TB_TABLES_MAX, TB_SEEDS_MAX, TB_TRIALS_MAX, THREADS_MAX);

@@ -6,15 +6,23 @@
 #include "perf/tunebench/tunebench.h"
 
 static const struct tb_method methods[TB_METHODS_MAX] = {
-#define OWN(name, help) {#name, help, NULL, true, true, TB_PRIOR_TRUE},
+#define OWN(name, help) {#name, help, NULL, true, true, TB_PRIOR_TRUE, TB_PAST_NONE},
     SNUG_STRATEGIES(OWN)
 #undef OWN
         {"snug-no-prior", "snug without the cost model's predictions", &snug__strategy_snug, true,
-         true, TB_PRIOR_NONE},
+         true, TB_PRIOR_NONE, TB_PAST_NONE},
     {"snug-wrong-prior", "snug with predictions of the mirrored config", &snug__strategy_snug, true,
-     true, TB_PRIOR_WRONG},
+     true, TB_PRIOR_WRONG, TB_PAST_NONE},
+    {"snug-past", "snug with what it told itself on the tables of --past", &snug__strategy_snug,
+     true, true, TB_PRIOR_TRUE, TB_PAST_TRUE},
+    {"snug-past-no-prior", "the same without the cost model's predictions", &snug__strategy_snug,
+     true, true, TB_PRIOR_NONE, TB_PAST_TRUE},
+    {"snug-wrong-past", "snug-past where what was fast is called slow", &snug__strategy_snug, true,
+     true, TB_PRIOR_TRUE, TB_PAST_WRONG},
+    {"snug-wrong-past-no-prior", "the same without the cost model's predictions",
+     &snug__strategy_snug, true, true, TB_PRIOR_NONE, TB_PAST_WRONG},
 #define YARDSTICK(name, kind, def, fit, help)                                                      \
-    {name, help, &tb_kind_##kind, def, fit, TB_PRIOR_NONE},
+    {name, help, &tb_kind_##kind, def, fit, TB_PRIOR_NONE, TB_PAST_NONE},
     TB_METHODS(YARDSTICK)
 #undef YARDSTICK
 };

@@ -15,7 +15,9 @@ struct run {
     struct snug_strategy *strategy;
     struct snug_sha256 hash;
     struct tb_run *out;
-    double start_ms; /* CPU of this thread when the running trial's method began */
+    struct snug_past pasts[SNUG_PASTS_MAX];
+    struct tb_session *upside_down; /* [tb_n_pasts], or NULL */
+    double start_ms;                /* CPU of this thread when the running trial's method began */
 };
 
 static double cpu_ms(void)
@@ -92,6 +94,46 @@ static struct snug_observation measure(struct run *r, const struct snug_config *
     };
 }
 
+/* Nobody measures how alike the machines of two tables are. */
+#define SIMILARITY 0.75
+
+/* A session in which the fastest was the slowest, for the cost model too, so that nothing in it
+ * shows it to be wrong. */
+static void turn_over(const struct tb_session *from, struct tb_session *out)
+{
+    *out = *from;
+    for (int i = 0; i < out->n_trials; i++) {
+        out->trials[i].speed = out->trials[i].speed > 0 ? 1 / out->trials[i].speed : 0;
+        out->expected[i] = -out->expected[i];
+    }
+}
+
+static snug_status set_past(struct run *r, struct snug_error *err)
+{
+    const struct tb_method *method = r->options->method;
+    const struct tb_session *sessions =
+        method->past != TB_PAST_NONE ? tb_sessions_of(r->options->seed) : NULL;
+    const int n = sessions ? tb_n_pasts : 0;
+    r->upside_down = calloc((size_t)n + 1, sizeof *r->upside_down);
+    if (!r->upside_down)
+        return snug_fail(err, SNUG_NO_MEMORY, "no memory for a past");
+    for (int i = 0; i < n; i++) {
+        const struct tb_session *session = &sessions[i];
+        if (method->past == TB_PAST_WRONG) {
+            turn_over(&sessions[i], &r->upside_down[i]);
+            session = &r->upside_down[i];
+        }
+        r->pasts[i] = (struct snug_past){.space = &session->table->table->space,
+                                         .trials = session->trials,
+                                         .expected = r->problem.prior ? session->expected : NULL,
+                                         .n_trials = session->n_trials,
+                                         .similarity = SIMILARITY};
+    }
+    r->problem.pasts = r->pasts;
+    r->problem.n_pasts = n;
+    return SNUG_OK;
+}
+
 /* Score what the method would declare now. */
 static snug_status score(struct run *r, struct snug_error *err)
 {
@@ -129,6 +171,12 @@ static snug_status tell(struct run *r, const struct snug_observation *o, double 
     if (status != SNUG_OK)
         return status;
     add_trace(r, o, clock_s);
+    struct tb_session *session = r->options->session;
+    if (session && session->n_trials < TB_PAST_TRIALS) {
+        session->expected[session->n_trials] =
+            r->problem.prior ? predicted(&o->config, r) : (double)NAN;
+        session->trials[session->n_trials++] = *o;
+    }
     out->clock_s[out->n_trials++] = clock_s;
     out->n_failed += o->outcome != SNUG_TRIAL_OK;
     r->start_ms = cpu_ms();
@@ -218,6 +266,8 @@ snug_status tb_run_once(const struct tb_run_options *options, struct tb_run *out
     }
     snug_status status = snug__replay_open(&r.replay, table, options->seed, err);
     if (status == SNUG_OK)
+        status = set_past(&r, err);
+    if (status == SNUG_OK)
         status = begin(&r, err);
     if (status == SNUG_OK)
         status = go_on(&r, err);
@@ -225,6 +275,7 @@ snug_status tb_run_once(const struct tb_run_options *options, struct tb_run *out
         out->heap_bytes = mallinfo2().uordblks + mallinfo2().hblkhd - held;
     snug_sha256_final_hex(&r.hash, out->sha256);
     snug_strategy_free(r.strategy);
+    free(r.upside_down);
     snug__replay_close(&r.replay);
     return status == SNUG_OK
                ? SNUG_OK

@@ -144,14 +144,22 @@ static void report_greedy(const struct tb_result *r, FILE *words, struct snug_js
 {
     struct tb_run greedy = {.n_trials = r->n_trials};
     struct snug_error err;
-    if (tb_table_greedy(r->table, r->n_trials, greedy.share, &err) != SNUG_OK)
-        return;
-    const double area = tb_area_trials(&greedy, r->n_trials);
-    const int to_95 = tb_trials_to(&greedy, 0.95, r->n_trials);
-    fprintf(words, "  who knew all would reach an area of %.3f, and 95 %% in %d trials\n", area,
-            to_95);
-    snug_json_put_number(w, "area_trials_greedy", area);
-    snug_json_put_int(w, "trials_to_95_greedy", to_95);
+    double area[2];
+    int to_95[2];
+    for (int with_start = 0; with_start < 2; with_start++) {
+        if (tb_table_greedy(r->table, with_start, r->n_trials, greedy.share, &err) != SNUG_OK)
+            return;
+        area[with_start] = tb_area_trials(&greedy, r->n_trials);
+        to_95[with_start] = tb_trials_to(&greedy, 0.95, r->n_trials);
+    }
+    fprintf(words,
+            "  who knew all would reach an area of %.3f, and 95 %% in %d trials; after the default "
+            "and --fit's choice, %.3f and %d\n",
+            area[0], to_95[0], area[1], to_95[1]);
+    snug_json_put_number(w, "area_trials_greedy", area[0]);
+    snug_json_put_int(w, "trials_to_95_greedy", to_95[0]);
+    snug_json_put_number(w, "area_trials_greedy_after_start", area[1]);
+    snug_json_put_int(w, "trials_to_95_greedy_after_start", to_95[1]);
 }
 
 void tb_report(const struct tb_result *r, FILE *words, struct snug_json_writer *w)

@@ -139,17 +139,30 @@ static struct snug_point best_next(const struct tb_table *t, const struct snug_e
     return best;
 }
 
-snug_status tb_table_greedy(const struct tb_table *t, int n, double *out_share,
+/* The i-th of the configs that come first; speed 0 where it cannot run. */
+static struct snug_point start_point(const struct tb_table *t, int i)
+{
+    struct snug_config config = t->table->fit;
+    if (i == 0)
+        snug_space_default(&t->table->space, &config);
+    return tb_table_point(t, &config);
+}
+
+snug_status tb_table_greedy(const struct tb_table *t, bool with_start, int n, double *out_share,
                             struct snug_error *err)
 {
+    const int n_start = !with_start ? 0 : t->table->has_fit ? 2 : 1;
+    int n_points = 0;
     struct snug_point *points = calloc((size_t)n, sizeof *points);
     size_t *index = calloc((size_t)n, sizeof *index);
     double *room = calloc(2 * (size_t)n, sizeof *room);
     const bool has_room = points && index && room;
     for (int i = 0; has_room && i < n; i++) {
-        const struct snug_ehvi_front front = front_of(t, points, (size_t)i, index, room);
-        points[i] = best_next(t, &front);
-        out_share[i] = tb_table_share(t, points, (size_t)i + 1);
+        const struct snug_ehvi_front front = front_of(t, points, (size_t)n_points, index, room);
+        const struct snug_point next = i < n_start ? start_point(t, i) : best_next(t, &front);
+        if (next.speed > 0)
+            points[n_points++] = next;
+        out_share[i] = tb_table_share(t, points, (size_t)n_points);
     }
     free(points);
     free(index);

@@ -46,12 +46,30 @@ struct snug_point tb_table_point(const struct tb_table *t, const struct snug_con
 double tb_table_share(const struct tb_table *t, const struct snug_point *points, size_t n);
 
 /* Share after each of n trials when each is the one that truly gains most: what a tuner that knows
- * everything reaches, trial by trial. out_share[n]. */
-snug_status tb_table_greedy(const struct tb_table *t, int n, double *out_share,
+ * everything reaches, trial by trial; with_start: when the default and --fit's choice come first,
+ * as they do for most methods. out_share[n]. */
+snug_status tb_table_greedy(const struct tb_table *t, bool with_start, int n, double *out_share,
                             struct snug_error *err) SNUG_CHECKED;
 
 /* A task of the past that methods may learn from; NULL: cold start. Set before any run. */
 extern const struct tb_table *tb_past;
+
+/* What past tuning sessions left: on each of so many tables, per seed, the trials of snug itself,
+ * started cold with another seed. */
+#define TB_PAST_TRIALS 40
+struct tb_session {
+    const struct tb_table *table;
+    struct snug_observation trials[TB_PAST_TRIALS];
+    double expected[TB_PAST_TRIALS]; /* by the table's predictions; NAN without */
+    int n_trials;
+};
+/* Those of one seed, [tb_n_pasts]; NULL: cold start. Set before any run. */
+extern int tb_n_pasts;
+const struct tb_session *tb_sessions_of(uint64_t seed);
+/* Run them, on at most SNUG_PASTS_MAX tables for seeds 0..n_seeds-1; tables are kept. */
+snug_status tb_sessions_open(const struct tb_table *tables, int n_tables, int n_seeds,
+                             struct snug_error *err) SNUG_CHECKED;
+void tb_sessions_close(void);
 
 /* ---- generated tables: offload to a GPU ---- */
 
@@ -67,12 +85,16 @@ char *tb_offload_text(const struct tb_offload_options *options, size_t *out_n);
 /* What a method is given of a table's predictions. */
 enum tb_prior { TB_PRIOR_NONE, TB_PRIOR_TRUE, TB_PRIOR_WRONG /* of the mirrored config */ };
 
+/* What it is given of the past. */
+enum tb_past_kind { TB_PAST_NONE, TB_PAST_TRUE, TB_PAST_WRONG /* fast is slow, slow is fast */ };
+
 struct tb_method {
     const char *name;                       /* with -like where it is not the authors' own */
     const char *help;                       /* one line */
     const struct snug__strategy_kind *kind; /* NULL: snug's own strategy of that name */
     bool starts_default, starts_fit;        /* which of the two it is told first */
     enum tb_prior prior;
+    enum tb_past_kind past;
 };
 /* Ended by a row without a name; the first is snug. */
 const struct tb_method *tb_methods(void);
@@ -98,8 +120,9 @@ struct tb_run_options {
     const struct tb_method *method;
     uint64_t seed;
     int n_trials;
-    bool wants_heap;           /* measure heap_bytes: only while nothing else runs */
-    struct snug_buffer *trace; /* NULL, or where to append it */
+    bool wants_heap;            /* measure heap_bytes: only while nothing else runs */
+    struct snug_buffer *trace;  /* NULL, or where to append it */
+    struct tb_session *session; /* NULL, or what to fill with its trials */
 };
 snug_status tb_run_once(const struct tb_run_options *options, struct tb_run *out,
                         struct snug_error *err) SNUG_CHECKED;

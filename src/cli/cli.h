@@ -41,6 +41,7 @@ struct cli_args {
     const char *plan; /* of quantize */
     const char *imatrix;
     const char *method, *types; /* of sensitivity */
+    bool no_transfer;           /* of tune */
     bool per_tensor;
     bool floor;
     int64_t n_chunks, n_items;

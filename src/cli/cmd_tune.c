@@ -6,11 +6,13 @@
 #include "base/process.h"
 #include "cli/cli.h"
 #include "cli/task.h"
+#include "cli/tune_past.h"
 #include "cli/tune_prior.h"
 #include "report/table.h"
 #include "snug/tune_loop.h"
 #include "snug/units.h"
 #include "trial/trial_json.h"
+#include "tune/past_tasks.h"
 #include "tune/session.h"
 
 static const int N_TRIALS_DEFAULT = 16;
@@ -22,8 +24,9 @@ struct screen {
     enum snug_objective objective;
     struct snug_tune_event last;
     double time_s;
-    bool has_fixed;                   /* knobs set by hand: they hold in the default too */
-    char begun_with[SNUG_SOURCE_MAX]; /* the prior of the session that is resumed; "": none */
+    bool has_fixed;                         /* knobs set by hand: they hold in the default too */
+    char begun_with[SNUG_SOURCE_MAX];       /* the prior of the session that is resumed; "": none */
+    char begun_past[SNUG__PAST_RECORD_MAX]; /* and its past tasks; "": none */
     char phase[64];
 };
 
@@ -335,6 +338,8 @@ static snug_status take_stored_options(const struct cli_args *args, struct cli_t
         screen->has_fixed = screen->has_fixed || is_fixed[i];
     snprintf(screen->begun_with, sizeof screen->begun_with, "%s",
              snug_json_get_string(stored, "prior", ""));
+    snprintf(screen->begun_past, sizeof screen->begun_past, "%s",
+             snug_json_get_string(stored, "past", ""));
     const char *strategy = snug_json_get_string(stored, "strategy", "snug");
     for (const struct snug_strategy_row *row = snug_strategy_rows();
          status == SNUG_OK && !args->strategy && row->name; row++) {
@@ -396,7 +401,13 @@ static snug_status tune(const struct cli_args *args, struct cli_task *task, stru
         options.prior_data = prior;
         options.prior_source = cli_prior_source(prior);
     }
+    struct cli_past *past = NULL;
+    if (strcmp(options.strategy, "snug") == 0)
+        past = cli_past_choose(args, task, options.objective, prior != NULL,
+                               args->resume ? screen->begun_past : NULL);
+    cli_past_give(past, &options);
     status = snug_tune_run(&options, result, err);
+    cli_past_close(past);
     cli_prior_close(prior);
     return status;
 }

@@ -25,6 +25,8 @@ const struct cli_option cli_options[] = {
      "go on with the last tuning of this model that did not finish"},
     {"resume", 0, FLAG, AT(resume), 0, NULL, LAB, 0, 0,
      "go on with the last run of this file that did not finish: stored rows are not run again"},
+    {"no-transfer", 0, FLAG, AT(no_transfer), 0, NULL, TUNE, 0, 0,
+     "learn nothing from similar tasks in the history"},
     {"allow-cache-types", 0, FLAG, AT(allow_cache_types), 0, NULL, TUNE, 0, 0,
      "also try quantised caches, which change the answer a little"},
     {"prompt", 'p', INT, AT(n_prompt), AT(has_prompt), "N", TASK | KNOBS, 0, 1 << 20,

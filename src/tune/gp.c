@@ -155,6 +155,14 @@ double snug_gp_evidence(struct snug_gp *gp)
     return snug_gp_log_posterior(gp, gp->theta, NULL);
 }
 
+void snug_gp_expect(struct snug_gp *gp, const struct snug_gp_params *params)
+{
+    for (int d = 0; d < gp->n_dims; d++)
+        gp->centre[d] = log(params->length[d]);
+    gp->centre[gp->n_dims + 1] = log(params->noise_sd);
+    gp->has_centre = true;
+}
+
 void snug_gp_remove_last(struct snug_gp *gp)
 {
     if (gp->n > 0)
@@ -245,6 +253,8 @@ static void predict_batch(const struct snug_gp *gp, struct snug__gp_rows *rows, 
             sum += column[i] * gp->alpha[i];
         out_mean[c] = sum;
     }
+    if (!out_sd)
+        return;
     LAPACKE_dtrtrs_work(LAPACK_COL_MAJOR, 'L', 'N', 'N', gp->n, m, gp->factor, gp->n, v, gp->n);
     for (int c = 0; c < m; c++) {
         const double *column = v + (size_t)c * n;
@@ -275,9 +285,25 @@ snug_status snug_gp_predict(struct snug_gp *gp, const double *x, size_t m, doubl
     }
     for (size_t at = 0; at < m; at += BATCH) {
         int count = (int)(m - at < BATCH ? m - at : BATCH);
-        predict_batch(gp, rows, x + at * (size_t)gp->n_dims, count, v, out_mean + at, out_sd + at);
+        predict_batch(gp, rows, x + at * (size_t)gp->n_dims, count, v, out_mean + at,
+                      out_sd ? out_sd + at : NULL);
     }
     free(v);
     snug__gp_rows_free(rows);
+    return SNUG_OK;
+}
+
+/* Rasmussen, Williams (2006), eq. 5.12. */
+snug_status snug_gp_leave_one_out(struct snug_gp *gp, double *out, struct snug_error *err)
+{
+    snug_status status = gp->n_factored == gp->n && gp->n ? SNUG_OK : snug_gp_fit(gp, 0, err);
+    if (status != SNUG_OK)
+        return status;
+    const size_t n = (size_t)gp->n;
+    double *inverse = gp->work.k;
+    memcpy(inverse, gp->factor, n * n * sizeof *inverse);
+    LAPACKE_dpotri_work(LAPACK_COL_MAJOR, 'L', gp->n, inverse, gp->n);
+    for (size_t i = 0; i < n; i++)
+        out[i] = gp->y[i] - gp->alpha[i] / inverse[i * (n + 1)];
     return SNUG_OK;
 }

@@ -38,6 +38,16 @@ snug_status snug_gp_add(struct snug_gp *gp, const double *x, double y, double no
 void snug_gp_set_values(struct snug_gp *gp, const double *y);
 /* Log posterior density (up to a constant) of the present parameters and values. */
 double snug_gp_evidence(struct snug_gp *gp);
+/* The same for each of n_sets vectors of values, [n_sets][n], at the present parameters; the values
+ * stay as they are. Cost of one factorisation and O(n^2) for each. */
+void snug_gp_evidences(struct snug_gp *gp, const double *values, int n_sets, double *out);
+/* Expect lengths and noise to be about these, learned elsewhere from the same dims; before a fit.
+ */
+void snug_gp_expect(struct snug_gp *gp, const struct snug_gp_params *params);
+/* What each point would be predicted to be by the others, out[n], at the present parameters.
+ * Cost O(n^3). */
+snug_status snug_gp_leave_one_out(struct snug_gp *gp, double *out,
+                                  struct snug_error *err) SNUG_CHECKED;
 /* Take the last point back. */
 void snug_gp_remove_last(struct snug_gp *gp);
 int snug_gp_n(const struct snug_gp *gp);
@@ -48,8 +58,8 @@ int snug_gp_n(const struct snug_gp *gp);
 snug_status snug_gp_fit(struct snug_gp *gp, int n_evaluations, struct snug_error *err) SNUG_CHECKED;
 void snug_gp_get_params(const struct snug_gp *gp, struct snug_gp_params *out);
 
-/* Mean and sd of the noise-free value at m points x, [m][n_dims].
- * Cost O(m * n * (n + n_dims)). */
+/* Mean and sd of the noise-free value at m points x, [m][n_dims]. out_sd NULL: the mean alone.
+ * Cost O(m * n * (n + n_dims)), of the mean O(m * n * n_dims). */
 snug_status snug_gp_predict(struct snug_gp *gp, const double *x, size_t m, double *out_mean,
                             double *out_sd, struct snug_error *err) SNUG_CHECKED;
 

@@ -42,9 +42,10 @@ void snug__gp_prior_centre(const struct snug_gp *gp, double *theta)
     double mean, sd;
     snug__gp_mean_prior(gp->y + from, gp->n - from, &mean, &sd);
     for (int j = 0; j < d; j++)
-        theta[j] = log(gp->is_named[j] ? NAMED_MEDIAN : ORDERED_MEDIAN);
+        theta[j] =
+            gp->has_centre ? gp->centre[j] : log(gp->is_named[j] ? NAMED_MEDIAN : ORDERED_MEDIAN);
     theta[d] = log(fmin(sd, SIGNAL_MAX));
-    theta[d + 1] = log(NOISE_MEDIAN);
+    theta[d + 1] = gp->has_centre ? gp->centre[d + 1] : log(NOISE_MEDIAN);
 }
 
 static double prior_log_sd(const struct snug_gp *gp, int j)
@@ -170,13 +171,11 @@ static void likelihood_gradient(struct snug_gp *gp, const double *theta, const d
     gradient[gp->n_dims + 1] = noise * trace;
 }
 
-/* Likelihood at theta with the mean at its best; leaves alpha and the factor. */
+/* Likelihood of the present values under a factor, with the mean at its best; leaves alpha. */
 static double likelihood(struct snug_gp *gp, int from, int n, double *alpha)
 {
     struct snug_gp_work *w = &gp->work;
     double ones[SNUG_GP_FIT_MAX], y[SNUG_GP_FIT_MAX], prior_mean, prior_sd;
-    if (!snug__gp_cholesky(w->k, n, w->factor))
-        return -INFINITY;
     snug__gp_mean_prior(gp->y + from, n, &prior_mean, &prior_sd);
     for (int i = 0; i < n; i++) {
         ones[i] = 1;
@@ -205,6 +204,8 @@ static double posterior(struct snug_gp *gp, const double *theta, double *gradien
     double alpha[SNUG_GP_FIT_MAX], centre[SNUG_GP_THETA_MAX];
     int from = first_point(gp), n = gp->n - from;
     fill_kernel(gp, theta, from, n);
+    if (!snug__gp_cholesky(gp->work.k, n, gp->work.factor))
+        return -INFINITY;
     double value = likelihood(gp, from, n, alpha);
     if (!isfinite(value))
         return -INFINITY;
@@ -227,6 +228,26 @@ double snug_gp_log_posterior(struct snug_gp *gp, const double *theta, double *ou
     int from = first_point(gp);
     fill_distances(gp, from, gp->n - from);
     return posterior(gp, theta, out_gradient);
+}
+
+void snug_gp_evidences(struct snug_gp *gp, const double *values, int n_sets, double *out)
+{
+    double alpha[SNUG_GP_FIT_MAX], centre[SNUG_GP_THETA_MAX], kept[SNUG_GP_POINTS_MAX];
+    const int from = first_point(gp), n = gp->n - from;
+    memcpy(kept, gp->y, (size_t)gp->n * sizeof *kept);
+    fill_distances(gp, from, n);
+    fill_kernel(gp, gp->theta, from, n);
+    const bool is_definite = snug__gp_cholesky(gp->work.k, n, gp->work.factor);
+    for (int k = 0; k < n_sets; k++) {
+        memcpy(gp->y, values + (size_t)k * (size_t)gp->n, (size_t)gp->n * sizeof *values);
+        out[k] = is_definite ? likelihood(gp, from, n, alpha) : (double)-INFINITY;
+        snug__gp_prior_centre(gp, centre); /* its signal lies around the spread of the values */
+        for (int j = 0; is_definite && j < gp->n_dims + 2; j++) {
+            const double z = (gp->theta[j] - centre[j]) / prior_log_sd(gp, j);
+            out[k] -= 0.5 * z * z;
+        }
+    }
+    memcpy(gp->y, kept, (size_t)gp->n * sizeof *kept);
 }
 
 struct climb {

@@ -31,6 +31,8 @@ struct snug_gp {
     double *noise_var;               /* [n] known part */
     double theta[SNUG_GP_THETA_MAX]; /* log length, log signal sd, log noise sd */
     bool is_learned;                 /* theta comes from data */
+    bool has_centre;
+    double centre[SNUG_GP_THETA_MAX]; /* of the prior of theta, where has_centre; signal unused */
     /* State of predictions, valid while n_factored == n. */
     int n_factored;
     double *factor;              /* [n][n] column-major lower Cholesky factor of K + noise */

@@ -238,6 +238,8 @@ static snug_status start_strategy(struct loop *l, struct snug_error *err)
         .bytes_data = l,
         .prior = l->options->prior,
         .prior_data = l->options->prior_data,
+        .pasts = l->options->pasts,
+        .n_pasts = l->options->n_pasts,
         .seed = l->options->seed,
         .n_trials = l->options->n_trials + 2,
     };

@@ -102,18 +102,23 @@ void snug__pool_begin(struct snug__pool *pool, struct snug_strategy *s)
     pool->is_guessed = true;
 }
 
+void snug__pool_add(struct snug__pool *pool, const struct snug_strategy *s,
+                    const struct snug_config *config)
+{
+    uint64_t hash = snug__lattice_hash(&s->lattice, config);
+    if (pool->n == pool->cap || has_hash(pool, hash) || snug__strategy_was_told(s, config))
+        return;
+    append(pool, &s->lattice, config, hash);
+    pool->items[pool->n - 1].bytes = snug__bytes_guess_at(&pool->guess, &s->lattice, config);
+}
+
 void snug__pool_add_neighbours(struct snug__pool *pool, const struct snug_strategy *s,
                                const struct snug_config *config)
 {
     struct snug_config near[SNUG__NEIGHBOURS_MAX];
     int n = snug__lattice_neighbours(&s->lattice, config, near);
-    for (int k = 0; k < n && pool->n < pool->cap; k++) {
-        uint64_t hash = snug__lattice_hash(&s->lattice, &near[k]);
-        if (has_hash(pool, hash) || snug__strategy_was_told(s, &near[k]))
-            continue;
-        append(pool, &s->lattice, &near[k], hash);
-        pool->items[pool->n - 1].bytes = snug__bytes_guess_at(&pool->guess, &s->lattice, &near[k]);
-    }
+    for (int k = 0; k < n; k++)
+        snug__pool_add(pool, s, &near[k]);
 }
 
 bool snug__pool_state_bytes(struct snug__pool *pool, const struct snug_strategy *s, int i)

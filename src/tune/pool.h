@@ -41,6 +41,9 @@ void snug__pool_mark_told(struct snug__pool *pool, const struct snug_strategy *s
 /* Forget what an earlier ask added and had stated (answers must not depend on earlier asks; the
  * owner of the bytes function caches), and guess bytes if that was not done yet. */
 void snug__pool_begin(struct snug__pool *pool, struct snug_strategy *s);
+/* Add a config of the lattice if it is new, not told, and there is room. */
+void snug__pool_add(struct snug__pool *pool, const struct snug_strategy *s,
+                    const struct snug_config *config);
 /* Add the one-knob neighbours of a config that are new and not told. */
 void snug__pool_add_neighbours(struct snug__pool *pool, const struct snug_strategy *s,
                                const struct snug_config *config);

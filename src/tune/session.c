@@ -94,6 +94,7 @@ static char *options_json(const struct snug_tune_options *o)
     snug_json_put_string(&w, "strategy", o->strategy);
     snug_json_put_int(&w, "seed", (int64_t)o->seed);
     snug_json_put_string(&w, "prior", o->prior_source ? o->prior_source : "");
+    snug_json_put_string(&w, "past", o->past_source ? o->past_source : "");
     put_fixed(&w, o);
     snug_json_end(&w);
     return snug_json_finish(&w, false);

@@ -63,6 +63,8 @@ static snug_status check_problem(const struct snug_problem *p, struct snug_error
         return snug_fail(err, SNUG_BAD_INPUT,
                          "strategy: reference speed %g and bytes %llu must be above 0",
                          p->bounds.speed_ref, (unsigned long long)p->bounds.bytes_ref);
+    if (p->n_pasts < 0 || (p->n_pasts > 0 && !p->pasts))
+        return snug_fail(err, SNUG_BAD_INPUT, "strategy: %d past tasks are no list", p->n_pasts);
     if (p->n_trials < 1)
         return snug_fail(err, SNUG_BAD_INPUT, "strategy: %d trials planned, at least 1 is needed",
                          p->n_trials);

@@ -367,6 +367,82 @@ static void gp_refuses_bad_calls(void **state)
     snug_gp_free(NULL);
 }
 
+/* Leaving a point out in one go is what leaving it out by hand gives. */
+static void gp_leave_one_out_matches_doing_it(void **state)
+{
+    (void)state;
+    enum { N = 12 };
+    struct snug_error err = {0};
+    struct snug_rng rng;
+    double x[N * D], y[N], out[N], mean, sd;
+    snug_rng_init(&rng, 21);
+    struct snug_gp *gp = make_gp(&rng, N, 0.05, 0.02, x, y);
+    assert_ok(snug_gp_fit(gp, 60, &err));
+    assert_ok(snug_gp_leave_one_out(gp, out, &err));
+    for (int i = 0; i < N; i++) {
+        struct snug_gp *rest = NULL;
+        assert_ok(snug_gp_new(D, NAMED, &rest, &err));
+        for (int k = 0; k < N; k++)
+            if (k != i)
+                assert_ok(snug_gp_add(rest, x + k * D, y[k], 0.02, &err));
+        assert_ok(snug_gp_fit(rest, 1, &err));
+        memcpy(rest->theta, gp->theta, sizeof rest->theta);
+        assert_ok(snug_gp_fit(rest, 0, &err));
+        rest->mean = gp->mean; /* the constant is not found anew for each */
+        for (int k = 0; k < N - 1; k++)
+            rest->alpha[k] = rest->y[k] - rest->mean;
+        snug__gp_solve(rest->factor, N - 1, rest->alpha);
+        assert_ok(snug_gp_predict(rest, x + i * D, 1, &mean, &sd, &err));
+        assert_true(fabs(out[i] - mean) < 1e-6);
+        snug_gp_free(rest);
+    }
+    snug_gp_free(gp);
+}
+
+/* Many vectors of values at once, as if each were set and asked for; the present ones stay. */
+static void gp_evidences_match_one_by_one(void **state)
+{
+    (void)state;
+    enum { N = 15, SETS = 3 };
+    struct snug_error err = {0};
+    struct snug_rng rng;
+    double x[N * D], y[N], values[SETS * N], got[SETS];
+    snug_rng_init(&rng, 22);
+    struct snug_gp *gp = make_gp(&rng, N, 0.05, 0, x, y);
+    assert_ok(snug_gp_fit(gp, 60, &err));
+    const double before = snug_gp_evidence(gp);
+    for (int k = 0; k < SETS; k++)
+        for (int i = 0; i < N; i++)
+            values[k * N + i] = y[i] * (1 - 0.4 * k) + 0.1 * k * x[i * D];
+    snug_gp_evidences(gp, values, SETS, got);
+    assert_true(fabs(snug_gp_evidence(gp) - before) < 1e-9);
+    for (int k = 0; k < SETS; k++) {
+        snug_gp_set_values(gp, values + k * N);
+        assert_true(fabs(snug_gp_evidence(gp) - got[k]) < 1e-9);
+    }
+    assert_true(fabs(got[0] - before) < 1e-9);
+    assert_true(fabs(got[1] - got[0]) > 1e-3);
+    snug_gp_free(gp);
+}
+
+/* With few points the lengths are what was expected of them. */
+static void gp_expects_lengths_that_it_is_told(void **state)
+{
+    (void)state;
+    struct snug_error err = {0};
+    struct snug_rng rng;
+    double x[2 * D], y[2];
+    struct snug_gp_params want = {.length = {0.2, 5, 0.3, 2}, .noise_sd = 0.05}, got;
+    snug_rng_init(&rng, 23);
+    struct snug_gp *gp = make_gp(&rng, 2, 0, 0, x, y);
+    snug_gp_expect(gp, &want);
+    assert_ok(snug_gp_fit(gp, 60, &err));
+    snug_gp_get_params(gp, &got);
+    for (int d = 0; d < D; d++)
+        assert_true(fabs(log(got.length[d] / want.length[d])) < 0.7);
+    snug_gp_free(gp);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -380,6 +456,9 @@ int main(void)
         cmocka_unit_test(gp_takes_points_up_to_its_cap),
         cmocka_unit_test(gp_of_equal_points_stays_solvable),
         cmocka_unit_test(gp_without_dims_predicts_the_mean),
+        cmocka_unit_test(gp_leave_one_out_matches_doing_it),
+        cmocka_unit_test(gp_evidences_match_one_by_one),
+        cmocka_unit_test(gp_expects_lengths_that_it_is_told),
         cmocka_unit_test(gp_refuses_bad_calls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -113,6 +113,9 @@ static void strategy_new_names_what_is_wrong(void **state)
     p = small_problem(1);
     p.bytes = NULL;
     assert_fails(SNUG_BAD_INPUT, snug_strategy_new("snug", &p, &s, &err));
+    p = small_problem(1);
+    p.n_pasts = 1;
+    assert_fails(SNUG_BAD_INPUT, snug_strategy_new("snug", &p, &s, &err));
     assert_null(s);
     snug_strategy_free(NULL);
 }

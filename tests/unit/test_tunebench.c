@@ -191,6 +191,45 @@ static void past_table_helps_who_learns_from_it(void **state)
     assert_true(warm > cold);
 }
 
+/* A past session with another seed is no truth, but snug must gain by it; upside down it costs
+ * little, and without one nothing is there to use. */
+static void past_session_helps_snug(void **state)
+{
+    (void)state;
+    enum { SEEDS = 6, TRIALS = 30 };
+    static struct tb_run run;
+    struct snug_error err;
+    double cold = 0, warm = 0, cold_prior = 0, wrong = 0;
+    char before[SNUG_SHA256_HEX_MAX];
+    run_once("snug-past", 0, 12, &run);
+    snprintf(before, sizeof before, "%s", run.sha256);
+    run_once("snug", 0, 12, &run);
+    assert_string_equal(run.sha256, before);
+    assert_ok(tb_sessions_open(&table, 1, SEEDS, &err));
+    run_once("snug-past", 0, 12, &run); /* the past counts, and the same one alike */
+    assert_string_not_equal(run.sha256, before);
+    snprintf(before, sizeof before, "%s", run.sha256);
+    run_once("snug-past", 0, 12, &run);
+    assert_string_equal(run.sha256, before);
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        run_once("snug-no-prior", seed, TRIALS, &run);
+        cold += tb_area_trials(&run, TRIALS) / SEEDS;
+        run_once("snug-past-no-prior", seed, TRIALS, &run);
+        warm += tb_area_trials(&run, TRIALS) / SEEDS;
+        run_once("snug", seed, TRIALS, &run);
+        cold_prior += tb_area_trials(&run, TRIALS) / SEEDS;
+        run_once("snug-wrong-past", seed, TRIALS, &run);
+        wrong += tb_area_trials(&run, TRIALS) / SEEDS;
+    }
+    tb_sessions_close();
+    print_message(
+        "# area of %d trials: cold %.3f, with a past %.3f; with the cost model cold %.3f, "
+        "with a past upside down %.3f\n",
+        TRIALS, cold, warm, cold_prior, wrong);
+    assert_true(warm > cold);
+    assert_true(wrong > 0.95 * cold_prior);
+}
+
 static void table_on_which_nothing_runs_is_refused(void **state)
 {
     (void)state;
@@ -214,6 +253,7 @@ int main(void)
         cmocka_unit_test(scores_of_a_made_up_run_are_what_they_are_by_hand),
         cmocka_unit_test(better_methods_score_better),
         cmocka_unit_test(past_table_helps_who_learns_from_it),
+        cmocka_unit_test(past_session_helps_snug),
         cmocka_unit_test(table_on_which_nothing_runs_is_refused),
     };
     return cmocka_run_group_tests_name("tunebench", tests, open_table, close_table);

@@ -15,10 +15,14 @@
  * 5. Prior: where a cost model predicts speeds, the process learns the log of what is left when a
  *    share of the prediction is taken out. The share, 0 to 1, is the one under which all that was
  *    told is likeliest, so a prior that misleads is dropped after a few trials.
- * 6. Stop: the expected gain of the best candidate is under 0.5 % of the hypervolume, and the last
- *    four trials together grew it by less than that, not before start + 5 trials. Both sides are
- *    needed: a model that just missed can be sure of itself. It looks at tells only, so a resumed
- *    session stops where an unbroken one would. */
+ * 6. Past tasks (transfer.c): what they expect beyond the cost model is a second prior, with a
+ *    share of its own that is found together with the first and thought to be near the trust that
+ *    the past has earned by ranking what was told. Lengths and noise are expected to be as they
+ *    were, and the configs that were best are candidates.
+ * 7. Stop: the expected gain of the best candidate is under 0.5 % of the hypervolume, and the last
+ *    four trials (eight with a past) together grew it by less than that, not before start + 5
+ *    trials (+ 9 with a past). Both sides are needed: a model that just missed can be sure of
+ *    itself. It looks at tells only, so a resumed session stops where an unbroken one would. */
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
@@ -26,6 +30,7 @@
 #include "tune/ehvi.h"
 #include "tune/gp.h"
 #include "tune/pool.h"
+#include "tune/transfer.h"
 
 #define STOP_GAIN_FRAC 0.005
 #define STOP_WINDOW 4 /* trials that must have brought less */
@@ -43,6 +48,9 @@
 /* The weight of the prior is one of so many steps from 0 to 1, and thought to be near 1. */
 #define WEIGHT_STEPS 8
 #define WEIGHT_SD 0.5
+/* Of the past's, around its trust. */
+#define PAST_SD 0.3
+#define N_WEIGHTS (WEIGHT_STEPS + 1)
 
 struct state {
     struct snug_gp *gp;       /* log speed of good trials */
@@ -52,10 +60,13 @@ struct state {
     int n_start;
     int told_of_point[SNUG_STRATEGY_TELLS_MAX];                        /* GP point -> trial */
     double y[SNUG_STRATEGY_TELLS_MAX], prior[SNUG_STRATEGY_TELLS_MAX]; /* [GP point] log speed */
-    double prior_level;  /* mean of what the prior said of good trials */
-    double prior_weight; /* 0 to 1; 0 without a prior */
-    double x[SNUG_STRATEGY_TELLS_MAX * SNUG_KNOBS_MAX]; /* [n_told][n_dims] features */
-    struct snug_point points[SNUG_STRATEGY_TELLS_MAX];  /* [n_told]; speed 0 for failures */
+    double prior_level;              /* mean of what the prior said of good trials */
+    double prior_weight;             /* 0 to 1; 0 without a prior */
+    struct snug__transfer *transfer; /* NULL: no past */
+    double past_weight;              /* 0 to 1; 0 without a past */
+    double rest[N_WEIGHTS * N_WEIGHTS * SNUG_STRATEGY_TELLS_MAX]; /* [weights][GP point] */
+    double x[SNUG_STRATEGY_TELLS_MAX * SNUG_KNOBS_MAX];           /* [n_told][n_dims] features */
+    struct snug_point points[SNUG_STRATEGY_TELLS_MAX]; /* [n_told]; speed 0 for failures */
     double front_bytes[SNUG_STRATEGY_TELLS_MAX], front_log[SNUG_STRATEGY_TELLS_MAX];
     size_t front_told[SNUG_STRATEGY_TELLS_MAX], index[SNUG_STRATEGY_TELLS_MAX];
     double mean[SNUG_STRATEGY_TELLS_MAX], sd[SNUG_STRATEGY_TELLS_MAX];
@@ -84,8 +95,25 @@ static void close_state(struct snug_strategy *s)
     snug_gp_free(st->gp);
     snug_gp_free(st->failures);
     snug__pool_close(&st->pool);
+    snug__transfer_free(st->transfer);
     free(st);
     s->state = NULL;
+}
+
+/* What past tasks know, where there are any that can teach. */
+static snug_status open_past(struct snug_strategy *s, struct snug_error *err)
+{
+    struct state *st = s->state;
+    struct snug_gp_params params;
+    snug_status status = snug__transfer_new(&s->problem, &s->lattice, &st->transfer, err);
+    s->problem.pasts = NULL; /* they need not outlive this */
+    if (status != SNUG_OK || !st->transfer)
+        return status;
+    st->past_weight = snug__transfer_trust(st->transfer);
+    st->n_start = 2; /* as with a cost model */
+    if (snug__transfer_params(st->transfer, &params))
+        snug_gp_expect(st->gp, &params);
+    return snug__transfer_keep(st->transfer, st->pool.x, (size_t)st->pool.n_fixed, err);
 }
 
 static snug_status open_state(struct snug_strategy *s, struct snug_error *err)
@@ -103,6 +131,8 @@ static snug_status open_state(struct snug_strategy *s, struct snug_error *err)
         status = snug_gp_new(s->lattice.n_dims, s->lattice.is_named, &st->failures, err);
     if (status == SNUG_OK)
         status = snug__pool_open(&st->pool, s, err);
+    if (status == SNUG_OK)
+        status = open_past(s, err);
     return status;
 }
 
@@ -122,15 +152,28 @@ static double ask_prior(const struct snug_strategy *s, const struct snug_config 
     return s->problem.prior ? s->problem.prior(config, s->problem.prior_data) : (double)NAN;
 }
 
-/* Let the process model what the prior, weighed, leaves over. */
-static void set_weight(struct state *st, double weight)
+static double past_of_told(const struct state *st, int i)
+{
+    return st->transfer ? snug__transfer_told(st->transfer, i) : 0;
+}
+
+/* What is expected of GP point i before its own process is asked. */
+static double expected_of_told(const struct state *st, int i)
+{
+    return st->prior_weight * prior_or_level(st, st->prior[i]) +
+           st->past_weight * past_of_told(st, i);
+}
+
+/* Let the process model what the priors, weighed, leave over. */
+static void set_weights(struct state *st, double prior_weight, double past_weight)
 {
     double rest[SNUG_STRATEGY_TELLS_MAX];
     const int n = snug_gp_n(st->gp);
+    st->prior_weight = prior_weight;
+    st->past_weight = past_weight;
     for (int i = 0; i < n; i++)
-        rest[i] = st->y[i] - weight * prior_or_level(st, st->prior[i]);
+        rest[i] = st->y[i] - expected_of_told(st, i);
     snug_gp_set_values(st->gp, rest);
-    st->prior_weight = weight;
 }
 
 static void set_level(struct state *st)
@@ -145,20 +188,53 @@ static void set_level(struct state *st)
     st->prior_level = n_said ? sum / n_said : 0;
 }
 
-/* The weight that explains best what was measured, at the present hyper-parameters. */
-static double best_weight(struct state *st)
+/* The weights that explain best what was measured, at the present hyper-parameters. */
+static void best_weights(struct snug_strategy *s, double *out_prior, double *out_past)
 {
-    double best = 0, best_value = -INFINITY;
-    for (int k = 0; k <= WEIGHT_STEPS; k++) {
-        const double weight = (double)k / WEIGHT_STEPS, off = (1 - weight) / WEIGHT_SD;
-        set_weight(st, weight);
-        const double value = snug_gp_evidence(st->gp) - 0.5 * off * off;
-        if (value > best_value) {
-            best_value = value;
-            best = weight;
+    struct state *st = s->state;
+    const int n = snug_gp_n(st->gp), n_prior = s->problem.prior ? N_WEIGHTS : 1;
+    const int n_past = st->transfer ? N_WEIGHTS : 1;
+    const double trust = st->transfer ? snug__transfer_trust(st->transfer) : 0;
+    double value[N_WEIGHTS * N_WEIGHTS], best = -INFINITY;
+    for (int k = 0; k < n_prior * n_past; k++) {
+        const double prior = (double)(k % n_prior) / WEIGHT_STEPS;
+        const double past = (double)(k / n_prior) / WEIGHT_STEPS;
+        for (int i = 0; i < n; i++)
+            st->rest[k * n + i] =
+                st->y[i] - prior * prior_or_level(st, st->prior[i]) - past * past_of_told(st, i);
+    }
+    snug_gp_evidences(st->gp, st->rest, n_prior * n_past, value);
+    for (int k = 0; k < n_prior * n_past; k++) {
+        const double prior = (double)(k % n_prior) / WEIGHT_STEPS;
+        const double past = (double)(k / n_prior) / WEIGHT_STEPS;
+        const double off = n_prior > 1 ? (1 - prior) / WEIGHT_SD : 0;
+        const double past_off = n_past > 1 ? (past - trust) / PAST_SD : 0;
+        value[k] -= 0.5 * (off * off + past_off * past_off);
+        if (value[k] > best) {
+            best = value[k];
+            *out_prior = prior;
+            *out_past = past;
         }
     }
-    return best;
+}
+
+/* Judge the pasts by what the process makes of the trials without them. */
+static snug_status weigh_pasts(struct state *st, struct snug_error *err)
+{
+    double own[SNUG_STRATEGY_TELLS_MAX], base[SNUG_STRATEGY_TELLS_MAX];
+    double rest[SNUG_STRATEGY_TELLS_MAX];
+    const int n = snug_gp_n(st->gp);
+    const double past_weight = st->past_weight;
+    set_weights(st, st->prior_weight, 0);
+    snug_status status = snug_gp_leave_one_out(st->gp, own, err);
+    for (int i = 0; i < n; i++) {
+        base[i] = expected_of_told(st, i);
+        rest[i] = st->y[i] - base[i];
+    }
+    if (status == SNUG_OK)
+        snug__transfer_weigh(st->transfer, rest, own, base);
+    set_weights(st, st->prior_weight, past_weight);
+    return status;
 }
 
 static snug_status fit_speed(struct snug_strategy *s, struct snug_error *err)
@@ -166,14 +242,18 @@ static snug_status fit_speed(struct snug_strategy *s, struct snug_error *err)
     struct state *st = s->state;
     const int n_evaluations = fit_evaluations(snug_gp_n(st->gp));
     set_level(st);
-    if (s->problem.prior) /* first with the weight that the last tell left */
-        set_weight(st, st->prior_weight);
+    /* first with the weights that the last tell left */
+    set_weights(st, st->prior_weight, st->past_weight);
     snug_status status = snug_gp_fit(st->gp, n_evaluations, err);
-    if (status != SNUG_OK || !s->problem.prior)
+    if (status == SNUG_OK && st->transfer)
+        status = weigh_pasts(st, err);
+    if (status != SNUG_OK || (!s->problem.prior && !st->transfer))
         return status;
-    const double before = st->prior_weight, weight = best_weight(st);
-    set_weight(st, weight);
-    return snug_gp_fit(st->gp, fabs(weight - before) > 0 ? n_evaluations : 0, err);
+    double prior_weight = 0, past_weight = 0;
+    best_weights(s, &prior_weight, &past_weight);
+    const bool has_moved = fabs(prior_weight - st->prior_weight) > 0 || st->transfer != NULL;
+    set_weights(st, prior_weight, past_weight);
+    return snug_gp_fit(st->gp, has_moved ? n_evaluations : 0, err);
 }
 
 static snug_status learn_speed(struct snug_strategy *s, size_t at, const double *x,
@@ -187,9 +267,14 @@ static snug_status learn_speed(struct snug_strategy *s, size_t at, const double 
     st->told_of_point[n] = (int)at;
     st->y[n] = log(o->speed);
     st->prior[n] = ask_prior(s, &o->config);
-    status = fit_speed(s, err);
+    status = st->transfer ? snug__transfer_tell(st->transfer, x, err) : SNUG_OK;
+    const bool is_past_told = status == SNUG_OK && st->transfer;
+    if (status == SNUG_OK)
+        status = fit_speed(s, err);
     if (status != SNUG_OK)
         snug_gp_remove_last(st->gp);
+    if (status != SNUG_OK && is_past_told)
+        snug__transfer_remove_last(st->transfer);
     return status;
 }
 
@@ -245,8 +330,7 @@ static snug_status smooth_points(struct snug_strategy *s, struct snug_error *err
             x[i * n_dims + d] = st->x[(size_t)st->told_of_point[i] * n_dims + d];
     snug_status status = snug_gp_predict(st->gp, x, n, st->mean, st->sd, err);
     for (size_t i = 0; status == SNUG_OK && i < n; i++)
-        st->points[st->told_of_point[i]].speed =
-            exp(st->mean[i] + st->prior_weight * prior_or_level(st, st->prior[i]));
+        st->points[st->told_of_point[i]].speed = exp(st->mean[i] + expected_of_told(st, (int)i));
     free(x);
     return status;
 }
@@ -310,6 +394,24 @@ static snug_status predict_chances(struct snug_strategy *s, int from, struct snu
     return status;
 }
 
+/* Add what past tasks expect, weighed, to the means of items from..n-1. */
+static snug_status add_past(struct snug_strategy *s, int from, struct snug_error *err)
+{
+    struct state *st = s->state;
+    struct snug__pool *pool = &st->pool;
+    const int first = from > pool->n_fixed ? from : pool->n_fixed;
+    snug_status status = SNUG_OK;
+    for (int i = from; i < pool->n_fixed; i++)
+        pool->items[i].mean += st->past_weight * snug__transfer_kept(st->transfer, (size_t)i);
+    if (first < pool->n)
+        status =
+            snug__transfer_expect(st->transfer, pool->x + (size_t)first * (size_t)s->lattice.n_dims,
+                                  (size_t)(pool->n - first), st->pool_mean, err);
+    for (int i = first; status == SNUG_OK && i < pool->n; i++)
+        pool->items[i].mean += st->past_weight * st->pool_mean[i - first];
+    return status;
+}
+
 /* Predict and score items from..n-1. */
 static snug_status score_items(struct snug_strategy *s, int from, struct snug_error *err)
 {
@@ -326,8 +428,11 @@ static snug_status score_items(struct snug_strategy *s, int from, struct snug_er
             pool->items[i].mean +=
                 st->prior_weight * prior_or_level(st, ask_prior(s, &pool->items[i].config));
         pool->items[i].sd = st->pool_sd[i - from];
-        pool->items[i].score = pool->items[i].was_told ? -1 : gain_of(s, i);
     }
+    if (status == SNUG_OK && st->past_weight > 0)
+        status = add_past(s, from, err);
+    for (int i = from; status == SNUG_OK && i < pool->n; i++)
+        pool->items[i].score = pool->items[i].was_told ? -1 : gain_of(s, i);
     return status;
 }
 
@@ -370,6 +475,9 @@ static snug_status refine(struct snug_strategy *s, struct snug_error *err)
         if (snug__lattice_has(&s->lattice, config))
             snug__pool_add_neighbours(&st->pool, s, config);
     }
+    struct snug_config best;
+    for (int k = 0; st->transfer && snug__transfer_best(st->transfer, k, &best); k++)
+        snug__pool_add(&st->pool, s, &best);
     snug_status status =
         st->pool.n > st->pool.n_fixed ? score_items(s, st->pool.n_fixed, err) : SNUG_OK;
     for (; n_start < CLIMBS; n_start++) {
@@ -411,9 +519,12 @@ static int choose(struct snug_strategy *s)
 static bool is_converged(struct snug_strategy *s, double area, double gain)
 {
     const struct state *st = s->state;
-    if (s->n_told < (size_t)st->n_start + STOP_AFTER || !(gain < STOP_GAIN_FRAC * area))
+    /* who begins where a past ended grows little from the start, and has seen little yet */
+    const size_t window = st->transfer ? 2 * STOP_WINDOW : STOP_WINDOW;
+    const size_t least = (size_t)st->n_start + STOP_AFTER + window - STOP_WINDOW;
+    if (s->n_told < least || !(gain < STOP_GAIN_FRAC * area))
         return false;
-    build_front(s, s->n_told - STOP_WINDOW);
+    build_front(s, s->n_told - window);
     return area - snug_ehvi_area(&st->front) < STOP_GAIN_FRAC * area;
 }
 

@@ -1,0 +1,92 @@
+/* Past tasks when memory runs out at any allocation: a clean failure, or less knowledge. */
+#include "fault.h"
+#include "store.h"
+
+#include "cpu_task.h"
+#include "tune/past_tasks.h"
+#include "tune/transfer.h"
+
+static void transfer_fails_cleanly_at_every_allocation(void **state)
+{
+    (void)state;
+    static struct snug_observation trials[8];
+    static struct cpu_task task;
+    struct snug_rng rng;
+    struct snug__lattice lattice;
+    cpu_task_init(&task, 2);
+    struct snug_problem p = cpu_task_problem(&task, 1, 16);
+    snug_rng_init(&rng, 3);
+    snug__lattice_init(&lattice, &task.space, &p.base);
+    for (int i = 0; i < 8; i++) {
+        struct snug_config config = p.base;
+        config.value[CPU_THREADS] = 1 + i;
+        trials[i] = cpu_task_run(&task, &config, &rng);
+    }
+    const struct snug_past past = {
+        .space = &task.space, .trials = trials, .n_trials = 8, .similarity = 1};
+    p.pasts = &past;
+    p.n_pasts = 1;
+    long n = 0;
+    for (bool is_hit = true; is_hit; n++) {
+        struct snug_error err = {0};
+        struct snug__transfer *t = NULL;
+        double x[2 * SNUG_KNOBS_MAX] = {0}, e[2];
+        fault_begin(n);
+        snug_status status = snug__transfer_new(&p, &lattice, &t, &err);
+        if (status == SNUG_OK)
+            status = snug__transfer_keep(t, x, 2, &err);
+        if (status == SNUG_OK)
+            status = snug__transfer_expect(t, x, 2, e, &err);
+        is_hit = fault_end();
+        snug__transfer_free(t);
+        assert_true(status == SNUG_OK || (is_hit && status == SNUG_NO_MEMORY));
+    }
+    assert_true(n > 20);
+}
+
+static void past_tasks_fail_cleanly_at_every_allocation(void **state)
+{
+    struct snug_store *store = NULL;
+    struct snug__descriptor here;
+    struct snug_error err = {0};
+    int64_t task = 0, id = 0;
+    assert_ok(snug_store_open(test_path(state, "h.db"), &store, &err));
+    assert_ok(store_task(store, &task, &err));
+    const struct snug_measurement m = store_measurement();
+    for (int i = 0; i < 4; i++)
+        assert_ok(store_add(store, task, 0, &m, &id, &err));
+    const struct snug__descriptor_parts parts = {.workload = &STORE_WORKLOAD};
+    snug__descriptor_init(&here, &parts);
+    const struct snug__past_query query = {.store = store,
+                                           .space = &STORE_SPACE,
+                                           .here = &here,
+                                           .machine_fingerprint = "f1",
+                                           .objective = SNUG_OBJECTIVE_DECODE};
+    int n_found = 0;
+    long n = 0;
+    for (bool is_hit = true; is_hit; n++) {
+        struct snug__past_tasks found = {.n = -1};
+        fault_begin(n);
+        const snug_status status = snug__past_tasks_find(&query, &found, &err);
+        is_hit = fault_end();
+        if (status != SNUG_OK) {
+            assert_true(is_hit && found.n == -1);
+            continue;
+        }
+        n_found = found.n;
+        snug__past_tasks_clear(&found);
+    }
+    assert_int_equal(n_found, 1); /* once nothing failed */
+    assert_true(n > 20);
+    snug_store_close(store);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(transfer_fails_cleanly_at_every_allocation),
+        cmocka_unit_test_setup_teardown(past_tasks_fail_cleanly_at_every_allocation,
+                                        test_folder_open, test_folder_close),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
