@@ -13,6 +13,7 @@
 
 #include "trial/trial_json.h"
 #include "tune/session.h"
+#include "tune/strategy.h"
 #include "tune/transfer.h"
 
 /* Tasks whose trials are looked at, the most alike first, and those that are compared at all. */
