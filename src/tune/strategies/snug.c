@@ -47,7 +47,7 @@
 
 /* The weight of the prior is one of so many steps from 0 to 1, and thought to be near 1. */
 #define WEIGHT_STEPS 8
-#define WEIGHT_SD 0.5
+#define WEIGHT_SD 1.5
 /* Of the past's, around its trust. */
 #define PAST_SD 0.3
 #define N_WEIGHTS (WEIGHT_STEPS + 1)
@@ -520,7 +520,7 @@ static bool is_converged(struct snug_strategy *s, double area, double gain)
 {
     const struct state *st = s->state;
     /* who begins where a past ended grows little from the start, and has seen little yet */
-    const size_t window = st->transfer ? 2 * STOP_WINDOW : STOP_WINDOW;
+    const size_t window = st->transfer || s->problem.prior ? 2 * STOP_WINDOW : STOP_WINDOW;
     const size_t least = (size_t)st->n_start + STOP_AFTER + window - STOP_WINDOW;
     if (s->n_told < least || !(gain < STOP_GAIN_FRAC * area))
         return false;
