@@ -18,13 +18,15 @@ const char *snug__who_name(enum snug__who who)
 
 const char *snug__speed_unit(const struct snug__report *report)
 {
-    return report->objective == SNUG_OBJECTIVE_REQUEST ? "requests/s" : "tokens/s";
+    static const char *const units[SNUG_N_OBJECTIVES] = {"tokens/s", "tokens/s", "requests/s",
+                                                         "tokens/J"};
+    return units[report->objective];
 }
 
 const char *snug__speed_name(const struct snug__report *report)
 {
     static const char *const names[SNUG_N_OBJECTIVES] = {"decode speed", "prefill speed",
-                                                         "request rate"};
+                                                         "request rate", "tokens per joule"};
     return names[report->objective];
 }
 

@@ -31,9 +31,9 @@ struct snug__report {
 
 /* "pick", "default", "fit": text and CSS class. */
 const char *snug__who_name(enum snug__who who);
-/* "tokens/s", or "requests/s". */
+/* "tokens/s", "requests/s" or "tokens/J". */
 const char *snug__speed_unit(const struct snug__report *report);
-/* "decode speed", "prefill speed", "request rate". */
+/* "decode speed", "prefill speed", "request rate", "tokens per joule". */
 const char *snug__speed_name(const struct snug__report *report);
 
 /* Parse and check caps. *report is cleared on failure. */
