@@ -144,7 +144,9 @@ static void report_greedy(const struct tb_result *r, FILE *words, struct snug_js
 {
     struct tb_run greedy = {.n_trials = r->n_trials};
     struct snug_error err;
-    if (tb_table_greedy(r->table, r->n_trials, greedy.share, &err) != SNUG_OK)
+    const bool is_plain = !r->table->gain;
+    if ((is_plain ? tb_table_greedy : tb_table_greedy_of_gains)(r->table, r->n_trials, greedy.share,
+                                                                &err) != SNUG_OK)
         return;
     const double area = tb_area_trials(&greedy, r->n_trials);
     const int to_95 = tb_trials_to(&greedy, 0.95, r->n_trials);
@@ -158,11 +160,17 @@ void tb_report(const struct tb_result *r, FILE *words, struct snug_json_writer *
 {
     static struct figures first, other;
     const struct tb_table *t = r->table;
-    fprintf(words, "%s: %zu cells, %zu of them run; %d seeds, %d trials of about %.1f s\n",
-            t->table->name, t->table->n_cells, t->n_feasible, r->n_seeds, r->n_trials, t->trial_s);
+    char goal[96] = "";
+    if (t->gain)
+        snug_goal_text(&t->goal, goal, sizeof goal);
+    fprintf(words, "%s%s%s: %zu cells, %zu of them run; %d seeds, %d trials of about %.1f s\n",
+            t->table->name, goal[0] ? " for " : "", goal, t->table->n_cells, t->n_feasible,
+            r->n_seeds, r->n_trials, t->trial_s);
     snug_json_begin_object(w, NULL);
     snug_json_put_string(w, "table", t->table->name);
     snug_json_put_string(w, "objective", snug_objective_name(t->objective));
+    if (goal[0])
+        snug_json_put_string(w, "objectives", goal);
     snug_json_put_int(w, "n_cells", (int64_t)t->table->n_cells);
     snug_json_put_int(w, "n_feasible", (int64_t)t->n_feasible);
     snug_json_put_int(w, "n_seeds", r->n_seeds);

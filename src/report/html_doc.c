@@ -41,6 +41,7 @@ static enum snug_objective read_objective(const struct snug_json_node *root)
 static void read_row(const struct snug_json_node *node, struct snug__row *row)
 {
     row->measurement = snug_json_get(node, "measurement");
+    row->axes = snug_json_get(node, "axes");
     row->quality = snug_json_get(node, "quality");
     row->verdict = snug_json_get_string(node, "verdict", "");
     row->id = snug_json_get_int(node, "id", -1);

@@ -8,6 +8,7 @@
 struct snug__row {
     const struct snug_json_node *measurement; /* NULL when absent */
     int64_t id;
+    const struct snug_json_node *axes;    /* values by objective; NULL when absent */
     const struct snug_json_node *quality; /* its price in quality; NULL when absent */
     const char *role, *strategy, *config_text, *outcome, *reason; /* never NULL; borrowed */
     const char *verdict;                                          /* "" when absent */

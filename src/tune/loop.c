@@ -2,7 +2,6 @@
  *
  * Order of things: a trial is asked for, run, stored, told. The store comes before the strategy, so
  * that a session killed at any moment resumes from what the store has. */
-#include <math.h>
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,7 +9,9 @@
 #include "base/process.h"
 #include "snug/tune_loop.h"
 #include "snug/units.h"
+#include "tune/loop_goal.h"
 #include "tune/session.h"
+#include "tune/strategy.h"
 
 /* A front point counts when it is at least this part of the default's speed: what keeps little on
  * a GPU is some ten times slower, and still of use. */
@@ -58,28 +59,22 @@ static bool stated_bytes(const struct snug_config *config, uint64_t *out_bytes, 
     return true;
 }
 
-/* Standard error of log(speed) from the blocks' spread; a floor keeps three lucky blocks honest. */
-static double log_speed_sd(const struct snug_measurement *m, const struct snug_tune_options *o)
-{
-    double speeds[SNUG_BLOCKS_MAX];
-    const int n = snug_measurement_block_speeds(m, &o->workload, o->objective, speeds);
-    if (n < 2)
-        return 0.0;
-    const double sd = snug_stats_mad(speeds, (size_t)n) / snug_stats_median(speeds, (size_t)n);
-    return fmax(sd / sqrt((double)n), 0.003);
-}
-
 static snug_status tell(struct loop *l, const struct snug_tune_trial *trial, struct snug_error *err)
 {
     if (!l->strategy)
         return SNUG_OK;
-    const struct snug_observation observation = {
+    const struct snug_tune_options *o = l->options;
+    struct snug_observation observation = {
         .config = trial->config,
         .outcome = trial->measurement.outcome,
         .speed = trial->speed,
-        .log_speed_sd = log_speed_sd(&trial->measurement, l->options),
+        .log_speed_sd = snug__strategy_speed_sd(&trial->measurement, &o->workload, o->objective),
         .bytes = snug_bytes_stated(&trial->measurement.bytes),
     };
+    snug__tune_goal_observe(o, trial, &observation);
+    if (observation.outcome == SNUG_TRIAL_OK && !(trial->speed > 0.0))
+        observation.outcome =
+            SNUG_TRIAL_REFUSED; /* it ran, but gave no figure: energy below idle */
     return snug_strategy_tell(l->strategy, &observation, err);
 }
 
@@ -104,8 +99,11 @@ static void event(struct loop *l, enum snug_tune_event_kind kind, const char *ro
 }
 
 /* Of the first n_trials trials. */
-static double hypervolume(const struct snug_tune_result *r, int n_trials)
+static double hypervolume(const struct loop *l, int n_trials)
 {
+    const struct snug_tune_result *r = l->result;
+    if (!snug_goal_is_plain(&l->options->goal))
+        return snug__tune_goal_hypervolume(&l->options->goal, r, n_trials);
     struct snug_point *points = calloc((size_t)n_trials + 1, sizeof *points);
     size_t n = 0;
     for (int i = 0; points && i < n_trials; i++) {
@@ -136,15 +134,16 @@ static snug_status keep(struct loop *l, int64_t id, const char *role,
     *trial = (struct snug_tune_trial){.id = id, .role = role, .config = *config, .measurement = *m};
     snug_measurement_forget(&trial->measurement);
     trial->speed = snug_measurement_speed(m, &l->options->workload, l->options->objective);
+    snug__tune_goal_judge(l->options, trial);
     const int at = r->n_trials++;
     if (strcmp(role, "default") == 0)
         r->i_default = at;
     if (strcmp(role, "fit") == 0)
         r->i_fit = at;
-    if (trial->speed > 0.0 && (r->i_best < 0 || trial->speed > r->trials[r->i_best].speed))
+    if (trial->is_safe && (r->i_best < 0 || trial->speed > r->trials[r->i_best].speed))
         r->i_best = at;
-    trial->hypervolume = r->bounds.bytes_ref ? hypervolume(r, r->n_trials) : 0.0;
-    return SNUG_OK;
+    trial->hypervolume = r->bounds.bytes_ref ? hypervolume(l, r->n_trials) : 0.0;
+    return snug__tune_goal_check(l->options, trial, err);
 }
 
 static snug_status run_trial(struct loop *l, const char *role, const char *strategy,
@@ -207,8 +206,9 @@ static void fix_bounds(struct loop *l, bool has_tried_fit)
         r->bounds.bytes_ref = limit;
     if (!r->bounds.bytes_ref)
         r->bounds.bytes_ref = 1;
+    snug__tune_goal_refs(l->options, d, r);
     for (int i = 0; i < r->n_trials; i++) /* those that came before the region, also by a resume */
-        r->trials[i].hypervolume = hypervolume(r, i + 1);
+        r->trials[i].hypervolume = hypervolume(l, i + 1);
 }
 
 static snug_status measure_references(struct loop *l, struct snug_error *err)
@@ -250,7 +250,11 @@ static snug_status start_strategy(struct loop *l, struct snug_error *err)
         .prior_data = l->options->prior_data,
         .seed = l->options->seed,
         .n_trials = l->options->n_trials + 2,
+        .goal = l->options->goal,
+        .kld = l->options->kld,
+        .kld_data = l->options->kld_data,
     };
+    memcpy(problem.ref, l->result->ref, sizeof problem.ref);
     if (l->options->base)
         problem.base = *l->options->base;
     else
@@ -344,6 +348,9 @@ static snug_status run_phases(struct loop *l, struct snug_error *err)
     r->i_pick = r->i_best;
     if (status == SNUG_OK && !is_stopped(l) && r->i_best >= 0 && o->n_confirm_pairs > 0)
         status = snug__tune_confirm_run(o, r, err);
+    if (r->i_pick >= 0 && !r->trials[r->i_pick].is_safe) /* it broke a limit when it was checked */
+        r->i_pick = snug__tune_goal_best(r);
+    snug__tune_goal_note(o, r);
     /* A trial cut short by Ctrl-C ends the session as it is; what is stored stays. */
     if (status == SNUG_INTERRUPTED)
         status = SNUG_OK;

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "snug/stats.h"
+
 /* Sobol points in a row that may be old or impossible before the lattice is walked instead. */
 #define SOBOL_MISSES_MAX 65536
 /* Configs a walk looks at: some seconds of a cheap bytes function. */
@@ -64,6 +66,15 @@ static snug_status check_problem(const struct snug_problem *p, struct snug_error
     if (p->n_trials < 1)
         return snug_fail(err, SNUG_BAD_INPUT, "strategy: %d trials planned, at least 1 is needed",
                          p->n_trials);
+    const bool is_plain = snug_goal_is_plain(&p->goal);
+    if (!is_plain && p->goal.n_axes < 1)
+        return snug_fail(err, SNUG_BAD_INPUT, "strategy: limits need the axes of their goal");
+    for (int i = 0; i < p->goal.n_axes && !is_plain; i++)
+        if (!(p->ref[i] > 0) || !isfinite(p->ref[i]))
+            return snug_fail(err, SNUG_BAD_INPUT, "strategy: reference %g of %s must be above 0",
+                             p->ref[i], snug_axis_name(p->goal.axis[i]));
+    if (snug_goal_needs_kld(&p->goal) && !p->kld)
+        return snug_fail(err, SNUG_BAD_INPUT, "strategy: a function that states KLD is needed");
     return SNUG_OK;
 }
 
@@ -181,29 +192,46 @@ snug_status snug__strategy_front(struct snug_strategy *s, size_t *out_index, dou
 {
     const size_t n = s->n_told;
     struct snug_point *points = calloc(n + 1, sizeof *points);
+    double(*gain)[SNUG_AXES_MAX] = calloc(n + 1, sizeof *gain);
     double *speed = calloc(n + 1, sizeof *speed);
     size_t *index = calloc(n + 1, sizeof *index);
-    snug_status status = points && speed && index
+    snug_status status = points && gain && speed && index
                              ? SNUG_OK
                              : snug_fail(err, SNUG_NO_MEMORY, "front of %zu trials", n);
     if (status == SNUG_OK && s->kind->believe)
         status = s->kind->believe(s, speed, err);
     else if (status == SNUG_OK)
         believe_means(s, speed);
-    for (size_t i = 0; status == SNUG_OK && i < n; i++)
+    for (size_t i = 0; status == SNUG_OK && i < n; i++) {
         if (s->told[i].outcome == SNUG_TRIAL_OK)
             points[i] = (struct snug_point){speed[i], s->told[i].bytes};
+        snug__strategy_gain(s, i, speed[i], gain[i]);
+    }
     if (status == SNUG_OK) {
-        *out_n = snug_front_compute(points, n, index);
+        *out_n = snug_goal_is_plain(&s->problem.goal)
+                     ? snug_front_compute(points, n, index)
+                     : snug_goal_front((const double(*)[SNUG_AXES_MAX])gain, n, index);
         for (size_t k = 0; k < *out_n; k++) {
             out_index[k] = index[k];
             out_speed[k] = speed[index[k]];
         }
     }
     free(points);
+    free(gain);
     free(speed);
     free(index);
     return status;
+}
+
+double snug__strategy_speed_sd(const struct snug_measurement *m, const struct snug_workload *w,
+                               enum snug_objective objective)
+{
+    double speeds[SNUG_BLOCKS_MAX];
+    const int n = snug_measurement_block_speeds(m, w, objective, speeds);
+    if (n < 2)
+        return 0.0;
+    const double sd = snug_stats_mad(speeds, (size_t)n) / snug_stats_median(speeds, (size_t)n);
+    return fmax(sd / sqrt((double)n), 0.003);
 }
 
 bool snug__strategy_was_told(const struct snug_strategy *s, const struct snug_config *config)
@@ -222,6 +250,11 @@ bool snug__strategy_can_run(const struct snug_strategy *s, const struct snug_con
         return false;
     if (s->problem.bytes_limit && bytes > s->problem.bytes_limit)
         return false;
+    if (snug_goal_needs_kld(&s->problem.goal)) {
+        const double kld_nats = s->problem.kld(config, s->problem.kld_data);
+        if (!isfinite(kld_nats) || !snug_limit_holds(&s->problem.goal, SNUG_LIMIT_KLD, kld_nats))
+            return false;
+    }
     if (out_bytes)
         *out_bytes = bytes;
     return true;
