@@ -170,7 +170,7 @@ static const char *value_text(enum snug_axis axis, double value, char out[64])
     else if (axis == SNUG_AXIS_MEMORY)
         snprintf(out, 64, "%s", snug_bytes_text((uint64_t)value, text));
     else if (axis == SNUG_AXIS_KLD)
-        snprintf(out, 64, "KLD %.5f", value);
+        snprintf(out, 64, "KLD %.5f", fmax(value, 0)); /* an estimate may lie below */
     else
         cli_speed_text((enum snug_objective)axis, value, out);
     return out;
@@ -216,8 +216,10 @@ static void axis_cell(struct snug_table *table, enum snug_axis axis, double valu
         snug_table_cell_text(table, value_text(axis, value, text));
     else if (axis == SNUG_AXIS_REQUEST || axis == SNUG_AXIS_ENERGY)
         snug_table_cell_number(table, 1.0 / value, 3);
+    else if (axis == SNUG_AXIS_KLD)
+        snug_table_cell_number(table, fmax(value, 0), 5);
     else
-        snug_table_cell_number(table, value, axis == SNUG_AXIS_KLD ? 5 : 1);
+        snug_table_cell_number(table, value, 1);
 }
 
 /* The plain front shows all speeds, any other its axes; both where limits are what is limited. */
@@ -277,7 +279,8 @@ void cli_tune_put_front(const struct cli_task *task, const struct snug_tune_resu
     front_columns(goal, &table);
     for (size_t k = 0; k < n; k++)
         front_row(task, goal, &r->trials[index[k]], &table);
-    snug_table_render(&table, SNUG_TABLE_MD, out);
+    if (n > 0 || snug_goal_is_plain(goal)) /* of limits that nothing keeps the verdict speaks */
+        snug_table_render(&table, SNUG_TABLE_MD, out);
     snug_table_clear(&table);
     free(index);
 }

@@ -225,11 +225,16 @@ void snug__tune_goal_note(const struct snug_tune_options *o, struct snug_tune_re
     snug_config_text(snug_engine_space(o->engine), &t->config, true, config, sizeof config);
     limit_text(nearest.limit, nearest.hi, has);
     limit_text(nearest.limit, o->goal.limit[nearest.limit], limit);
+    char more[48];
+    if (nearest.ratio < 3)
+        snprintf(more, sizeof more, "%.2g %% more than", 100 * (nearest.ratio - 1));
+    else
+        snprintf(more, sizeof more, "%.3g times", nearest.ratio);
     if (nearest.ratio > 1)
         snprintf(r->limit_note, sizeof r->limit_note,
                  "No config that ran keeps the limits: --%s binds. The nearest has up to %s, "
-                 "%.2g %% more than %s: %s",
-                 snug_limit_name(nearest.limit), has, 100 * (nearest.ratio - 1), limit, config);
+                 "%s %s: %s",
+                 snug_limit_name(nearest.limit), has, more, limit, config);
     else /* only when it was run again */
         snprintf(r->limit_note, sizeof r->limit_note,
                  "No config keeps the limits when it is run again. The nearest to --%s %s: %s",

@@ -159,6 +159,15 @@ snug_status snug_strategy_tell(struct snug_strategy *s, const struct snug_observ
     if (is_ok && (!(o->log_speed_sd >= 0) || !isfinite(o->log_speed_sd)))
         return snug_fail(err, SNUG_BAD_INPUT, "strategy: log_speed_sd %g is not 0 or more",
                          o->log_speed_sd);
+    bool is_good = true;
+    for (int i = 0; i < SNUG_AXES_MAX; i++)
+        is_good &= o->axis[i].log_sd >= 0 && (bool)isfinite(o->axis[i].log_sd);
+    for (int i = 0; i < SNUG_N_LIMITS; i++)
+        is_good &= o->limited[i].log_sd >= 0 && (bool)isfinite(o->limited[i].log_sd);
+    if (!is_good)
+        return snug_fail(err, SNUG_BAD_INPUT,
+                         "strategy: log_sd of an axis or a limit is not 0 or "
+                         "more");
     struct snug_observation *kept = &s->told[s->n_told];
     *kept = *o;
     if (is_ok && kept->bytes == 0)
