@@ -56,6 +56,7 @@ bool snug_goal_has(const struct snug_goal *goal, enum snug_axis axis);
 /* Is it a speed and memory, without limits but of memory? */
 bool snug_goal_is_plain(const struct snug_goal *goal);
 bool snug_goal_needs_kld(const struct snug_goal *goal);
+/* The same axes in the same order (of a plain one in any), and the same limits. */
 bool snug_goal_equal(const struct snug_goal *a, const struct snug_goal *b);
 
 /* Value of an axis in a trial, of stated bytes, and of the quality price of its config (NAN: not
