@@ -359,17 +359,6 @@ static snug_status score_items(struct snug_strategy *s, int from, struct snug_er
     return status;
 }
 
-/* The item of highest score in from..n-1 that can still be chosen, or -1; the first among equals.
- */
-static int best_item(const struct snug__pool *pool, int from)
-{
-    int best = -1;
-    for (int i = from; i < pool->n; i++)
-        if (pool->items[i].score > (best < 0 ? 0 : pool->items[best].score))
-            best = i;
-    return best;
-}
-
 /* Steps by single knobs from item `at` while the score grows. */
 static snug_status climb(struct snug_strategy *s, int at, struct snug_error *err)
 {
@@ -378,7 +367,7 @@ static snug_status climb(struct snug_strategy *s, int at, struct snug_error *err
         int from = st->pool.n;
         snug__pool_add_neighbours(&st->pool, s, &st->pool.items[at].config);
         snug_status status = from < st->pool.n ? score_items(s, from, err) : SNUG_OK;
-        int next = best_item(&st->pool, from);
+        int next = snug__pool_best(&st->pool, from);
         if (status != SNUG_OK)
             return status;
         if (next < 0 || st->pool.items[next].score <= st->pool.items[at].score)
@@ -401,7 +390,7 @@ static snug_status refine(struct snug_strategy *s, struct snug_error *err)
     snug_status status =
         st->pool.n > st->pool.n_fixed ? score_items(s, st->pool.n_fixed, err) : SNUG_OK;
     for (; n_start < CLIMBS; n_start++) {
-        start[n_start] = best_item(&st->pool, 0);
+        start[n_start] = snug__pool_best(&st->pool, 0);
         if (start[n_start] < 0)
             break;
         st->pool.items[start[n_start]].score *= -1; /* set aside, to find the next */
@@ -420,7 +409,7 @@ static int choose(struct snug_strategy *s)
     struct state *st = s->state;
     int chosen = -1;
     for (int n_stated = 0; n_stated < STATE_BYTES_MAX || chosen < 0;) {
-        int i = best_item(&st->pool, 0);
+        int i = snug__pool_best(&st->pool, 0);
         if (i < 0 || (chosen >= 0 && i == chosen))
             break;
         if (st->pool.items[i].state != SNUG__BYTES_GUESSED) {
