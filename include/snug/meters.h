@@ -36,6 +36,8 @@ void snug_meters_stop(struct snug_meters *meters, struct snug_conditions *out,
 /* Share of a file's pages that are in the page cache (mincore on a mapping that touches nothing).
  * NAN when it cannot be told. Cost: about 10 us per MiB. */
 double snug_meters_resident_frac(const char *path);
+/* Is there an energy source that can be read? out (may be NULL) gets its name, or why not. */
+bool snug_meters_has_energy(const char *root, char *out, size_t cap);
 /* Watts of the energy source while this process sleeps for about wait_s; NAN when there is no
  * source. */
 double snug_meters_idle(const char *root, double wait_s);

@@ -31,7 +31,10 @@ extern "C" {
  *
  * The document is one JSON object. Every key may be absent or null; a figure that is not there is
  * printed as "not measured", and figures of failed trials are never drawn or averaged.
- *   title, generated_unix_s, snug, build, objective ("decode", "prefill", "request"),
+ *   title, generated_unix_s, snug, build, objective ("decode", "prefill", "request", "energy"),
+ *   objectives [name] (those, "memory", "kld") and limits {"max-ttft", "max-tpot", "max-kld"} where
+ *   they are not one speed and memory; trials then have axes {decode_tps,
+ *   prefill_tps, requests_per_s, tokens_per_j, memory_bytes, kld_nats},
  *   memory_limit_bytes, notes [text], machine, speed, model, workload,
  *   trials [{id, role, strategy, config_text, on_front, speed, speed_lo, speed_hi, bytes,
  *            measurement}], progress [{trial, best_speed, hypervolume, elapsed_s}],

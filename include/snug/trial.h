@@ -234,17 +234,23 @@ double snug_measurement_decode_j(const struct snug_measurement *m,
 double snug_measurement_request_s(const struct snug_measurement *m,
                                   const struct snug_workload *workload);
 
-enum snug_objective { SNUG_OBJECTIVE_DECODE, SNUG_OBJECTIVE_PREFILL, SNUG_OBJECTIVE_REQUEST };
-#define SNUG_N_OBJECTIVES 3
-/* "decode", "prefill", "request", and back (-1 for none). */
+enum snug_objective {
+    SNUG_OBJECTIVE_DECODE,
+    SNUG_OBJECTIVE_PREFILL,
+    SNUG_OBJECTIVE_REQUEST,
+    SNUG_OBJECTIVE_ENERGY
+};
+#define SNUG_N_OBJECTIVES 4
+/* "decode", "prefill", "request", "energy", and back (-1 for none). */
 const char *snug_objective_name(enum snug_objective objective);
 int snug_objective_from_name(const char *name);
 /* The speed that is maximised: tokens per second; for request, requests per second over all
- * sequences, n_parallel / request_s. 0 when not OK. */
+ * sequences, n_parallel / request_s; for energy, tokens of decode per joule. 0 when not OK, and
+ * where energy was not measured. */
 double snug_measurement_speed(const struct snug_measurement *m,
                               const struct snug_workload *workload, enum snug_objective objective);
-/* Speed of each timed block i (paired by index for request); fills out[SNUG_BLOCKS_MAX], returns n.
- */
+/* Speed of each timed block i (paired by index for request; none for energy, whose meter counts
+ * over all of them); fills out[SNUG_BLOCKS_MAX], returns n. */
 int snug_measurement_block_speeds(const struct snug_measurement *m,
                                   const struct snug_workload *workload,
                                   enum snug_objective objective, double out[SNUG_BLOCKS_MAX]);

@@ -5,6 +5,7 @@
 #ifndef SNUG_TUNE_H
 #define SNUG_TUNE_H
 
+#include "snug/goal.h"
 #include "snug/stats.h"
 #include "snug/trial.h"
 
@@ -62,6 +63,10 @@ struct snug_past {
     double similarity; /* 0 to 1: how far it is believed before anything was measured here */
 };
 
+/* Quality price of a config's cache types in nats per token; NAN: never measured, so that the
+ * config cannot be judged and is not asked. Pure; cached by its owner. */
+typedef double (*snug_kld_fn)(const struct snug_config *config, void *data);
+
 struct snug_problem {
     const struct snug_space *space; /* rows with is_tuned false stay at `base` */
     struct snug_config base;        /* values of rows that are not tuned */
@@ -79,6 +84,18 @@ struct snug_problem {
     int n_pasts; /* 0: nothing of the past is known */
     uint64_t seed;
     int n_trials; /* planned, the default and fit trials included */
+    /* Where it is not plain: its axes instead of speed and bytes, and its limits. `speed`, the
+     * prior and what is believed are then those of its first learned axis. */
+    struct snug_goal goal;
+    double ref[SNUG_AXES_MAX]; /* of its axes, > 0: the value that gains nothing */
+    snug_kld_fn kld;           /* needed where the goal looks at it, else NULL */
+    void *kld_data;
+};
+
+/* What was told of an axis or a limit besides the speed. */
+struct snug_told {
+    double value;  /* > 0; NAN or 0: not known */
+    double log_sd; /* standard error of its log; 0: unknown */
 };
 
 struct snug_observation {
@@ -87,6 +104,9 @@ struct snug_observation {
     double speed;        /* median over blocks; > 0 when OK */
     double log_speed_sd; /* standard error of log(speed), from the blocks' spread; 0: unknown */
     uint64_t bytes;      /* stated; 0 when unknown */
+    /* Only where the problem's goal is not plain: of its axes that are learned, in its order, and
+     * of TTFT and TPOT where they are limited. */
+    struct snug_told axis[SNUG_AXES_MAX], limited[SNUG_N_LIMITS];
 };
 
 struct snug_ask_info {

@@ -18,6 +18,9 @@ struct snug_tune_trial {
     struct snug_config config;
     struct snug_measurement measurement; /* gaps_s is NULL */
     double speed;                        /* of the objective; 0 when not OK */
+    double axis[SNUG_AXES_MAX];          /* values of the goal's axes; NAN: not known */
+    bool keeps_limits;                   /* OK, and no value measured is past its limit */
+    bool is_safe;                        /* nor is a 95 % upper limit: it may be picked */
     double hypervolume;                  /* of everything up to and with this one */
     struct snug_ask_info ask;            /* what the strategy expected; zero for others */
 };
@@ -36,11 +39,13 @@ struct snug_tune_result {
     int n_trials;
     int i_default, i_fit, i_best, i_pick; /* index, or -1. pick: the best that the check upheld */
     struct snug_front_bounds bounds;
+    double ref[SNUG_AXES_MAX]; /* of the goal's axes, as in snug_problem */
     struct snug_tune_confirm confirm[2];
     int n_confirm;
     bool is_stopped;      /* by the user */
     char end_reason[128]; /* "16 trials", "5 min", "nothing left that promises 1 %" */
     char fit_note[256];   /* why there is no fit trial; "" else */
+    char limit_note[512]; /* which limit kept everything from being picked, by how much; "" else */
     double elapsed_s;
 };
 void snug_tune_result_clear(struct snug_tune_result *result);
@@ -65,7 +70,10 @@ struct snug_tune_options {
     int64_t task_id;
     const char *model_path;
     struct snug_workload workload;
-    enum snug_objective objective;
+    enum snug_objective objective; /* what configs are picked by: the lead of the goal */
+    struct snug_goal goal;         /* n_axes 0: objective and memory */
+    snug_kld_fn kld;               /* where the goal looks at KLD; see snug_problem */
+    void *kld_data;
     uint64_t memory_limit_bytes;    /* 0: none */
     const struct snug_config *base; /* knobs set by hand, or NULL */
     const bool *is_fixed;           /* per row of the space: stays at base in every trial, default
@@ -93,10 +101,15 @@ struct snug_tune_options {
  * Ends OK also when the user stopped it. A default that does not fit is a trial like others: the
  * search goes on, and when nothing ran i_best stays -1.
  *
- * Errors  SNUG_NOT_FOUND: nothing to resume; SNUG_BAD_INPUT: other knobs set by hand than the
- *         session to resume; SNUG_IO: the store cannot be written (trials so far are in it). */
+ * Errors  SNUG_NOT_FOUND: nothing to resume; SNUG_BAD_INPUT: other knobs set by hand, or another
+ *         goal, than the session to resume; SNUG_UNSUPPORTED: energy is an axis, and the first
+ * trial that ran came without; SNUG_IO: the store cannot be written (trials so far are in it). */
 snug_status snug_tune_run(const struct snug_tune_options *options, struct snug_tune_result *out,
                           struct snug_error *err) SNUG_CHECKED;
+/* Trials on the front of the goal, limits kept, as measured; by bytes ascending, for a goal that is
+ * not plain the best of its first axis first. out_index has room for n_trials. */
+snug_status snug_tune_front(const struct snug_tune_result *result, const struct snug_goal *goal,
+                            size_t *out_index, size_t *out_n, struct snug_error *err) SNUG_CHECKED;
 
 #ifdef __cplusplus
 }

@@ -17,6 +17,7 @@ struct arguments {
     long write_seed; /* -1: none */
     double noise_frac;
     enum snug_objective objective;
+    struct snug_goal goal; /* n_axes 0: the objective and memory */
 };
 
 /* The jobs of one table, taken by whoever is free. */
@@ -149,10 +150,20 @@ static snug_status open_table(const struct arguments *a, int i, struct tb_table 
                               struct snug_error *err)
 {
     struct snug__table *table = NULL;
-    if (i >= a->n_paths)
-        return generate(a, (uint64_t)(i - a->n_paths), out, err);
-    const snug_status status = snug__table_read(a->paths[i], &table, err);
-    return status == SNUG_OK ? tb_table_init(out, table, a->objective, err) : status;
+    snug_status status = SNUG_OK;
+    if (i >= a->n_paths) {
+        status = generate(a, (uint64_t)(i - a->n_paths), out, err);
+    } else {
+        status = snug__table_read(a->paths[i], &table, err);
+        if (status == SNUG_OK)
+            status = tb_table_init(out, table, a->objective, err);
+    }
+    if (status == SNUG_OK && !snug_goal_is_plain(&a->goal)) {
+        status = tb_table_set_goal(out, &a->goal, err);
+        if (status != SNUG_OK)
+            tb_table_clear(out);
+    }
+    return status;
 }
 
 /* "offload-5": the generated table of that seed; else a file. */
@@ -267,6 +278,13 @@ static bool read_share(const char *text, double hi, double *out)
     return end != text && !*end && *out >= 0 && *out <= hi;
 }
 
+/* Tables have neither energy nor qualities. */
+static bool read_goal(const char *value, struct snug_goal *out)
+{
+    return snug_goal_parse(value, out, NULL) == SNUG_OK && !snug_goal_needs_kld(out) &&
+           !snug_goal_has(out, SNUG_AXIS_ENERGY);
+}
+
 static bool read_option(const char *name, const char *value, struct arguments *a)
 {
     long n = 0;
@@ -289,6 +307,8 @@ static bool read_option(const char *name, const char *value, struct arguments *a
         a->trace = value;
     else if (strcmp(name, "--objective") == 0 && snug_objective_from_name(value) >= 0)
         a->objective = (enum snug_objective)snug_objective_from_name(value);
+    else if (strcmp(name, "--objectives") == 0 && read_goal(value, &a->goal))
+        a->objective = snug_goal_lead(&a->goal);
     else if (strcmp(name, "--noise") != 0 || !read_share(value, 0.5, &a->noise_frac))
         return false;
     return true;
@@ -326,6 +346,7 @@ static int usage(FILE *out)
             "usage: tunebench [TABLE ...] [--generate 0..%d] [--seeds 1..%d] "
             "[--trials 1..%d]\n"
             "         [--objective decode|prefill|request] [--methods A,B] [--noise 0..0.5]\n"
+            "         [--objectives A,B[,C]]    of decode, prefill, request, memory, instead\n"
             "         [--threads 1..%d] [--past TABLE,...]\n"
             "       a table is a file; --past also takes offload-SEED, a generated one. Of it, "
             "snug-past knows\n"

@@ -85,13 +85,15 @@ static struct snug_observation measure(struct run *r, const struct snug_config *
     struct snug_measurement m;
     snug__replay_run(&r->replay, config, 0, 0, &m);
     const struct snug__table_cell *cell = snug__table_find(t->table, config);
-    return (struct snug_observation){
+    struct snug_observation o = {
         .config = cell ? cell->config : *config,
         .outcome = m.outcome,
         .speed = snug_measurement_speed(&m, &t->table->workloads[0], t->objective),
         .log_speed_sd = snug__strategy_speed_sd(&m, &t->table->workloads[0], t->objective),
         .bytes = cell ? snug__table_memory(t->table, cell) : 0,
     };
+    tb_goal_observe(t, &m, &o);
+    return o;
 }
 
 /* Nobody measures how alike the machines of two tables are. */
@@ -140,6 +142,7 @@ static snug_status score(struct run *r, struct snug_error *err)
     size_t index[SNUG_STRATEGY_TELLS_MAX];
     double speed[SNUG_STRATEGY_TELLS_MAX];
     struct snug_point found[SNUG_STRATEGY_TELLS_MAX];
+    double gain[SNUG_STRATEGY_TELLS_MAX][SNUG_AXES_MAX];
     size_t n_front = 0, n_found = 0;
     struct tb_run *out = r->out;
     snug_status status = snug__strategy_front(r->strategy, index, speed, &n_front, err);
@@ -147,15 +150,21 @@ static snug_status score(struct run *r, struct snug_error *err)
         return status;
     out->optimism = 0;
     for (size_t k = 0; k < n_front; k++) {
-        const struct snug_point p = tb_table_point(r->table, &r->strategy->told[index[k]].config);
+        const struct snug_config *config = &r->strategy->told[index[k]].config;
+        const struct snug_point p = tb_table_point(r->table, config);
         out->n_violations += !(p.speed > 0);
         if (p.speed > 0) {
             out->optimism += speed[k] / p.speed - 1;
+            if (r->table->gain)
+                memcpy(gain[n_found], tb_table_gain(r->table, config), sizeof gain[n_found]);
             found[n_found++] = p;
         }
     }
     out->optimism = n_found ? out->optimism / (double)n_found : 0;
-    out->share[out->n_trials] = tb_table_share(r->table, found, n_found);
+    out->share[out->n_trials] =
+        r->table->gain
+            ? tb_table_share_of_gains(r->table, (const double(*)[SNUG_AXES_MAX])gain, n_found)
+            : tb_table_share(r->table, found, n_found);
     return SNUG_OK;
 }
 
@@ -189,10 +198,12 @@ static void set_region(struct run *r, const struct snug_observation *first, int 
 {
     struct snug_front_bounds *bounds = &r->problem.bounds;
     const uint64_t limit = r->table->table->limit_bytes;
+    const struct snug_observation *good = NULL;
     *bounds = (struct snug_front_bounds){1e-3, limit};
     for (int i = n - 1; i >= 0; i--) {
         if (first[i].outcome != SNUG_TRIAL_OK)
             continue;
+        good = &first[i];
         bounds->speed_ref = 0.1 * first[i].speed;
         bounds->bytes_ref = first[i].bytes / 2 * 3;
     }
@@ -200,6 +211,7 @@ static void set_region(struct run *r, const struct snug_observation *first, int 
         bounds->bytes_ref = limit;
     if (!bounds->bytes_ref)
         bounds->bytes_ref = 1;
+    tb_goal_region(r->table, good, &r->problem);
 }
 
 static snug_status begin(struct run *r, struct snug_error *err)

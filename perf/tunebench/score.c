@@ -146,6 +146,17 @@ static void report_greedy(const struct tb_result *r, FILE *words, struct snug_js
     struct snug_error err;
     double area[2];
     int to_95[2];
+    if (r->table->gain) {
+        if (tb_table_greedy_of_gains(r->table, r->n_trials, greedy.share, &err) != SNUG_OK)
+            return;
+        area[0] = tb_area_trials(&greedy, r->n_trials);
+        to_95[0] = tb_trials_to(&greedy, 0.95, r->n_trials);
+        fprintf(words, "  who knew all would reach an area of %.3f, and 95 %% in %d trials\n",
+                area[0], to_95[0]);
+        snug_json_put_number(w, "area_trials_greedy", area[0]);
+        snug_json_put_int(w, "trials_to_95_greedy", to_95[0]);
+        return;
+    }
     for (int with_start = 0; with_start < 2; with_start++) {
         if (tb_table_greedy(r->table, with_start, r->n_trials, greedy.share, &err) != SNUG_OK)
             return;
@@ -166,11 +177,17 @@ void tb_report(const struct tb_result *r, FILE *words, struct snug_json_writer *
 {
     static struct figures first, other;
     const struct tb_table *t = r->table;
-    fprintf(words, "%s: %zu cells, %zu of them run; %d seeds, %d trials of about %.1f s\n",
-            t->table->name, t->table->n_cells, t->n_feasible, r->n_seeds, r->n_trials, t->trial_s);
+    char goal[96] = "";
+    if (t->gain)
+        snug_goal_text(&t->goal, goal, sizeof goal);
+    fprintf(words, "%s%s%s: %zu cells, %zu of them run; %d seeds, %d trials of about %.1f s\n",
+            t->table->name, goal[0] ? " for " : "", goal, t->table->n_cells, t->n_feasible,
+            r->n_seeds, r->n_trials, t->trial_s);
     snug_json_begin_object(w, NULL);
     snug_json_put_string(w, "table", t->table->name);
     snug_json_put_string(w, "objective", snug_objective_name(t->objective));
+    if (goal[0])
+        snug_json_put_string(w, "objectives", goal);
     snug_json_put_int(w, "n_cells", (int64_t)t->table->n_cells);
     snug_json_put_int(w, "n_feasible", (int64_t)t->n_feasible);
     snug_json_put_int(w, "n_seeds", r->n_seeds);

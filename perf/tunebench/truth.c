@@ -104,6 +104,7 @@ snug_status tb_table_init(struct tb_table *t, struct snug__table *table,
 void tb_table_clear(struct tb_table *t)
 {
     free(t->truth);
+    free(t->gain);
     snug__table_free(t->table);
     *t = (struct tb_table){0};
 }

@@ -31,6 +31,10 @@ struct tb_table {
     double area;                     /* of all cells together: a share of 1 */
     double trial_s;                  /* median charge of a cell that runs, loading included */
     size_t n_feasible;
+    /* Of a goal that is not plain: area is then the volume of these gains. */
+    struct snug_goal goal;
+    double ref[SNUG_AXES_MAX];
+    double (*gain)[SNUG_AXES_MAX]; /* [n_cells] true; -INFINITY: cannot run. NULL: plain */
 };
 
 /* Takes the table over, also when it fails.
@@ -50,6 +54,23 @@ double tb_table_share(const struct tb_table *t, const struct snug_point *points,
  * as they do for most methods. out_share[n]. */
 snug_status tb_table_greedy(const struct tb_table *t, bool with_start, int n, double *out_share,
                             struct snug_error *err) SNUG_CHECKED;
+
+/* Score by another goal, whose lead is the table's objective; once, after tb_table_init. Methods
+ * that know speed and bytes alone are scored by what they find of it. Errors  SNUG_BAD_INPUT: an
+ * axis that the table has no figures of */
+snug_status tb_table_set_goal(struct tb_table *t, const struct snug_goal *goal,
+                              struct snug_error *err) SNUG_CHECKED;
+/* True gains of a config; NULL where it does not run. And the two above of gains. */
+const double *tb_table_gain(const struct tb_table *t, const struct snug_config *config);
+double tb_table_share_of_gains(const struct tb_table *t, const double (*gain)[SNUG_AXES_MAX],
+                               size_t n);
+snug_status tb_table_greedy_of_gains(const struct tb_table *t, int n, double *out_share,
+                                     struct snug_error *err) SNUG_CHECKED;
+/* What is told of the goal's axes, and the region around the first trial that ran (NULL: none). */
+void tb_goal_observe(const struct tb_table *t, const struct snug_measurement *m,
+                     struct snug_observation *out);
+void tb_goal_region(const struct tb_table *t, const struct snug_observation *first,
+                    struct snug_problem *problem);
 
 /* A task of the past that methods may learn from; NULL: cold start. Set before any run. */
 extern const struct tb_table *tb_past;

@@ -62,6 +62,7 @@ struct cli_args {
     const char *host, *budget, *log;
     int64_t port;
     double ttft_s, tpot_s;
+    double max_ttft_s, max_tpot_s, max_kld; /* of tune */
     int64_t n_pairs, n_trials, seed, n_prompt, n_gen, n_depth, n_parallel, n_ctx, n_layer,
         repetitions;
     bool has_seed, has_prompt, has_gen, has_depth;

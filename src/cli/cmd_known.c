@@ -8,7 +8,7 @@
 #include "cli/task.h"
 #include "snug/units.h"
 
-static void trial_columns(struct snug_table *table)
+static void trial_columns(const struct known *k, struct snug_table *table)
 {
     static const struct {
         const char *name;
@@ -24,6 +24,8 @@ static void trial_columns(struct snug_table *table)
     };
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
         snug_table_column(table, columns[i].name, columns[i].kind);
+    if (snug_goal_has(&k->goal, SNUG_AXIS_ENERGY))
+        snug_table_column(table, "J/token", SNUG_COLUMN_NUMBER);
 }
 
 static void trial_row(const struct known *k, const struct known_trial *trial,
@@ -51,6 +53,8 @@ static void trial_row(const struct known *k, const struct known_trial *trial,
     snug_table_cell_text(table, trial->quality_text);
     snug_table_cell_text(table, trial->config_text);
     snug_table_cell_text(table, notes);
+    if (snug_goal_has(&k->goal, SNUG_AXIS_ENERGY))
+        snug_table_cell_positive(table, snug_measurement_decode_j(m, &k->workload, NULL), 5);
     snug_table_row_end(table);
 }
 
@@ -67,7 +71,7 @@ static void render_trials(const struct cli_args *args, const struct known *k, bo
 {
     struct snug_table table = {0};
     const enum snug_table_format format = cli_table_format(args);
-    trial_columns(&table);
+    trial_columns(k, &table);
     for (int i = 0; i < k->n_trials; i++) {
         if (!only_front || k->trials[i].on_front)
             trial_row(k, &k->trials[i], &table);

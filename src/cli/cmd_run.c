@@ -11,6 +11,7 @@
 #include "snug/stats.h"
 #include "snug/units.h"
 #include "trial/trial_json.h"
+#include "tune/loop_goal.h"
 
 static const uint64_t CACHE_RAM_DEFAULT_MIB = 8192; /* llama-server's own */
 
@@ -67,8 +68,9 @@ static bool choose(const struct known *k, uint64_t limit, const struct snug_spac
     if (k->result_json &&
         snug_json_parse("result", k->result_json, strlen(k->result_json), &doc, NULL) == SNUG_OK) {
         const struct snug_json_node *root = snug_json_root(doc);
-        const char *objective = snug_json_get_string(root, "objective", "");
-        if (strcmp(objective, snug_objective_name(k->objective)) == 0)
+        struct snug_goal goal;
+        snug__tune_goal_read(root, &goal);
+        if (snug_goal_equal(&goal, &k->goal))
             upheld = snug_json_get_int(root, "pick_trial", 0);
     }
     snug_json_free(doc);
@@ -78,7 +80,7 @@ static bool choose(const struct known *k, uint64_t limit, const struct snug_spac
         const struct known_trial *trial = &k->trials[i];
         struct choice choice = {.speed = 0.0};
         struct snug_config config;
-        if (trial->speed <= 0.0 || (limit && trial->bytes > limit) ||
+        if (trial->speed <= 0.0 || !trial->is_safe || (limit && trial->bytes > limit) ||
             !cli_run_config(space, trial->config_json, &config) || !judge(k, trial, &choice))
             continue;
         if (trial->id == upheld || choice.speed > best.speed) {
@@ -128,11 +130,16 @@ static snug_status pick(const struct cli_args *args, struct picked *p, struct sn
         return status;
     const struct snug_space *space = snug_engine_space(p->task.engine);
     char limit[SNUG_UNIT_TEXT_MAX];
+    const double *limits = p->known.goal.limit;
+    const bool has_limits =
+        limits[SNUG_LIMIT_TTFT] > 0 || limits[SNUG_LIMIT_TPOT] > 0 || limits[SNUG_LIMIT_KLD] > 0;
     if (!choose(&p->known, p->task.memory_limit_bytes, space, &p->choice))
         return snug_fail(err, SNUG_INFEASIBLE,
-                         "no config that is known to work fits %s: allow more with --memory, or "
+                         "no config that is known to work fits %s%s: allow more with --memory, or "
                          "run snug tune %s --memory %s",
-                         snug_bytes_text(p->task.memory_limit_bytes, limit), args->operand, "SIZE");
+                         snug_bytes_text(p->task.memory_limit_bytes, limit),
+                         has_limits ? " and keeps the limits of the last tuning" : "",
+                         args->operand, "SIZE");
     if (!cli_run_config(space, p->choice.trial->config_json, &p->config))
         return snug_fail(err, SNUG_INFEASIBLE,
                          "the known config is not possible here any more: "

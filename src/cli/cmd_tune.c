@@ -6,12 +6,13 @@
 #include "base/process.h"
 #include "cli/cli.h"
 #include "cli/task.h"
+#include "cli/tune_goal.h"
 #include "cli/tune_past.h"
 #include "cli/tune_prior.h"
-#include "report/table.h"
 #include "snug/tune_loop.h"
 #include "snug/units.h"
 #include "trial/trial_json.h"
+#include "tune/loop_goal.h"
 #include "tune/past_tasks.h"
 #include "tune/session.h"
 
@@ -21,7 +22,9 @@ static const double TRIAL_LIMIT_S = 120.0, TRIAL_LIMIT_S_PER_GIB = 30.0;
 
 struct screen {
     const struct snug_space *space;
-    enum snug_objective objective;
+    enum snug_objective objective; /* the goal's lead */
+    struct snug_goal goal;
+    const struct snug_workload *workload;
     struct snug_tune_event last;
     double time_s;
     bool has_fixed;                         /* knobs set by hand: they hold in the default too */
@@ -29,19 +32,6 @@ struct screen {
     char begun_past[SNUG__PAST_RECORD_MAX]; /* and its past tasks; "": none */
     char phase[64];
 };
-
-/* Requests per second read badly: a request's seconds are what a person waits. */
-static const char *speed_text(enum snug_objective objective, double speed, char out[64])
-{
-    char text[SNUG_UNIT_TEXT_MAX];
-    if (speed <= 0.0)
-        snprintf(out, 64, "-");
-    else if (objective == SNUG_OBJECTIVE_REQUEST)
-        snprintf(out, 64, "%s per request", snug_seconds_text(1.0 / speed, text));
-    else
-        snprintf(out, 64, "%s tokens/s", snug_rate_text(speed, text));
-    return out;
-}
 
 static void left_text(const struct screen *s, char out[64])
 {
@@ -65,7 +55,7 @@ static void draw(struct screen *s)
         cli_live("check %d of %d: %s", s->last.n_done + 1, s->last.n_planned, s->phase);
     else
         cli_live("trial %d of %d, best %s%s: %s", s->last.n_done + 1, s->last.n_planned,
-                 speed_text(s->objective, s->last.best_speed, best), left, s->phase);
+                 cli_speed_text(s->objective, s->last.best_speed, best), left, s->phase);
 }
 
 static void on_phase(const char *phase, void *data)
@@ -78,7 +68,7 @@ static void on_phase(const char *phase, void *data)
 static void on_event(const struct snug_tune_event *event, void *data)
 {
     struct screen *s = data;
-    char config[512], speed[64], bytes[SNUG_UNIT_TEXT_MAX], label[64], rules[128];
+    char config[512], speed[64], bytes[SNUG_UNIT_TEXT_MAX], label[64], rules[128], axes[256];
     s->last = *event;
     s->phase[0] = '\0';
     if (event->kind != SNUG_TUNE_END) {
@@ -92,8 +82,15 @@ static void on_event(const struct snug_tune_event *event, void *data)
         snprintf(label, sizeof label, "%-6s", event->role);
     snug_config_text(s->space, event->config, true, config, sizeof config);
     const bool is_invalid = snug_verdict_of(trial->measurement.warnings) == SNUG_INVALID;
-    if (trial->measurement.outcome == SNUG_TRIAL_OK)
-        cli_say("%-7s %-22s %9s  %s%s%s%s", label, speed_text(s->objective, trial->speed, speed),
+    if (trial->measurement.outcome == SNUG_TRIAL_OK && !snug_goal_is_plain(&s->goal))
+        cli_say("%-7s %s  %s%s%s", label,
+                cli_axes_text(&s->goal, s->workload, trial, axes, sizeof axes), config,
+                is_invalid ? "  INVALID: " : "",
+                is_invalid ? snug_warnings_text(trial->measurement.warnings, ", ", rules, 128)
+                           : "");
+    else if (trial->measurement.outcome == SNUG_TRIAL_OK)
+        cli_say("%-7s %-22s %9s  %s%s%s%s", label,
+                cli_speed_text(s->objective, trial->speed, speed),
                 snug_bytes_text(snug_bytes_stated(&trial->measurement.bytes), bytes), config,
                 is_invalid ? "  INVALID: " : "",
                 is_invalid ? snug_warnings_text(trial->measurement.warnings, ", ", rules, 128) : "",
@@ -107,52 +104,6 @@ static void on_event(const struct snug_tune_event *event, void *data)
 }
 
 /* ---- the answer ---- */
-
-static void put_front(const struct cli_task *task, const struct snug_tune_result *r,
-                      const struct screen *s, struct snug_buffer *out)
-{
-    struct snug_point *points = calloc((size_t)r->n_trials + 1, sizeof *points);
-    size_t *owner = calloc((size_t)r->n_trials + 1, sizeof *owner);
-    size_t *index = calloc((size_t)r->n_trials + 1, sizeof *index);
-    size_t n = 0;
-    for (int i = 0; points && owner && index && i < r->n_trials; i++) {
-        if (r->trials[i].speed <= 0.0)
-            continue;
-        owner[n] = (size_t)i;
-        points[n++] = (struct snug_point){r->trials[i].speed,
-                                          snug_bytes_stated(&r->trials[i].measurement.bytes)};
-    }
-    const size_t n_front = n ? snug_front_compute(points, n, index) : 0;
-    struct snug_table table = {0};
-    snug_table_column(&table, "memory", SNUG_COLUMN_TEXT);
-    snug_table_column(&table, "pp t/s", SNUG_COLUMN_NUMBER);
-    snug_table_column(&table, "tg t/s", SNUG_COLUMN_NUMBER);
-    snug_table_column(&table, "ttft s", SNUG_COLUMN_NUMBER);
-    snug_table_column(&table, "speed", SNUG_COLUMN_TEXT);
-    snug_table_column(&table, "verdict", SNUG_COLUMN_TEXT);
-    snug_table_column(&table, "quality", SNUG_COLUMN_TEXT);
-    snug_table_column(&table, "config", SNUG_COLUMN_TEXT);
-    for (size_t i = 0; i < n_front; i++) {
-        const struct snug_tune_trial *trial = &r->trials[owner[index[i]]];
-        char text[512];
-        snug_table_cell_text(&table, snug_bytes_text(points[index[i]].bytes, text));
-        snug_table_cell_number(&table, trial->measurement.prefill_tps, 1);
-        snug_table_cell_number(&table, trial->measurement.decode_tps, 1);
-        snug_table_cell_number(&table, trial->measurement.ttft_s, 3);
-        snug_table_cell_text(&table, speed_text(s->objective, trial->speed, text));
-        snug_table_cell_text(&table,
-                             snug_verdict_name(snug_verdict_of(trial->measurement.warnings)));
-        snug_table_cell_text(&table, cli_task_quality(task, &trial->config, text, 128, NULL));
-        snug_table_cell_text(&table,
-                             snug_config_text(s->space, &trial->config, true, text, sizeof text));
-        snug_table_row_end(&table);
-    }
-    snug_table_render(&table, SNUG_TABLE_MD, out);
-    snug_table_clear(&table);
-    free(points);
-    free(owner);
-    free(index);
-}
 
 /* The speed to quote of a trial: what the check at the end measured, where it did. A first
  * measurement of a winner is too good: it won partly by luck. */
@@ -173,7 +124,11 @@ static void put_verdict(const struct snug_tune_result *r, const struct screen *s
                         struct snug_buffer *out)
 {
     char a[64], b[64];
-    if (r->i_best < 0) {
+    if (r->i_pick < 0 && r->limit_note[0]) {
+        snug_buffer_printf(out, "%s\n", r->limit_note);
+        return;
+    }
+    if (r->i_best < 0 || r->i_pick < 0) {
         snug_buffer_puts(out, "No config ran. The reasons stand above; a smaller context or model, "
                               "or more --memory, may help.\n");
         return;
@@ -189,9 +144,11 @@ static void put_verdict(const struct snug_tune_result *r, const struct screen *s
     for (int i = 0; i < r->n_confirm; i++) {
         const struct snug_tune_confirm *c = &r->confirm[i];
         char name[96];
-        snprintf(name, sizeof name, "llama.cpp's %s%s",
-                 strcmp(c->against, "fit") == 0 ? "--fit choice" : "default",
-                 s->has_fixed ? " with the knobs set by hand" : "");
+        const bool is_fit = strcmp(c->against, "fit") == 0;
+        const bool is_past = !r->trials[is_fit ? r->i_fit : r->i_default].is_safe;
+        snprintf(name, sizeof name, "llama.cpp's %s%s%s", is_fit ? "--fit choice" : "default",
+                 s->has_fixed ? " with the knobs set by hand" : "",
+                 is_past ? ", which is past a limit" : "");
         if (c->ratio.lo > 1.0)
             snug_buffer_printf(out,
                                "%.2fx faster than %s (95 %% interval %.2f to %.2f, %d pairs "
@@ -209,9 +166,9 @@ static void put_verdict(const struct snug_tune_result *r, const struct screen *s
     const bool has_other = r->i_default >= 0 && !snug_config_equal(s->space, &pick->config,
                                                                    &r->trials[r->i_default].config);
     snug_buffer_printf(
-        out, "Pick: %s%s%s.\n", speed_text(s->objective, checked_speed(r, r->i_pick), a),
+        out, "Pick: %s%s%s.\n", cli_speed_text(s->objective, checked_speed(r, r->i_pick), a),
         has_other ? "; default " : " (the default)",
-        has_other ? speed_text(s->objective, checked_speed(r, r->i_default), b) : "");
+        has_other ? cli_speed_text(s->objective, checked_speed(r, r->i_default), b) : "");
 }
 
 static void put_command(const struct cli_task *task, const struct snug_tune_result *r,
@@ -234,14 +191,14 @@ static void put_answer(const struct cli_args *args, const struct cli_task *task,
 {
     char took[SNUG_UNIT_TEXT_MAX];
     if (args->json) {
-        char *json = cli_tune_json(task, r, s->objective);
+        char *json = cli_tune_json(task, r, &s->goal);
         snug_buffer_printf(out, "%s\n", json ? json : "null");
         free(json);
         return;
     }
     snug_buffer_printf(out, "\nFront of %d trials, in %s (%s):\n\n", r->n_trials,
                        snug_seconds_text(r->elapsed_s, took), r->end_reason);
-    put_front(task, r, s, out);
+    cli_tune_put_front(task, r, &s->goal, out);
     snug_buffer_puts(out, "\n");
     put_verdict(r, s, out);
     put_command(task, r, out);
@@ -250,8 +207,11 @@ static void put_answer(const struct cli_args *args, const struct cli_task *task,
 }
 
 static void put_trials_json(struct snug_json_writer *w, const struct snug_space *space,
-                            const struct snug_tune_result *r)
+                            const struct snug_tune_result *r, const struct snug_goal *goal)
 {
+    size_t *index = calloc((size_t)r->n_trials + 1, sizeof *index), n_front = 0;
+    if (index && snug_tune_front(r, goal, index, &n_front, NULL) != SNUG_OK)
+        n_front = 0;
     snug_json_begin_array(w, "trials");
     for (int i = 0; i < r->n_trials; i++) {
         snug_json_begin_object(w, NULL);
@@ -260,25 +220,36 @@ static void put_trials_json(struct snug_json_writer *w, const struct snug_space 
         snug_config_to_json(w, "config", space, &r->trials[i].config);
         snug_json_put_number(w, "speed", r->trials[i].speed);
         snug_json_put_number(w, "hypervolume", r->trials[i].hypervolume);
+        cli_trial_axes_json(w, goal, r->trials[i].axis);
+        bool is_on_front = false;
+        for (size_t k = 0; k < n_front; k++)
+            is_on_front |= index[k] == (size_t)i;
+        snug_json_put_bool(w, "on_front", is_on_front);
+        if (!snug_goal_is_plain(goal))
+            snug_json_put_bool(w, "keeps_limits", r->trials[i].keeps_limits);
         snug_measurement_to_json(w, "measurement", &r->trials[i].measurement);
         snug_json_end(w);
     }
     snug_json_end(w);
+    free(index);
 }
 
 char *cli_tune_json(const struct cli_task *task, const struct snug_tune_result *r,
-                    enum snug_objective objective)
+                    const struct snug_goal *goal)
 {
     const struct snug_space *space = snug_engine_space(task->engine);
     struct snug_json_writer w = {0};
     char **words = NULL;
     snug_json_begin_object(&w, NULL);
-    snug_json_put_string(&w, "objective", snug_objective_name(objective));
+    snug_json_put_string(&w, "objective", snug_objective_name(snug_goal_lead(goal)));
+    snug__tune_goal_put(&w, goal);
+    if (r->limit_note[0])
+        snug_json_put_string(&w, "limit_note", r->limit_note);
     snug_json_put_int(&w, "session", r->session_id);
     snug_json_put_string(&w, "end_reason", r->end_reason);
     snug_json_put_bool(&w, "is_stopped", r->is_stopped);
     snug_json_put_number(&w, "elapsed_s", r->elapsed_s);
-    put_trials_json(&w, space, r);
+    put_trials_json(&w, space, r, goal);
     snug__tune_confirm_json(&w, r);
     if (r->i_pick >= 0 && snug_engine_flags(space, &r->trials[r->i_pick].config, &task->workload,
                                             &words, NULL) == SNUG_OK) {
@@ -321,9 +292,13 @@ static snug_status take_stored_options(const struct cli_args *args, struct cli_t
     if (status == SNUG_OK)
         status = snug_json_parse("stored session", json, strlen(json), &doc, err);
     const struct snug_json_node *stored = snug_json_root(doc);
-    const int objective = snug_objective_from_name(snug_json_get_string(stored, "objective", ""));
-    if (status == SNUG_OK && !args->objective && objective >= 0)
-        screen->objective = o->objective = (enum snug_objective)objective;
+    if (status == SNUG_OK) {
+        struct snug_goal goal;
+        snug__tune_goal_read(stored, &goal);
+        status = cli_goal_resume(args, &goal, &screen->goal, err);
+        o->goal = screen->goal;
+        screen->objective = o->objective = snug_goal_lead(&o->goal);
+    }
     if (status == SNUG_OK && !args->n_trials)
         o->n_trials = (int)snug_json_get_int(stored, "n_trials", o->n_trials);
     if (status == SNUG_OK && args->time_s <= 0.0)
@@ -355,6 +330,7 @@ static snug_status tune(const struct cli_args *args, struct cli_task *task, stru
                         struct snug_tune_result *result, struct snug_error *err)
 {
     struct snug_config base;
+    struct cli_kld kld;
     bool is_fixed[SNUG_KNOBS_MAX] = {false};
     snug_status status = cli_task_config(args, screen->space, &base, err);
     if (status != SNUG_OK)
@@ -368,6 +344,9 @@ static snug_status tune(const struct cli_args *args, struct cli_task *task, stru
         .model_path = task->model.path,
         .workload = task->workload,
         .objective = screen->objective,
+        .goal = screen->goal,
+        .kld = cli_kld_of,
+        .kld_data = &kld,
         .memory_limit_bytes = task->memory_limit_bytes,
         .base = &base,
         .is_fixed = is_fixed,
@@ -383,6 +362,8 @@ static snug_status tune(const struct cli_args *args, struct cli_task *task, stru
     };
     if (args->resume)
         status = take_stored_options(args, task, screen, &options, &base, is_fixed, err);
+    if (status == SNUG_OK)
+        status = cli_kld_open(task, &options.goal, &base, &kld, err);
     if (status != SNUG_OK)
         return status;
     snug_effort_default(&options.effort);
@@ -394,7 +375,8 @@ static snug_status tune(const struct cli_args *args, struct cli_task *task, stru
     options.effort.may_cut = true;
     say_task(args, task, &options);
     struct cli_prior *prior = NULL;
-    if (strcmp(options.strategy, "snug") == 0) /* the others learn nothing */
+    if (strcmp(options.strategy, "snug") == 0 &&    /* the others learn nothing */
+        options.objective != SNUG_OBJECTIVE_ENERGY) /* and a law says nothing of joules */
         prior = cli_prior_choose(task, options.objective, args->resume ? screen->begun_with : NULL);
     if (prior) {
         options.prior = cli_prior_log_speed;
@@ -417,13 +399,19 @@ int cmd_tune(const struct cli_args *args)
     struct cli_task task = {0};
     struct snug_error err = {0};
     struct snug_tune_result result = {.i_default = -1, .i_fit = -1, .i_best = -1, .i_pick = -1};
-    struct screen screen = {
-        .objective = cli_objective(args), .time_s = args->time_s, .has_fixed = args->n_knobs > 0};
+    struct screen screen = {.objective = cli_objective(args),
+                            .workload = &task.workload,
+                            .time_s = args->time_s,
+                            .has_fixed = args->n_knobs > 0};
     struct snug_buffer out = {0};
     cli_catch_signals();
-    snug_status status = cli_task_open_model(args, &task, &err);
+    snug_status status = cli_goal_open(args, &screen.goal, &err);
+    if (status == SNUG_OK)
+        status = cli_task_open_model(args, &task, &err);
     if (status == SNUG_OK)
         status = cli_task_workload(args, &cli_tune_defaults, (int)screen.objective, &task, &err);
+    if (status == SNUG_OK)
+        status = cli_goal_check_workload(&screen.goal, &task.workload, &err);
     if (status == SNUG_OK)
         status = cli_task_open_engine(args, &task, on_phase, &screen, &err);
     if (status == SNUG_OK) {

@@ -44,6 +44,7 @@ static bool take_task(const struct snug_task_view *view, void *data)
     k->machine_name = snug_arena_strdup(&k->arena, view->machine_name);
     k->model_json = snug_arena_strdup(&k->arena, view->model_json);
     k->model_name = snug_arena_strdup(&k->arena, view->model_name);
+    k->model_hash = snug_arena_strdup(&k->arena, view->model_hash);
     k->model_path = snug_arena_strdup(&k->arena, view->model_path);
     k->build = snug_arena_strdup(&k->arena, view->build);
     l->is_failed = !k->machine_json || !k->machine_name || !k->model_json || !k->model_name ||
@@ -257,7 +258,8 @@ static snug_status find_front(struct known *k, struct snug_error *err)
     size_t *owner = calloc(cap, sizeof *owner), *index = calloc(cap, sizeof *index);
     double *speeds = calloc(cap, sizeof *speeds);
     size_t n = 0;
-    const bool has_room = points && owner && index && speeds;
+    bool *believed = calloc(cap, sizeof *believed);
+    const bool has_room = points && owner && index && speeds && believed;
     bool has_better = false;
     for (int i = 0; i < k->n_trials; i++)
         has_better = has_better || is_believed(&k->trials[i], true);
@@ -276,26 +278,19 @@ static snug_status find_front(struct known *k, struct snug_error *err)
         owner[n] = (size_t)i;
         points[n++] = (struct snug_point){snug_stats_median(speeds, n_speeds), k->trials[i].bytes};
     }
-    const size_t n_front = has_room && n ? snug_front_compute(points, n, index) : 0;
+    for (int i = 0; has_room && i < k->n_trials; i++)
+        believed[i] = is_believed(&k->trials[i], has_better);
+    const bool is_plain = snug_goal_is_plain(&k->goal);
+    const snug_status status = has_room && !is_plain ? known_goal_front(k, believed, err) : SNUG_OK;
+    const size_t n_front = has_room && n && is_plain ? snug_front_compute(points, n, index) : 0;
     for (size_t i = 0; i < n_front; i++)
         k->trials[owner[index[i]]].on_front = true;
     free(points);
     free(owner);
     free(index);
     free(speeds);
-    return has_room ? SNUG_OK : snug_fail(err, SNUG_NO_MEMORY, "no memory for a front");
-}
-
-static void find_objective(const struct cli_args *args, struct known *k)
-{
-    struct snug_json *doc = NULL;
-    const char *name = args->objective;
-    if (!name && k->result_json &&
-        snug_json_parse("result", k->result_json, strlen(k->result_json), &doc, NULL) == SNUG_OK)
-        name = snug_json_get_string(snug_json_root(doc), "objective", NULL);
-    const int found = name ? snug_objective_from_name(name) : -1;
-    k->objective = found < 0 ? SNUG_OBJECTIVE_REQUEST : (enum snug_objective)found;
-    snug_json_free(doc);
+    free(believed);
+    return has_room ? status : snug_fail(err, SNUG_NO_MEMORY, "no memory for a front");
 }
 
 snug_status known_load(const struct cli_args *args, struct snug_store *store, struct known *k,
@@ -310,7 +305,8 @@ snug_status known_load(const struct cli_args *args, struct snug_store *store, st
                                                &k->result_json, NULL) != SNUG_OK)
         k->result_json = NULL; /* never tuned to the end */
     if (status == SNUG_OK) {
-        find_objective(args, k);
+        known_find_goal(args, k);
+        known_judge_goal(store, k);
         name_configs(k);
         find_speeds(k);
         status = find_front(k, err);

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "cli/cli.h"
 #include "report/table.h"
+#include "snug/goal.h"
 #include "snug/store.h"
 
 struct known_trial {
@@ -15,8 +16,10 @@ struct known_trial {
     struct snug_measurement measurement; /* gaps_s NULL */
     double speed, speed_lo, speed_hi;    /* of the objective; 0 when not OK */
     uint64_t bytes;
-    bool on_front;
-    const char *quality_text; /* "KLD 0.0123 +- 0.0004", or "not measured" */
+    double axis[SNUG_AXES_MAX]; /* values of the goal's axes; NAN: not known */
+    double kld_nats;            /* of its cache types; NAN: not measured */
+    bool on_front, is_safe;     /* is_safe: no trial of its config is past a limit */
+    const char *quality_text;   /* "KLD 0.0123 +- 0.0004", or "not measured" */
 };
 
 struct known {
@@ -25,7 +28,9 @@ struct known {
     bool is_imported; /* every trial of it */
     struct snug_workload workload;
     const char *machine_json, *machine_name, *model_json, *model_name, *model_path, *build;
-    enum snug_objective objective;
+    const char *model_hash;
+    struct snug_goal goal;         /* with the limits of the last tuning */
+    enum snug_objective objective; /* its lead */
     struct known_trial *trials;
     int n_trials;
     char *result_json; /* last finished tuning, or NULL */
@@ -44,7 +49,7 @@ bool known_matches(const struct cli_args *args, const struct snug_workload *w);
 snug_status known_none(struct snug_error *err);
 /* Read the trials of a listed task; on failure it is closed. Speeds and front by objective: the one
  * given, else that of the last tuning. Front: one point per config (its median over trials), failed
- * trials left out. */
+ * trials and those of configs past a limit left out. */
 snug_status known_load(const struct cli_args *args, struct snug_store *store, struct known *k,
                        struct snug_error *err) SNUG_CHECKED;
 /* The newest listed task that was tuned to its end, else the newest that was measured here, else
@@ -55,6 +60,14 @@ snug_status known_open(const struct cli_args *args, struct snug_store *store,
 void known_close(struct known *known);
 /* snug history MODEL: every trial of each of its tasks, printed; an exit status. */
 int cli_known_trials(const struct cli_args *args);
+/* --objective where it is given, else that of the last tuning; its limits in both cases. */
+void known_find_goal(const struct cli_args *args, struct known *k);
+/* Axes, prices and safety of every trial. */
+void known_judge_goal(struct snug_store *store, struct known *k);
+/* Marks the front of a goal that is not plain. is_believed[n_trials]
+ * Errors  SNUG_NO_MEMORY */
+snug_status known_goal_front(struct known *k, const bool *is_believed,
+                             struct snug_error *err) SNUG_CHECKED;
 const struct known_trial *known_find(const struct known *known, int64_t id);
 
 #endif

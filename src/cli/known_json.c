@@ -6,7 +6,9 @@
 #include <time.h>
 
 #include "cli/task.h"
+#include "cli/tune_goal.h"
 #include "trial/trial_json.h"
+#include "tune/loop_goal.h"
 
 static void put_text_as_json(struct snug_json_writer *w, const char *key, const char *json)
 {
@@ -18,7 +20,8 @@ static void put_text_as_json(struct snug_json_writer *w, const char *key, const 
     snug_json_free(doc);
 }
 
-static void put_trial(struct snug_json_writer *w, const struct known_trial *trial)
+static void put_trial(struct snug_json_writer *w, const struct known *k,
+                      const struct known_trial *trial)
 {
     snug_json_put_int(w, "id", trial->id);
     snug_json_put_string(w, "role", trial->role);
@@ -27,6 +30,10 @@ static void put_trial(struct snug_json_writer *w, const struct known_trial *tria
     snug_json_put_string(w, "config_text", trial->config_text);
     put_text_as_json(w, "effective", trial->effective_json);
     snug_json_put_bool(w, "on_front", trial->on_front);
+    if (!snug_goal_is_plain(&k->goal)) {
+        cli_trial_axes_json(w, &k->goal, trial->axis);
+        snug_json_put_bool(w, "keeps_limits", trial->is_safe);
+    }
     if (trial->measurement.outcome == SNUG_TRIAL_OK)
         snug_json_put_string(w, "verdict",
                              snug_verdict_name(snug_verdict_of(trial->measurement.warnings)));
@@ -53,7 +60,7 @@ void known_export(const struct known *k, bool is_array, struct snug_buffer *out)
         put_text_as_json(&w, "machine", k->machine_json);
         put_text_as_json(&w, "model", k->model_json);
         snug_workload_to_json(&w, "workload", &k->workload);
-        put_trial(&w, &k->trials[i]);
+        put_trial(&w, k, &k->trials[i]);
         snug_json_end(&w);
         char *text = snug_json_finish(&w, false);
         if (!text)
@@ -173,8 +180,9 @@ static void put_result(struct snug_json_writer *w, const struct known *k)
         snug_json_parse("result", k->result_json, strlen(k->result_json), &doc, NULL) != SNUG_OK)
         return;
     const struct snug_json_node *result = snug_json_root(doc);
-    const bool is_same = strcmp(snug_json_get_string(result, "objective", ""),
-                                snug_objective_name(k->objective)) == 0;
+    struct snug_goal goal;
+    snug__tune_goal_read(result, &goal);
+    const bool is_same = snug_goal_equal(&goal, &k->goal);
     static const char *const copied[] = {"memory_limit_bytes", "progress", "default_trial",
                                          "fit_trial", "confirm"};
     for (size_t i = 0; i < sizeof copied / sizeof *copied; i++) {
@@ -189,6 +197,8 @@ static void put_result(struct snug_json_writer *w, const struct known *k)
     const char *note = snug_json_get_string(result, "fit_note", "");
     snug_json_begin_array(w, "notes");
     snug_json_put_string(w, NULL, snug_json_get_string(result, "end_reason", ""));
+    if (snug_json_get_string(result, "limit_note", "")[0])
+        snug_json_put_string(w, NULL, snug_json_get_string(result, "limit_note", ""));
     if (note[0])
         snug_json_put_string(w, NULL, note);
     snug_json_end(w);
@@ -204,13 +214,14 @@ char *known_report_json(const struct known *k)
     snug_json_put_string(&w, "snug", snug_version());
     snug_json_put_string(&w, "build", k->build);
     snug_json_put_string(&w, "objective", snug_objective_name(k->objective));
+    snug__tune_goal_put(&w, &k->goal);
     put_text_as_json(&w, "machine", k->machine_json);
     put_text_as_json(&w, "model", k->model_json);
     snug_workload_to_json(&w, "workload", &k->workload);
     snug_json_begin_array(&w, "trials");
     for (int i = 0; i < k->n_trials; i++) {
         snug_json_begin_object(&w, NULL);
-        put_trial(&w, &k->trials[i]);
+        put_trial(&w, k, &k->trials[i]);
         snug_json_end(&w);
     }
     snug_json_end(&w);

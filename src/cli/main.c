@@ -34,7 +34,10 @@ const struct cli_command cli_commands[] = {
      "learning from each. At the end the pick and the default are measured again, alternately, "
      "and\n"
      "the gain is printed with its interval. Every trial is kept; Ctrl-C keeps what is known.\n"
-     "Context and everything else that changes the answer is left alone.",
+     "Context and everything else that changes the answer is left alone. The front is of memory "
+     "and\n"
+     "the speed of --objective, or of up to three of them; what is past a limit (--memory,\n"
+     "--max-ttft, --max-tpot, --max-kld) is never picked.",
      "snug tune model.gguf --memory 2GiB --trials 16", TUNE, cmd_tune, true, NULL},
     {"front", "[MODEL]", "the known configs that nothing beats in both speed and memory",
      "Of the newest task that was tuned, of this model or of all.", "snug front model.gguf", FRONT,

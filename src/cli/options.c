@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "snug/engine.h"
+#include "snug/goal.h"
 #include "snug/units.h"
 
 /* ---- finding ---- */
@@ -103,6 +104,7 @@ static bool take_value(const struct cli_option *o, const char *text, struct cli_
 {
     char *base = (char *)out;
     struct snug_error err = {0};
+    struct snug_goal goal = {.n_axes = 0};
     snug_status status = SNUG_OK;
     char name[64];
     snprintf(name, sizeof name, "--%s", o->name);
@@ -116,6 +118,10 @@ static bool take_value(const struct cli_option *o, const char *text, struct cli_
     case CHOICE:
         if (!is_choice(o->value, text))
             status = snug_fail(&err, SNUG_BAD_INPUT, "'%s' is none of %s", text, o->value);
+        *(const char **)(base + o->at) = text;
+        break;
+    case GOAL: /* read again where it is used; here for its errors */
+        status = snug_goal_parse(text, &goal, &err);
         *(const char **)(base + o->at) = text;
         break;
     case BYTES:

@@ -33,8 +33,8 @@ enum cli_command_bit {
     ALL = 2 * LOAD - 1, /* LOAD has the last bit */
 };
 
-/* LIST: this word and those behind it that hold < or >. */
-enum cli_option_kind { FLAG, TEXT, CHOICE, BYTES, SECONDS, INT, NUMBER, LIST };
+/* LIST: this word and those behind it that hold < or >. GOAL: objectives between commas. */
+enum cli_option_kind { FLAG, TEXT, CHOICE, BYTES, SECONDS, INT, NUMBER, LIST, GOAL };
 
 struct cli_option {
     const char *name; /* without "--" */

@@ -16,9 +16,18 @@ const struct cli_option cli_options[] = {
      "configs to try besides llama.cpp's default and its --fit choice (default 16)"},
     {"time", 0, SECONDS, AT(time_s), 0, "TIME", TUNE, 0, 0,
      "stop searching after this, such as 5m (default: no limit)"},
-    {"objective", 0, CHOICE, AT(objective), 0, "decode|prefill|request",
-     TUNE | FRONT | PICK | RUN | REPORT, 0, 0,
-     "what to make fast: tokens out, tokens in, or a whole request (default request)"},
+    {"objective", 0, GOAL, AT(objective), 0, "A[,B[,C]]", TUNE | FRONT | PICK | RUN | REPORT, 0, 0,
+     "what counts, the first speed most: decode (tokens out), prefill (tokens in), request (a "
+     "whole "
+     "one), energy (per token), memory, kld (quality price of the cache); one alone has memory "
+     "beside it (default request)"},
+    {"max-ttft", 0, SECONDS, AT(max_ttft_s), 0, "TIME", TUNE, 0, 0,
+     "time to the first token that nothing picked may exceed, such as 500ms"},
+    {"max-tpot", 0, SECONDS, AT(max_tpot_s), 0, "TIME", TUNE, 0, 0,
+     "the same of the time between two tokens"},
+    {"max-kld", 0, NUMBER, AT(max_kld), 0, "X", TUNE, 0, 0,
+     "the same of the KL divergence that snug eval measured of cache types, in nats; with "
+     "--allow-cache-types"},
     {"strategy", 0, CHOICE, AT(strategy), 0, "snug|sobol|random", TUNE, 0, 0,
      "how to choose the next config (default snug)"},
     {"resume", 0, FLAG, AT(resume), 0, NULL, TUNE, 0, 0,

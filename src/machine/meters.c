@@ -291,6 +291,17 @@ void snug_meters_stop(struct snug_meters *meters, struct snug_conditions *out,
     snug__meters_close(meters, snug_clock_s() - meters->started_s, out, out_samples, out_n_samples);
 }
 
+bool snug_meters_has_energy(const char *root, char *out, size_t cap)
+{
+    struct snug__energy energy;
+    snug__energy_find(&energy, root ? root : "");
+    const bool is_found = energy.kind != SNUG__ENERGY_NONE;
+    if (out)
+        snug__format(out, cap, "%s", energy.source);
+    snug__energy_close(&energy);
+    return is_found;
+}
+
 double snug_meters_idle(const char *root, double wait_s)
 {
     struct snug__energy energy;

@@ -387,6 +387,7 @@ void snug__chart_front(struct snug_buffer *out, const struct snug__report *repor
                               .chart = {.out = out, .width = SNUG__CHART_WIDE, .height = 420}};
     struct front_plot narrow = {.report = report,
                                 .chart = {.out = out, .width = SNUG__CHART_NARROW, .height = 340}};
+    struct snug_buffer caption = {0};
     if (!fit_axes(&wide) || !fit_axes(&narrow)) {
         snug_buffer_puts(out, "<p>No trial gave both a speed and its bytes, so there is no front "
                               "to draw.</p>\n");
@@ -396,9 +397,17 @@ void snug__chart_front(struct snug_buffer *out, const struct snug__report *repor
     legend(out, report);
     draw(&wide, "wide");
     draw(&narrow, "narrow");
-    snug__figure_end(out,
-                     "Up and to the left is better. A trial is on the front when no other is both "
-                     "faster and smaller; the step line is the best speed that so much memory "
+    const bool has_objectives = snug_json_count(snug_json_get(report->root, "objectives")) > 0;
+    snug_buffer_puts(&caption, "Up and to the left is better. ");
+    snug_buffer_puts(&caption, has_objectives
+                                   ? "Trials on the front are those of the objectives above"
+                                   : "A trial is on the front when no other is both faster and "
+                                     "smaller");
+    snug_buffer_puts(&caption,
+                     "; the step line is the best speed that so much memory "
                      "buys. Memory = weights + cache + compute buffers as the engine states "
                      "them. Bars are intervals of the speed.");
+    snug__figure_end(out, snug_buffer_text(&caption));
+    out->is_failed |= caption.is_failed;
+    snug_buffer_clear(&caption);
 }

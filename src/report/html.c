@@ -59,6 +59,7 @@ static void page(struct snug_buffer *out, const struct snug__report *report)
     snug__page_begin(out, title);
     header(out, report, title);
     snug__html_verdict(out, report);
+    snug__html_axes(out, report);
     charts(out, report);
     snug__html_trials(out, report);
     snug__html_machine(out, report->root);

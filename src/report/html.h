@@ -16,6 +16,8 @@ void snug__html_figures(struct snug_buffer *out, const struct snug__report *repo
 /* From "machine" and "speed" of a document. */
 void snug__html_machine(struct snug_buffer *out, const struct snug_json_node *root);
 void snug__html_model(struct snug_buffer *out, const struct snug__report *report);
+/* Front of other objectives than a speed and memory; nothing where there are none. */
+void snug__html_axes(struct snug_buffer *out, const struct snug__report *report);
 void snug__html_trials(struct snug_buffer *out, const struct snug__report *report);
 
 #endif

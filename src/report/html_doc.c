@@ -18,13 +18,15 @@ const char *snug__who_name(enum snug__who who)
 
 const char *snug__speed_unit(const struct snug__report *report)
 {
-    return report->objective == SNUG_OBJECTIVE_REQUEST ? "requests/s" : "tokens/s";
+    static const char *const units[SNUG_N_OBJECTIVES] = {"tokens/s", "tokens/s", "requests/s",
+                                                         "tokens/J"};
+    return units[report->objective];
 }
 
 const char *snug__speed_name(const struct snug__report *report)
 {
     static const char *const names[SNUG_N_OBJECTIVES] = {"decode speed", "prefill speed",
-                                                         "request rate"};
+                                                         "request rate", "tokens per joule"};
     return names[report->objective];
 }
 
@@ -39,6 +41,7 @@ static enum snug_objective read_objective(const struct snug_json_node *root)
 static void read_row(const struct snug_json_node *node, struct snug__row *row)
 {
     row->measurement = snug_json_get(node, "measurement");
+    row->axes = snug_json_get(node, "axes");
     row->quality = snug_json_get(node, "quality");
     row->verdict = snug_json_get_string(node, "verdict", "");
     row->id = snug_json_get_int(node, "id", -1);

@@ -8,6 +8,7 @@
 struct snug__row {
     const struct snug_json_node *measurement; /* NULL when absent */
     int64_t id;
+    const struct snug_json_node *axes;    /* values by objective; NULL when absent */
     const struct snug_json_node *quality; /* its price in quality; NULL when absent */
     const char *role, *strategy, *config_text, *outcome, *reason; /* never NULL; borrowed */
     const char *verdict;                                          /* "" when absent */
@@ -31,9 +32,9 @@ struct snug__report {
 
 /* "pick", "default", "fit": text and CSS class. */
 const char *snug__who_name(enum snug__who who);
-/* "tokens/s", or "requests/s". */
+/* "tokens/s", "requests/s" or "tokens/J". */
 const char *snug__speed_unit(const struct snug__report *report);
-/* "decode speed", "prefill speed", "request rate". */
+/* "decode speed", "prefill speed", "request rate", "tokens per joule". */
 const char *snug__speed_name(const struct snug__report *report);
 
 /* Parse and check caps. *report is cleared on failure. */

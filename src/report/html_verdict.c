@@ -30,7 +30,7 @@ static void gain_sentence(struct snug_buffer *out, const struct snug__report *re
                           const struct snug_json_node *entry)
 {
     static const char *const verbs[SNUG_N_OBJECTIVES] = {"decodes", "reads the prompt",
-                                                         "answers requests"};
+                                                         "answers requests", "decodes per joule"};
     double lo = snug__positive(entry, "lo"), mid = snug__positive(entry, "mid");
     double hi = snug__positive(entry, "hi");
     const char *verb = verbs[report->objective];

@@ -10,7 +10,7 @@
 #include "snug/trial.h"
 
 static const char *const OUTCOMES[SNUG_N_OUTCOMES] = {"ok", "oom", "crash", "timeout", "refused"};
-static const char *const OBJECTIVES[SNUG_N_OBJECTIVES] = {"decode", "prefill", "request"};
+static const char *const OBJECTIVES[SNUG_N_OBJECTIVES] = {"decode", "prefill", "request", "energy"};
 
 static int find_name(const char *const *names, int n, const char *name)
 {
@@ -203,6 +203,10 @@ double snug_measurement_speed(const struct snug_measurement *m,
 {
     if (m->outcome != SNUG_TRIAL_OK)
         return 0.0;
+    if (objective == SNUG_OBJECTIVE_ENERGY) {
+        const double joules = snug_measurement_decode_j(m, workload, NULL);
+        return joules > 0.0 ? 1.0 / joules : 0.0;
+    }
     return speed_of(m->prefill_tps, m->decode_tps, workload, objective);
 }
 
@@ -211,6 +215,8 @@ static int n_blocks(const struct snug_measurement *m, const struct snug_workload
                     enum snug_objective objective)
 {
     const int n_prefill = m->n_prefill_blocks, n_decode = m->n_decode_blocks;
+    if (objective == SNUG_OBJECTIVE_ENERGY)
+        return 0;
     if (objective == SNUG_OBJECTIVE_PREFILL)
         return n_prefill;
     if (objective == SNUG_OBJECTIVE_DECODE || workload->n_prompt <= 0)

@@ -4,6 +4,7 @@
  * pairs count for the gain that is printed. Interval: paired bootstrap of the median ratio. */
 #include <string.h>
 
+#include "tune/loop_goal.h"
 #include "tune/session.h"
 
 #define PAIRS_MAX 64
@@ -13,15 +14,19 @@
 static const size_t N_RESAMPLES = 2000;
 static const double LEVEL = 0.95;
 
-/* One short measurement of a config; *out_speed is 0 when the trial failed. */
-static snug_status measure(const struct snug_tune_options *o, const struct snug_tune_result *r,
+/* One short measurement of a config; *out_speed is 0 when the trial failed. A config that breaks a
+ * limit here is none to be picked. */
+static snug_status measure(const struct snug_tune_options *o, struct snug_tune_result *r,
                            const struct snug_config *config, double *out_speed,
                            struct snug_error *err)
 {
     struct snug_effort effort = o->effort;
     effort.blocks_min = effort.blocks_max = 2;
-    effort.want_prefill = o->objective != SNUG_OBJECTIVE_DECODE;
-    effort.want_decode = o->objective != SNUG_OBJECTIVE_PREFILL;
+    effort.want_prefill = o->objective == SNUG_OBJECTIVE_PREFILL ||
+                          o->objective == SNUG_OBJECTIVE_REQUEST ||
+                          o->goal.limit[SNUG_LIMIT_TTFT] > 0;
+    effort.want_decode =
+        o->objective != SNUG_OBJECTIVE_PREFILL || o->goal.limit[SNUG_LIMIT_TPOT] > 0;
     struct snug_measurement m = {0};
     int64_t id = 0;
     snug_status status = snug_engine_run(o->engine, config, &effort, &m, err);
@@ -30,6 +35,10 @@ static snug_status measure(const struct snug_tune_options *o, const struct snug_
     status = snug_store_trial_add(o->store, o->task_id, r->session_id, "confirm", "",
                                   snug_engine_space(o->engine), config, &m, &id, err);
     *out_speed = snug_measurement_speed(&m, &o->workload, o->objective);
+    struct snug_tune_trial again = {.config = *config, .measurement = m, .speed = *out_speed};
+    snug__tune_goal_judge(o, &again);
+    if (*out_speed > 0.0 && !again.keeps_limits)
+        snug__tune_goal_drop(snug_engine_space(o->engine), config, r);
     snug_measurement_clear(&m);
     return status;
 }
@@ -40,10 +49,9 @@ struct pairs {
     int n_failed; /* runs of a that failed */
 };
 
-static snug_status measure_pairs(const struct snug_tune_options *o,
-                                 const struct snug_tune_result *r, const struct snug_config *a,
-                                 const struct snug_config *b, struct pairs *out,
-                                 struct snug_error *err)
+static snug_status measure_pairs(const struct snug_tune_options *o, struct snug_tune_result *r,
+                                 const struct snug_config *a, const struct snug_config *b,
+                                 struct pairs *out, struct snug_error *err)
 {
     struct snug_rng rng;
     snug_rng_init(&rng, o->seed ^ 0x636f6e6669726dULL);
@@ -80,7 +88,7 @@ static snug_status confirm_against(const struct snug_tune_options *o, struct snu
         return status;
     if (pairs.n < PAIRS_MIN) {
         /* A best that fails when it is run again is none. */
-        if (pairs.n_failed > 0)
+        if (pairs.n_failed > 0 && r->trials[i_other].is_safe)
             r->i_pick = i_other;
         return SNUG_OK;
     }
@@ -91,9 +99,9 @@ static snug_status confirm_against(const struct snug_tune_options *o, struct snu
     c->speed_other = snug_stats_median(pairs.b, (size_t)pairs.n);
     c->ratio =
         snug_stats_ratio_pairs(pairs.a, pairs.b, (size_t)pairs.n, LEVEL, N_RESAMPLES, o->seed);
-    /* What was not shown to be faster is not recommended; the default goes before the fit choice.
-     */
-    if (c->ratio.lo <= 1.0 && r->i_pick == r->i_best)
+    /* What was not shown to be faster is not recommended, unless the other breaks a limit; the
+     * default goes before the fit choice. */
+    if (c->ratio.lo <= 1.0 && r->i_pick == r->i_best && r->trials[i_other].is_safe)
         r->i_pick = i_other;
     return SNUG_OK;
 }

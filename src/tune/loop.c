@@ -9,6 +9,7 @@
 #include "base/process.h"
 #include "snug/tune_loop.h"
 #include "snug/units.h"
+#include "tune/loop_goal.h"
 #include "tune/session.h"
 #include "tune/strategy.h"
 
@@ -62,14 +63,18 @@ static snug_status tell(struct loop *l, const struct snug_tune_trial *trial, str
 {
     if (!l->strategy)
         return SNUG_OK;
-    const struct snug_observation observation = {
+    const struct snug_tune_options *o = l->options;
+    struct snug_observation observation = {
         .config = trial->config,
         .outcome = trial->measurement.outcome,
         .speed = trial->speed,
-        .log_speed_sd = snug__strategy_speed_sd(&trial->measurement, &l->options->workload,
-                                                l->options->objective),
+        .log_speed_sd = snug__strategy_speed_sd(&trial->measurement, &o->workload, o->objective),
         .bytes = snug_bytes_stated(&trial->measurement.bytes),
     };
+    snug__tune_goal_observe(o, trial, &observation);
+    if (observation.outcome == SNUG_TRIAL_OK && !(trial->speed > 0.0))
+        observation.outcome =
+            SNUG_TRIAL_REFUSED; /* it ran, but gave no figure: energy below idle */
     return snug_strategy_tell(l->strategy, &observation, err);
 }
 
@@ -94,8 +99,11 @@ static void event(struct loop *l, enum snug_tune_event_kind kind, const char *ro
 }
 
 /* Of the first n_trials trials. */
-static double hypervolume(const struct snug_tune_result *r, int n_trials)
+static double hypervolume(const struct loop *l, int n_trials)
 {
+    const struct snug_tune_result *r = l->result;
+    if (!snug_goal_is_plain(&l->options->goal))
+        return snug__tune_goal_hypervolume(&l->options->goal, r, n_trials);
     struct snug_point *points = calloc((size_t)n_trials + 1, sizeof *points);
     size_t n = 0;
     for (int i = 0; points && i < n_trials; i++) {
@@ -126,15 +134,16 @@ static snug_status keep(struct loop *l, int64_t id, const char *role,
     *trial = (struct snug_tune_trial){.id = id, .role = role, .config = *config, .measurement = *m};
     snug_measurement_forget(&trial->measurement);
     trial->speed = snug_measurement_speed(m, &l->options->workload, l->options->objective);
+    snug__tune_goal_judge(l->options, trial);
     const int at = r->n_trials++;
     if (strcmp(role, "default") == 0)
         r->i_default = at;
     if (strcmp(role, "fit") == 0)
         r->i_fit = at;
-    if (trial->speed > 0.0 && (r->i_best < 0 || trial->speed > r->trials[r->i_best].speed))
+    if (trial->is_safe && (r->i_best < 0 || trial->speed > r->trials[r->i_best].speed))
         r->i_best = at;
-    trial->hypervolume = r->bounds.bytes_ref ? hypervolume(r, r->n_trials) : 0.0;
-    return SNUG_OK;
+    trial->hypervolume = r->bounds.bytes_ref ? hypervolume(l, r->n_trials) : 0.0;
+    return snug__tune_goal_check(l->options, trial, err);
 }
 
 static snug_status run_trial(struct loop *l, const char *role, const char *strategy,
@@ -197,8 +206,9 @@ static void fix_bounds(struct loop *l, bool has_tried_fit)
         r->bounds.bytes_ref = limit;
     if (!r->bounds.bytes_ref)
         r->bounds.bytes_ref = 1;
+    snug__tune_goal_refs(l->options, d, r);
     for (int i = 0; i < r->n_trials; i++) /* those that came before the region, also by a resume */
-        r->trials[i].hypervolume = hypervolume(r, i + 1);
+        r->trials[i].hypervolume = hypervolume(l, i + 1);
 }
 
 static snug_status measure_references(struct loop *l, struct snug_error *err)
@@ -242,7 +252,11 @@ static snug_status start_strategy(struct loop *l, struct snug_error *err)
         .n_pasts = l->options->n_pasts,
         .seed = l->options->seed,
         .n_trials = l->options->n_trials + 2,
+        .goal = l->options->goal,
+        .kld = l->options->kld,
+        .kld_data = l->options->kld_data,
     };
+    memcpy(problem.ref, l->result->ref, sizeof problem.ref);
     if (l->options->base)
         problem.base = *l->options->base;
     else
@@ -336,6 +350,9 @@ static snug_status run_phases(struct loop *l, struct snug_error *err)
     r->i_pick = r->i_best;
     if (status == SNUG_OK && !is_stopped(l) && r->i_best >= 0 && o->n_confirm_pairs > 0)
         status = snug__tune_confirm_run(o, r, err);
+    if (r->i_pick >= 0 && !r->trials[r->i_pick].is_safe) /* it broke a limit when it was checked */
+        r->i_pick = snug__tune_goal_best(r);
+    snug__tune_goal_note(o, r);
     /* A trial cut short by Ctrl-C ends the session as it is; what is stored stays. */
     if (status == SNUG_INTERRUPTED)
         status = SNUG_OK;

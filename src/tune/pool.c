@@ -135,3 +135,12 @@ bool snug__pool_state_bytes(struct snug__pool *pool, const struct snug_strategy 
     item->bytes = (double)bytes;
     return true;
 }
+
+int snug__pool_best(const struct snug__pool *pool, int from)
+{
+    int best = -1;
+    for (int i = from; i < pool->n; i++)
+        if (pool->items[i].score > (best < 0 ? 0 : pool->items[best].score))
+            best = i;
+    return best;
+}

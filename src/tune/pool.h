@@ -49,5 +49,8 @@ void snug__pool_add_neighbours(struct snug__pool *pool, const struct snug_strate
                                const struct snug_config *config);
 /* Ask for the true bytes of item i; false when it cannot run. */
 bool snug__pool_state_bytes(struct snug__pool *pool, const struct snug_strategy *s, int i);
+/* The item of highest score in from..n-1 that can still be chosen, or -1; the first among equals.
+ */
+int snug__pool_best(const struct snug__pool *pool, int from);
 
 #endif

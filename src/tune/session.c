@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "trial/trial_json.h"
+#include "tune/loop_goal.h"
 
 static const char KIND[] = "tune";
 
@@ -83,6 +84,31 @@ static snug_status check_fixed(const struct snug_tune_options *o, const char *js
     return status;
 }
 
+/* So are trials of another goal. A session without objectives had a speed and memory. */
+static snug_status check_goal(const struct snug_tune_options *o, const char *json,
+                              struct snug_error *err)
+{
+    struct snug_json *doc = NULL;
+    struct snug_goal goal;
+    char had[96], want[96];
+    snug_status status = snug_json_parse("stored session", json, strlen(json), &doc, err);
+    if (status != SNUG_OK)
+        return status;
+    snug__tune_goal_read(snug_json_root(doc), &goal);
+    snug_json_free(doc);
+    const bool is_same = snug_goal_is_plain(&o->goal) && snug_goal_is_plain(&goal)
+                             ? snug_goal_lead(&goal) == o->objective
+                             : snug_goal_equal(&o->goal, &goal);
+    if (is_same)
+        return SNUG_OK;
+    snug_goal_text(&goal, had, sizeof had);
+    snug_goal_text(&o->goal, want, sizeof want);
+    return snug_fail(err, SNUG_BAD_INPUT,
+                     "the unfinished session was begun with %s (--objective %s): give the "
+                     "same ones or none with --resume, or begin anew without it",
+                     strcmp(had, want) == 0 ? "other limits" : "other objectives", had);
+}
+
 static char *options_json(const struct snug_tune_options *o)
 {
     struct snug_json_writer w = {0};
@@ -95,6 +121,7 @@ static char *options_json(const struct snug_tune_options *o)
     snug_json_put_int(&w, "seed", (int64_t)o->seed);
     snug_json_put_string(&w, "prior", o->prior_source ? o->prior_source : "");
     snug_json_put_string(&w, "past", o->past_source ? o->past_source : "");
+    snug__tune_goal_put(&w, &o->goal);
     put_fixed(&w, o);
     snug_json_end(&w);
     return snug_json_finish(&w, false);
@@ -169,6 +196,8 @@ snug_status snug__tune_past_load(const struct snug_tune_options *options, int64_
         snug_store_session_unfinished(options->store, options->task_id, KIND, &id, &json, err);
     if (status == SNUG_OK)
         status = check_fixed(options, json, err);
+    if (status == SNUG_OK)
+        status = check_goal(options, json, err);
     free(json);
     if (status != SNUG_OK)
         return status;
@@ -253,6 +282,9 @@ char *snug__tune_result_json(const struct snug_tune_options *o, const struct snu
     snug_json_begin_object(&w, NULL);
     snug_json_put_string(&w, "objective", snug_objective_name(o->objective));
     snug_json_put_int(&w, "memory_limit_bytes", (int64_t)o->memory_limit_bytes);
+    snug__tune_goal_put(&w, &o->goal);
+    if (r->limit_note[0])
+        snug_json_put_string(&w, "limit_note", r->limit_note);
     snug_json_put_string(&w, "end_reason", r->end_reason);
     snug_json_put_string(&w, "fit_note", r->fit_note);
     snug_json_put_number(&w, "elapsed_s", r->elapsed_s);

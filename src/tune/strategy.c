@@ -68,6 +68,15 @@ static snug_status check_problem(const struct snug_problem *p, struct snug_error
     if (p->n_trials < 1)
         return snug_fail(err, SNUG_BAD_INPUT, "strategy: %d trials planned, at least 1 is needed",
                          p->n_trials);
+    const bool is_plain = snug_goal_is_plain(&p->goal);
+    if (!is_plain && p->goal.n_axes < 1)
+        return snug_fail(err, SNUG_BAD_INPUT, "strategy: limits need the axes of their goal");
+    for (int i = 0; i < p->goal.n_axes && !is_plain; i++)
+        if (!(p->ref[i] > 0) || !isfinite(p->ref[i]))
+            return snug_fail(err, SNUG_BAD_INPUT, "strategy: reference %g of %s must be above 0",
+                             p->ref[i], snug_axis_name(p->goal.axis[i]));
+    if (snug_goal_needs_kld(&p->goal) && !p->kld)
+        return snug_fail(err, SNUG_BAD_INPUT, "strategy: a function that states KLD is needed");
     return SNUG_OK;
 }
 
@@ -152,6 +161,15 @@ snug_status snug_strategy_tell(struct snug_strategy *s, const struct snug_observ
     if (is_ok && (!(o->log_speed_sd >= 0) || !isfinite(o->log_speed_sd)))
         return snug_fail(err, SNUG_BAD_INPUT, "strategy: log_speed_sd %g is not 0 or more",
                          o->log_speed_sd);
+    bool is_good = true;
+    for (int i = 0; i < SNUG_AXES_MAX; i++)
+        is_good &= o->axis[i].log_sd >= 0 && (bool)isfinite(o->axis[i].log_sd);
+    for (int i = 0; i < SNUG_N_LIMITS; i++)
+        is_good &= o->limited[i].log_sd >= 0 && (bool)isfinite(o->limited[i].log_sd);
+    if (!is_good)
+        return snug_fail(err, SNUG_BAD_INPUT,
+                         "strategy: log_sd of an axis or a limit is not 0 or "
+                         "more");
     struct snug_observation *kept = &s->told[s->n_told];
     *kept = *o;
     if (is_ok && kept->bytes == 0)
@@ -185,26 +203,32 @@ snug_status snug__strategy_front(struct snug_strategy *s, size_t *out_index, dou
 {
     const size_t n = s->n_told;
     struct snug_point *points = calloc(n + 1, sizeof *points);
+    double(*gain)[SNUG_AXES_MAX] = calloc(n + 1, sizeof *gain);
     double *speed = calloc(n + 1, sizeof *speed);
     size_t *index = calloc(n + 1, sizeof *index);
-    snug_status status = points && speed && index
+    snug_status status = points && gain && speed && index
                              ? SNUG_OK
                              : snug_fail(err, SNUG_NO_MEMORY, "front of %zu trials", n);
     if (status == SNUG_OK && s->kind->believe)
         status = s->kind->believe(s, speed, err);
     else if (status == SNUG_OK)
         believe_means(s, speed);
-    for (size_t i = 0; status == SNUG_OK && i < n; i++)
+    for (size_t i = 0; status == SNUG_OK && i < n; i++) {
         if (s->told[i].outcome == SNUG_TRIAL_OK)
             points[i] = (struct snug_point){speed[i], s->told[i].bytes};
+        snug__strategy_gain(s, i, speed[i], gain[i]);
+    }
     if (status == SNUG_OK) {
-        *out_n = snug_front_compute(points, n, index);
+        *out_n = snug_goal_is_plain(&s->problem.goal)
+                     ? snug_front_compute(points, n, index)
+                     : snug_goal_front((const double(*)[SNUG_AXES_MAX])gain, n, index);
         for (size_t k = 0; k < *out_n; k++) {
             out_index[k] = index[k];
             out_speed[k] = speed[index[k]];
         }
     }
     free(points);
+    free(gain);
     free(speed);
     free(index);
     return status;
@@ -237,6 +261,11 @@ bool snug__strategy_can_run(const struct snug_strategy *s, const struct snug_con
         return false;
     if (s->problem.bytes_limit && bytes > s->problem.bytes_limit)
         return false;
+    if (snug_goal_needs_kld(&s->problem.goal)) {
+        const double kld_nats = s->problem.kld(config, s->problem.kld_data);
+        if (!isfinite(kld_nats) || !snug_limit_holds(&s->problem.goal, SNUG_LIMIT_KLD, kld_nats))
+            return false;
+    }
     if (out_bytes)
         *out_bytes = bytes;
     return true;

@@ -51,17 +51,23 @@ snug_status snug__strategy_new_kind(const char *name, const struct snug__strateg
                                     const struct snug_problem *problem, struct snug_strategy **out,
                                     struct snug_error *err) SNUG_CHECKED;
 /* The front that the strategy would declare now, for benchmarks and tests: trials told (by order of
- * telling), by bytes ascending, and the speed it believes each to have. The luckiest of noisy
- * trials would promise too much, so a strategy may believe less than was measured. Both arrays need
- * room for all told; O(n^2) in them. Errors  SNUG_NO_MEMORY */
+ * telling), by bytes ascending (for a goal that is not plain by its first axis), and the speed it
+ * believes each to have. The luckiest of noisy trials would promise too much, so a strategy may
+ * believe less than was measured. Both arrays need room for all told; O(n^2) in them. Errors
+ * SNUG_NO_MEMORY */
 snug_status snug__strategy_front(struct snug_strategy *s, size_t *out_index, double *out_speed,
                                  size_t *out_n, struct snug_error *err) SNUG_CHECKED;
 /* What a strategy is told of a trial's noise: the standard error of log(speed) from the blocks'
  * spread; a floor keeps three lucky blocks honest. 0: fewer than two blocks. */
 double snug__strategy_speed_sd(const struct snug_measurement *m, const struct snug_workload *w,
                                enum snug_objective objective);
+/* Gain of trial i (by order of telling) on each axis of the goal, given the speed believed of it;
+ * an axis that is learned counts with the geometric mean over the trials of its config. Not finite
+ * where it is no point: it failed, or one trial of its config broke a limit. */
+void snug__strategy_gain(const struct snug_strategy *s, size_t i, double speed,
+                         double out[SNUG_AXES_MAX]);
 bool snug__strategy_was_told(const struct snug_strategy *s, const struct snug_config *config);
-/* Do the stated bytes fit the limit? out_bytes may be NULL. */
+/* Do the stated bytes fit the limit, and does the known quality price? out_bytes may be NULL. */
 bool snug__strategy_can_run(const struct snug_strategy *s, const struct snug_config *config,
                             uint64_t *out_bytes);
 /* The first point of the Sobol sequence that can run and was not told. When the sequence gives

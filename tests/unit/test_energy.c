@@ -402,6 +402,18 @@ static void meters_idle_is_the_mean_power(void **state)
     assert_true(isnan(snug_meters_idle(folder, 0.01)));
 }
 
+static void meters_say_whether_there_is_energy(void **state)
+{
+    const char *folder = *state;
+    char text[96];
+    assert_false(snug_meters_has_energy(folder, text, sizeof text));
+    assert_string_equal(text, "no powercap, battery or power sensor");
+    tree_copy(MACHINE, folder);
+    assert_true(snug_meters_has_energy(folder, text, sizeof text));
+    assert_contains(text, "powercap");
+    assert_true(snug_meters_has_energy(folder, NULL, 0));
+}
+
 #define FOLDER(test) cmocka_unit_test_setup_teardown(test, test_folder_open, test_folder_close)
 
 int main(void)
@@ -423,6 +435,7 @@ int main(void)
         FOLDER(energy_hwmon_takes_chips_that_measure_the_machine),
         FOLDER(meters_power_and_phases_reach_the_conditions),
         FOLDER(meters_idle_is_the_mean_power),
+        FOLDER(meters_say_whether_there_is_energy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

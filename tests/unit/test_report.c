@@ -435,6 +435,43 @@ static void report_nesting_at_cap_passes_and_beyond_fails(void **state)
     assert_fails(SNUG_BAD_INPUT, render_nested(1000000, &err));
 }
 
+/* Columns in the order named, only members of the front, unknown names left out. */
+static void report_shows_the_front_of_its_objectives(void **state)
+{
+    (void)state;
+    static const char json[] =
+        "{\"objectives\":[\"prefill\",\"request\",\"happiness\",\"kld\"],"
+        "\"limits\":{\"max-ttft\":0.25},\"trials\":["
+        "{\"id\":7,\"on_front\":true,\"config_text\":\"n_ubatch=64\","
+        "\"measurement\":{\"outcome\":\"ok\"},"
+        "\"axes\":{\"prefill_tps\":321.0,\"requests_per_s\":0.5,\"kld_nats\":0.0123}},"
+        "{\"id\":8,\"on_front\":false,\"config_text\":\"n_ubatch=32\","
+        "\"measurement\":{\"outcome\":\"ok\"},\"axes\":{\"prefill_tps\":98765}}]}";
+    struct snug_error err = {0};
+    char *html = NULL;
+    size_t n = 0;
+    assert_ok(snug_report_html(json, strlen(json), &html, &n, &err));
+    const char *at = strstr(html, "Front of the objectives</h2>");
+    assert_non_null(at);
+    const char *end = strstr(at, "</section>");
+    const char *heads[] = {"TTFT at most 250",
+                           "Prefill tokens/s</th>",
+                           "Request</th>",
+                           "KL divergence</th>",
+                           ">321",
+                           ">2.00",
+                           ">0.01230",
+                           "n_ubatch=64"};
+    for (size_t i = 0; i < COUNT(heads); i++) {
+        const char *found = strstr(at, heads[i]);
+        if (!found || found > end)
+            fail_msg("'%s' is not there, or out of order", heads[i]);
+        at = found;
+    }
+    assert_true(!strstr(html, "happiness") && !strstr(html, "98765"));
+    free(html);
+}
+
 static void report_what_is_no_object_is_refused(void **state)
 {
     (void)state;
@@ -499,6 +536,7 @@ int main(void)
         cmocka_unit_test(report_lists_at_cap_pass_and_beyond_fail),
         cmocka_unit_test(report_document_bytes_at_cap_pass_and_beyond_fail),
         cmocka_unit_test(report_nesting_at_cap_passes_and_beyond_fails),
+        cmocka_unit_test(report_shows_the_front_of_its_objectives),
         cmocka_unit_test(report_what_is_no_object_is_refused),
         cmocka_unit_test(report_any_failed_allocation_is_reported),
     };

@@ -173,6 +173,55 @@ static void better_methods_score_better(void **state)
     assert_true(area[1] < area[2]);
 }
 
+/* 40 trials, over 4 seeds, of two axes and of three. */
+static void goals_of_two_and_three_axes_are_scored_by_their_own_front(void **state)
+{
+    (void)state;
+    static const char *const goals[] = {"decode,prefill", "request,prefill,memory"};
+    static struct tb_run run, again;
+    const struct tb_table plain = table;
+    for (size_t g = 0; g < COUNT(goals); g++) {
+        struct snug_error err;
+        struct snug_goal goal = {.n_axes = 0};
+        double area[2] = {0}, greedy[40];
+        assert_ok(snug_goal_parse(goals[g], &goal, &err));
+        assert_ok(tb_table_set_goal(&table, &goal, &err));
+        const double all = tb_table_share_of_gains(
+            &table, (const double(*)[SNUG_AXES_MAX])table.gain, table.table->n_cells);
+        assert_true(fabs(all - 1) < 1e-12);
+        for (uint64_t seed = 0; seed < 4; seed++)
+            for (int k = 0; k < 2; k++) {
+                run_once(k ? "random" : "snug", seed, 40, &run);
+                for (int i = 0; i < run.n_trials; i++)
+                    assert_true(run.share[i] >= 0 && run.share[i] <= 1 + 1e-12);
+                assert_int_equal(run.n_violations, 0);
+                area[k] += tb_area_trials(&run, 40) / 4;
+            }
+        run_once("snug", 3, 40, &run);
+        run_once("snug", 3, 40, &again);
+        assert_string_equal(run.sha256, again.sha256);
+        assert_ok(tb_table_greedy_of_gains(&table, 40, greedy, &err));
+        print_message("# %s: area of snug %.3f, of random %.3f\n", goals[g], area[0], area[1]);
+        assert_true(area[0] > area[1]);
+        assert_true(greedy[0] > 0 && greedy[39] <= 1 + 1e-12 && greedy[39] > 0.99);
+    }
+    free(table.gain);
+    table = plain;
+}
+
+static void goal_that_a_table_has_no_figures_of_is_refused(void **state)
+{
+    (void)state;
+    struct snug_error err;
+    struct snug_goal goal = {.n_axes = 0};
+    const struct tb_table plain = table;
+    assert_ok(snug_goal_parse("decode,energy,prefill", &goal, &err));
+    assert_fails(SNUG_BAD_INPUT, tb_table_set_goal(&table, &goal, &err));
+    assert_contains(err.text, "no figures for these objectives");
+    free(table.gain);
+    table = plain;
+}
+
 /* A past that is this very table ranks all of it rightly, so its user must gain. */
 static void past_table_helps_who_learns_from_it(void **state)
 {
@@ -252,6 +301,8 @@ int main(void)
         cmocka_unit_test(predictions_count_where_the_first_cell_has_none),
         cmocka_unit_test(scores_of_a_made_up_run_are_what_they_are_by_hand),
         cmocka_unit_test(better_methods_score_better),
+        cmocka_unit_test(goals_of_two_and_three_axes_are_scored_by_their_own_front),
+        cmocka_unit_test(goal_that_a_table_has_no_figures_of_is_refused),
         cmocka_unit_test(past_table_helps_who_learns_from_it),
         cmocka_unit_test(past_session_helps_snug),
         cmocka_unit_test(table_on_which_nothing_runs_is_refused),

@@ -22,11 +22,14 @@
  * 7. Stop: the expected gain of the best candidate is under 0.5 % of the hypervolume, and the last
  *    four trials (eight with a past) together grew it by less than that, not before start + 5
  *    trials (+ 9 with a past). Both sides are needed: a model that just missed can be sure of
- *    itself. It looks at tells only, so a resumed session stops where an unbroken one would. */
+ *    itself. It looks at tells only, so a resumed session stops where an unbroken one would.
+ * 8. A goal of other axes, or with limits: axes.c. What is said of speed here holds for its first
+ *    learned axis. */
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
+#include "tune/axes.h"
 #include "tune/ehvi.h"
 #include "tune/gp.h"
 #include "tune/pool.h"
@@ -56,6 +59,7 @@ struct state {
     struct snug_gp *gp;       /* log speed of good trials */
     struct snug_gp *failures; /* 0 or 1 of all trials; fitted once there is a failure */
     int n_failed;
+    struct snug__axes *axes; /* NULL: the goal is speed and bytes */
     struct snug__pool pool;
     int n_start;
     int told_of_point[SNUG_STRATEGY_TELLS_MAX];                        /* GP point -> trial */
@@ -94,6 +98,7 @@ static void close_state(struct snug_strategy *s)
         return;
     snug_gp_free(st->gp);
     snug_gp_free(st->failures);
+    snug__axes_close(st->axes);
     snug__pool_close(&st->pool);
     snug__transfer_free(st->transfer);
     free(st);
@@ -129,6 +134,8 @@ static snug_status open_state(struct snug_strategy *s, struct snug_error *err)
     snug_status status = snug_gp_new(s->lattice.n_dims, s->lattice.is_named, &st->gp, err);
     if (status == SNUG_OK)
         status = snug_gp_new(s->lattice.n_dims, s->lattice.is_named, &st->failures, err);
+    if (status == SNUG_OK)
+        status = snug__axes_open(s, &st->axes, err);
     if (status == SNUG_OK)
         status = snug__pool_open(&st->pool, s, err);
     if (status == SNUG_OK)
@@ -309,6 +316,12 @@ static snug_status tell(struct snug_strategy *s, struct snug_error *err)
         status = learn_failure(st, x, !is_ok, err);
         if (status == SNUG_OK && is_ok)
             status = learn_speed(s, at, x, o, err);
+        if (status == SNUG_OK && is_ok && st->axes) {
+            const int n_evaluations = fit_evaluations(snug_gp_n(st->gp));
+            status = snug__axes_tell(st->axes, s, at, x, n_evaluations, err);
+            if (status != SNUG_OK)
+                snug_gp_remove_last(st->gp);
+        }
         if (status != SNUG_OK && snug_gp_n(st->failures) > n_before)
             snug_gp_remove_last(st->failures); /* as if nothing had been told */
     }
@@ -332,6 +345,8 @@ static snug_status smooth_points(struct snug_strategy *s, struct snug_error *err
     for (size_t i = 0; status == SNUG_OK && i < n; i++)
         st->points[st->told_of_point[i]].speed = exp(st->mean[i] + expected_of_told(st, (int)i));
     free(x);
+    if (status == SNUG_OK && st->axes)
+        status = snug__axes_smooth(st->axes, s, st->x, err);
     return status;
 }
 
@@ -345,10 +360,17 @@ static snug_status believe(struct snug_strategy *s, double *out_speed, struct sn
     return status;
 }
 
-/* The front of the first n trials within bounds. */
-static void build_front(struct snug_strategy *s, size_t n)
+/* The front of the first n trials within bounds, and its area. */
+static snug_status build_front(struct snug_strategy *s, size_t n, double *out_area,
+                               struct snug_error *err)
 {
     struct state *st = s->state;
+    if (st->axes) {
+        const snug_status status =
+            snug__axes_front(st->axes, s, st->points, n, st->front_told, &st->front.n, err);
+        *out_area = snug__axes_volume(st->axes);
+        return status;
+    }
     const struct snug_front_bounds *bounds = &s->problem.bounds;
     size_t n_front = snug_front_compute(st->points, n, st->index);
     st->front = (struct snug_ehvi_front){st->front_bytes, st->front_log, 0, log(bounds->speed_ref)};
@@ -360,6 +382,8 @@ static void build_front(struct snug_strategy *s, size_t n)
         st->front_log[st->front.n] = log(p->speed);
         st->front_told[st->front.n++] = st->index[k];
     }
+    *out_area = snug_ehvi_area(&st->front);
+    return SNUG_OK;
 }
 
 /* Expected gain of item i at the bytes it is thought to need. */
@@ -373,6 +397,8 @@ static double gain_of(const struct snug_strategy *s, int i)
      */
     if (limit && item->bytes > 1.1 * (double)limit)
         return 0;
+    if (st->axes)
+        return snug__axes_gain(st->axes, s, &st->pool, i) * item->chance;
     return snug_ehvi(&st->front, item->mean, item->sd, frac) * item->chance;
 }
 
@@ -422,6 +448,8 @@ static snug_status score_items(struct snug_strategy *s, int from, struct snug_er
     if (status == SNUG_OK)
         status =
             snug_gp_predict(st->gp, x, (size_t)(pool->n - from), st->pool_mean, st->pool_sd, err);
+    if (status == SNUG_OK && st->axes)
+        status = snug__axes_predict(st->axes, s, pool, from, err);
     for (int i = from; status == SNUG_OK && i < pool->n; i++) {
         pool->items[i].mean = st->pool_mean[i - from];
         if (s->problem.prior)
@@ -436,17 +464,6 @@ static snug_status score_items(struct snug_strategy *s, int from, struct snug_er
     return status;
 }
 
-/* The item of highest score in from..n-1 that can still be chosen, or -1; the first among equals.
- */
-static int best_item(const struct snug__pool *pool, int from)
-{
-    int best = -1;
-    for (int i = from; i < pool->n; i++)
-        if (pool->items[i].score > (best < 0 ? 0 : pool->items[best].score))
-            best = i;
-    return best;
-}
-
 /* Steps by single knobs from item `at` while the score grows. */
 static snug_status climb(struct snug_strategy *s, int at, struct snug_error *err)
 {
@@ -455,7 +472,7 @@ static snug_status climb(struct snug_strategy *s, int at, struct snug_error *err
         int from = st->pool.n;
         snug__pool_add_neighbours(&st->pool, s, &st->pool.items[at].config);
         snug_status status = from < st->pool.n ? score_items(s, from, err) : SNUG_OK;
-        int next = best_item(&st->pool, from);
+        int next = snug__pool_best(&st->pool, from);
         if (status != SNUG_OK)
             return status;
         if (next < 0 || st->pool.items[next].score <= st->pool.items[at].score)
@@ -481,7 +498,7 @@ static snug_status refine(struct snug_strategy *s, struct snug_error *err)
     snug_status status =
         st->pool.n > st->pool.n_fixed ? score_items(s, st->pool.n_fixed, err) : SNUG_OK;
     for (; n_start < CLIMBS; n_start++) {
-        start[n_start] = best_item(&st->pool, 0);
+        start[n_start] = snug__pool_best(&st->pool, 0);
         if (start[n_start] < 0)
             break;
         st->pool.items[start[n_start]].score *= -1; /* set aside, to find the next */
@@ -500,7 +517,7 @@ static int choose(struct snug_strategy *s)
     struct state *st = s->state;
     int chosen = -1;
     for (int n_stated = 0; n_stated < STATE_BYTES_MAX || chosen < 0;) {
-        int i = best_item(&st->pool, 0);
+        int i = snug__pool_best(&st->pool, 0);
         if (i < 0 || (chosen >= 0 && i == chosen))
             break;
         if (st->pool.items[i].state != SNUG__BYTES_GUESSED) {
@@ -519,13 +536,14 @@ static int choose(struct snug_strategy *s)
 static bool is_converged(struct snug_strategy *s, double area, double gain)
 {
     const struct state *st = s->state;
+    double before = 0;
     /* who begins where a past ended grows little from the start, and has seen little yet */
     const size_t window = st->transfer || s->problem.prior ? 2 * STOP_WINDOW : STOP_WINDOW;
     const size_t least = (size_t)st->n_start + STOP_AFTER + window - STOP_WINDOW;
     if (s->n_told < least || !(gain < STOP_GAIN_FRAC * area))
         return false;
-    build_front(s, s->n_told - window);
-    return area - snug_ehvi_area(&st->front) < STOP_GAIN_FRAC * area;
+    return build_front(s, s->n_told - window, &before, NULL) == SNUG_OK &&
+           area - before < STOP_GAIN_FRAC * area;
 }
 
 static snug_status ask_model(struct snug_strategy *s, struct snug_config *out_config,
@@ -535,14 +553,16 @@ static snug_status ask_model(struct snug_strategy *s, struct snug_config *out_co
     snug_status status = smooth_points(s, err);
     if (status != SNUG_OK)
         return status;
-    build_front(s, s->n_told);
+    double area = 0;
+    status = build_front(s, s->n_told, &area, err);
+    if (status != SNUG_OK)
+        return status;
     snug__pool_begin(&st->pool, s);
     status = score_items(s, 0, err);
     if (status == SNUG_OK && !st->pool.is_whole)
         status = refine(s, err);
     if (status != SNUG_OK)
         return status;
-    double area = snug_ehvi_area(&st->front);
     int best = choose(s);
     double gain = best < 0 ? 0 : st->pool.items[best].score;
     if (is_converged(s, area, gain))
