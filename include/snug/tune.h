@@ -54,6 +54,9 @@ struct snug_problem {
     snug_prior_fn prior;
     void *prior_data;
     uint64_t seed;
+    /* Keep rows that were found to matter in no way at one value; only "snug" does. It costs a
+     * snug_knobs_rank every few tells. */
+    bool drops_inert;
     int n_trials; /* planned, the default and fit trials included */
 };
 
@@ -63,6 +66,12 @@ struct snug_observation {
     double speed;        /* median over blocks; > 0 when OK */
     double log_speed_sd; /* standard error of log(speed), from the blocks' spread; 0: unknown */
     uint64_t bytes;      /* stated; 0 when unknown */
+    /* Charged seconds: of loading the model, 0 where it was loaded already, and of the rest. Both
+     * 0: not known. Strategies that learn them choose the cheaper of equally good configs. */
+    double setup_s, work_s;
+    /* 0: the full workload. Else a rung of the effort ladder below it: biased, and no point of any
+     * front. A config that was told at a low rung alone may be asked again. */
+    int rung;
 };
 
 struct snug_ask_info {

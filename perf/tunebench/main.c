@@ -14,8 +14,9 @@ struct arguments {
     const char *paths[TB_TABLES_MAX];
     int n_paths, n_generate, n_seeds, n_trials, n_threads;
     const char *methods, *trace, *past;
-    long write_seed; /* -1: none */
-    double noise_frac;
+    long write_seed;                /* -1: none */
+    double noise_frac, load_factor; /* set-up seconds of all trials times this */
+    int n_inert;                    /* rows that change nothing, beside the table's own */
     enum snug_objective objective;
 };
 
@@ -141,7 +142,12 @@ static snug_status open_table(const struct arguments *a, int i, struct tb_table 
                       : snug_fail(err, SNUG_NO_MEMORY, "no memory for a table");
         free(text);
     }
-    return status == SNUG_OK ? tb_table_init(out, table, a->objective, err) : status;
+    for (size_t k = 0; status == SNUG_OK && k < table->n_reps; k++)
+        table->reps[k].setup_s *= a->load_factor;
+    if (status == SNUG_OK)
+        status = tb_table_init(out, table, a->objective, err);
+    out->n_inert = a->n_inert;
+    return status;
 }
 
 static snug_status open_past(const struct arguments *a, struct tb_table *out,
@@ -167,12 +173,13 @@ static bool is_listed(const char *list, const char *name, size_t n)
     return false;
 }
 
-/* Those listed, in the order of the table. */
+/* Those listed, in the order of the table; else all but the ways of snug that are not its own
+ * default: ranking knobs again and again would take longer than all the others together. */
 static int choose_methods(const char *list, const struct tb_method **out)
 {
     int n = 0;
     for (const struct tb_method *m = tb_methods(); m->name; m++)
-        if (!list || is_listed(list, m->name, strlen(m->name)))
+        if (list ? is_listed(list, m->name, strlen(m->name)) : !m->drops_inert && !m->has_ladder)
             out[n++] = m;
     return n;
 }
@@ -237,6 +244,7 @@ static bool read_share(const char *text, double hi, double *out)
 static bool read_option(const char *name, const char *value, struct arguments *a)
 {
     long n = 0;
+    double share = 0;
     size_t length = 0;
     if (strcmp(name, "--generate") == 0 && read_number(value, 0, TB_TABLES_MAX, &n))
         a->n_generate = (int)n;
@@ -256,6 +264,10 @@ static bool read_option(const char *name, const char *value, struct arguments *a
         a->trace = value;
     else if (strcmp(name, "--objective") == 0 && snug_objective_from_name(value) >= 0)
         a->objective = (enum snug_objective)snug_objective_from_name(value);
+    else if (strcmp(name, "--inert") == 0 && read_number(value, 0, TB_INERT_MAX, &n))
+        a->n_inert = (int)n;
+    else if (strcmp(name, "--loads") == 0 && read_share(value, 1e3, &share))
+        a->load_factor = share;
     else if (strcmp(name, "--noise") != 0 || !read_share(value, 0.5, &a->noise_frac))
         return false;
     return true;
@@ -268,6 +280,7 @@ static bool read_arguments(int argc, char **argv, struct arguments *a)
                             .n_trials = 40,
                             .write_seed = -1,
                             .noise_frac = 0.03,
+                            .load_factor = 1,
                             .objective = SNUG_OBJECTIVE_REQUEST,
                             .n_threads = n_online < 1             ? 1
                                          : n_online < THREADS_MAX ? (int)n_online
@@ -295,9 +308,11 @@ static int usage(FILE *out)
             "         [--objective decode|prefill|request] [--methods A,B] [--noise 0..0.5]\n"
             "         [--threads 1..%d] [--past TABLE]    a task of the past; only restune-like "
             "reads it\n"
+            "         [--inert 0..%d]     beside the table's, so many knobs that change nothing\n"
+            "         [--loads 0..1000]   loading takes so many times the recorded seconds\n"
             "       tunebench --write SEED              a generated table, on stdout\n"
             "       tunebench --trace METHOD TABLE ...  the trace of seed 0, on stdout\nmethods:\n",
-            TB_TABLES_MAX, TB_SEEDS_MAX, TB_TRIALS_MAX, THREADS_MAX);
+            TB_TABLES_MAX, TB_SEEDS_MAX, TB_TRIALS_MAX, THREADS_MAX, TB_INERT_MAX);
     for (const struct tb_method *m = tb_methods(); m->name; m++)
         fprintf(out, "  %-18s %s\n", m->name, m->help);
     return fflush(out) == 0 && out == stdout ? 0 : 2;

@@ -6,15 +6,19 @@
 #include "perf/tunebench/tunebench.h"
 
 static const struct tb_method methods[TB_METHODS_MAX] = {
-#define OWN(name, help) {#name, help, NULL, true, true, TB_PRIOR_TRUE},
+#define OWN(name, help) {#name, help, NULL, true, true, TB_PRIOR_TRUE, false, false},
     SNUG_STRATEGIES(OWN)
 #undef OWN
         {"snug-no-prior", "snug without the cost model's predictions", &snug__strategy_snug, true,
-         true, TB_PRIOR_NONE},
+         true, TB_PRIOR_NONE, false, false},
     {"snug-wrong-prior", "snug with predictions of the mirrored config", &snug__strategy_snug, true,
-     true, TB_PRIOR_WRONG},
+     true, TB_PRIOR_WRONG, false, false},
+    {"snug-ladder", "snug whose trials begin with a block, and go on where it pays; when named",
+     &snug__strategy_snug, true, true, TB_PRIOR_TRUE, false, true},
+    {"snug-drop", "snug that stops varying knobs found to matter in no way; when named",
+     &snug__strategy_snug, true, true, TB_PRIOR_TRUE, true, false},
 #define YARDSTICK(name, kind, def, fit, help)                                                      \
-    {name, help, &tb_kind_##kind, def, fit, TB_PRIOR_NONE},
+    {name, help, &tb_kind_##kind, def, fit, TB_PRIOR_NONE, false, false},
     TB_METHODS(YARDSTICK)
 #undef YARDSTICK
 };

@@ -20,6 +20,7 @@
 #define TB_SEEDS_MAX 200
 #define TB_TABLES_MAX 16
 #define TB_METHODS_MAX 24
+#define TB_INERT_MAX 8
 
 /* ---- tables and their truth ---- */
 
@@ -31,6 +32,7 @@ struct tb_table {
     double area;                     /* of all cells together: a share of 1 */
     double trial_s;                  /* median charge of a cell that runs, loading included */
     size_t n_feasible;
+    int n_inert; /* rows that a tuner sees after the table's own, and that change nothing */
 };
 
 /* Takes the table over, also when it fails.
@@ -73,6 +75,8 @@ struct tb_method {
     const struct snug__strategy_kind *kind; /* NULL: snug's own strategy of that name */
     bool starts_default, starts_fit;        /* which of the two it is told first */
     enum tb_prior prior;
+    bool drops_inert; /* rows that were found to matter in no way stay at one value */
+    bool has_ladder;  /* trials begin at a low rung of the effort ladder */
 };
 /* Ended by a row without a name; the first is snug. */
 const struct tb_method *tb_methods(void);

@@ -6,8 +6,8 @@
 #include "base/process.h"
 #include "cli/cli.h"
 #include "cli/task.h"
+#include "cli/tune_front.h"
 #include "cli/tune_prior.h"
-#include "report/table.h"
 #include "snug/tune_loop.h"
 #include "snug/units.h"
 #include "trial/trial_json.h"
@@ -19,6 +19,7 @@ static const double TRIAL_LIMIT_S = 120.0, TRIAL_LIMIT_S_PER_GIB = 30.0;
 
 struct screen {
     const struct snug_space *space;
+    const struct snug_workload *workload;
     enum snug_objective objective;
     struct snug_tune_event last;
     double time_s;
@@ -26,19 +27,6 @@ struct screen {
     char begun_with[SNUG_SOURCE_MAX]; /* the prior of the session that is resumed; "": none */
     char phase[64];
 };
-
-/* Requests per second read badly: a request's seconds are what a person waits. */
-static const char *speed_text(enum snug_objective objective, double speed, char out[64])
-{
-    char text[SNUG_UNIT_TEXT_MAX];
-    if (speed <= 0.0)
-        snprintf(out, 64, "-");
-    else if (objective == SNUG_OBJECTIVE_REQUEST)
-        snprintf(out, 64, "%s per request", snug_seconds_text(1.0 / speed, text));
-    else
-        snprintf(out, 64, "%s tokens/s", snug_rate_text(speed, text));
-    return out;
-}
 
 static void left_text(const struct screen *s, char out[64])
 {
@@ -58,11 +46,14 @@ static void draw(struct screen *s)
 {
     char best[64], left[64];
     left_text(s, left);
-    if (s->last.kind == SNUG_TUNE_CONFIRM)
+    if (s->last.kind == SNUG_TUNE_FRONT)
+        cli_live("front again, trial %d of at most %d: %s", s->last.n_done + 1, s->last.n_planned,
+                 s->phase);
+    else if (s->last.kind == SNUG_TUNE_CONFIRM)
         cli_live("check %d of %d: %s", s->last.n_done + 1, s->last.n_planned, s->phase);
     else
         cli_live("trial %d of %d, best %s%s: %s", s->last.n_done + 1, s->last.n_planned,
-                 speed_text(s->objective, s->last.best_speed, best), left, s->phase);
+                 cli_speed_text(s->objective, s->last.best_speed, best), left, s->phase);
 }
 
 static void on_phase(const char *phase, void *data)
@@ -83,14 +74,21 @@ static void on_event(const struct snug_tune_event *event, void *data)
         return;
     }
     const struct snug_tune_trial *trial = event->trial;
-    if (strcmp(event->role, "search") == 0)
+    if (strcmp(event->role, "search") == 0 || trial->rung > 0)
         snprintf(label, sizeof label, "%3d/%d", event->n_done, event->n_planned);
     else
         snprintf(label, sizeof label, "%-6s", event->role);
     snug_config_text(s->space, event->config, true, config, sizeof config);
     const bool is_invalid = snug_verdict_of(trial->measurement.warnings) == SNUG_INVALID;
-    if (trial->measurement.outcome == SNUG_TRIAL_OK)
-        cli_say("%-7s %-22s %9s  %s%s%s%s", label, speed_text(s->objective, trial->speed, speed),
+    if (trial->rung > 0 && trial->measurement.outcome == SNUG_TRIAL_OK)
+        cli_say("%-7s %-22s %9s  %s  (begun)", label,
+                cli_speed_text(
+                    s->objective,
+                    snug_measurement_speed(&trial->measurement, s->workload, s->objective), speed),
+                "", config);
+    else if (trial->measurement.outcome == SNUG_TRIAL_OK)
+        cli_say("%-7s %-22s %9s  %s%s%s%s", label,
+                cli_speed_text(s->objective, trial->speed, speed),
                 snug_bytes_text(snug_bytes_stated(&trial->measurement.bytes), bytes), config,
                 is_invalid ? "  INVALID: " : "",
                 is_invalid ? snug_warnings_text(trial->measurement.warnings, ", ", rules, 128) : "",
@@ -105,52 +103,6 @@ static void on_event(const struct snug_tune_event *event, void *data)
 
 /* ---- the answer ---- */
 
-static void put_front(const struct cli_task *task, const struct snug_tune_result *r,
-                      const struct screen *s, struct snug_buffer *out)
-{
-    struct snug_point *points = calloc((size_t)r->n_trials + 1, sizeof *points);
-    size_t *owner = calloc((size_t)r->n_trials + 1, sizeof *owner);
-    size_t *index = calloc((size_t)r->n_trials + 1, sizeof *index);
-    size_t n = 0;
-    for (int i = 0; points && owner && index && i < r->n_trials; i++) {
-        if (r->trials[i].speed <= 0.0)
-            continue;
-        owner[n] = (size_t)i;
-        points[n++] = (struct snug_point){r->trials[i].speed,
-                                          snug_bytes_stated(&r->trials[i].measurement.bytes)};
-    }
-    const size_t n_front = n ? snug_front_compute(points, n, index) : 0;
-    struct snug_table table = {0};
-    snug_table_column(&table, "memory", SNUG_COLUMN_TEXT);
-    snug_table_column(&table, "pp t/s", SNUG_COLUMN_NUMBER);
-    snug_table_column(&table, "tg t/s", SNUG_COLUMN_NUMBER);
-    snug_table_column(&table, "ttft s", SNUG_COLUMN_NUMBER);
-    snug_table_column(&table, "speed", SNUG_COLUMN_TEXT);
-    snug_table_column(&table, "verdict", SNUG_COLUMN_TEXT);
-    snug_table_column(&table, "quality", SNUG_COLUMN_TEXT);
-    snug_table_column(&table, "config", SNUG_COLUMN_TEXT);
-    for (size_t i = 0; i < n_front; i++) {
-        const struct snug_tune_trial *trial = &r->trials[owner[index[i]]];
-        char text[512];
-        snug_table_cell_text(&table, snug_bytes_text(points[index[i]].bytes, text));
-        snug_table_cell_number(&table, trial->measurement.prefill_tps, 1);
-        snug_table_cell_number(&table, trial->measurement.decode_tps, 1);
-        snug_table_cell_number(&table, trial->measurement.ttft_s, 3);
-        snug_table_cell_text(&table, speed_text(s->objective, trial->speed, text));
-        snug_table_cell_text(&table,
-                             snug_verdict_name(snug_verdict_of(trial->measurement.warnings)));
-        snug_table_cell_text(&table, cli_task_quality(task, &trial->config, text, 128, NULL));
-        snug_table_cell_text(&table,
-                             snug_config_text(s->space, &trial->config, true, text, sizeof text));
-        snug_table_row_end(&table);
-    }
-    snug_table_render(&table, SNUG_TABLE_MD, out);
-    snug_table_clear(&table);
-    free(points);
-    free(owner);
-    free(index);
-}
-
 /* The speed to quote of a trial: what the check at the end measured, where it did. A first
  * measurement of a winner is too good: it won partly by luck. */
 static double checked_speed(const struct snug_tune_result *r, int i)
@@ -162,6 +114,9 @@ static double checked_speed(const struct snug_tune_result *r, int i)
         if (i == other)
             return r->confirm[k].speed_other;
     }
+    for (int k = 0; k < r->n_members; k++)
+        if (r->members[k].i_trial == i)
+            return r->members[k].speed.mid;
     return r->trials[i].speed;
 }
 
@@ -206,9 +161,9 @@ static void put_verdict(const struct snug_tune_result *r, const struct screen *s
     const bool has_other = r->i_default >= 0 && !snug_config_equal(s->space, &pick->config,
                                                                    &r->trials[r->i_default].config);
     snug_buffer_printf(
-        out, "Pick: %s%s%s.\n", speed_text(s->objective, checked_speed(r, r->i_pick), a),
+        out, "Pick: %s%s%s.\n", cli_speed_text(s->objective, checked_speed(r, r->i_pick), a),
         has_other ? "; default " : " (the default)",
-        has_other ? speed_text(s->objective, checked_speed(r, r->i_default), b) : "");
+        has_other ? cli_speed_text(s->objective, checked_speed(r, r->i_default), b) : "");
 }
 
 static void put_command(const struct cli_task *task, const struct snug_tune_result *r,
@@ -238,7 +193,7 @@ static void put_answer(const struct cli_args *args, const struct cli_task *task,
     }
     snug_buffer_printf(out, "\nFront of %d trials, in %s (%s):\n\n", r->n_trials,
                        snug_seconds_text(r->elapsed_s, took), r->end_reason);
-    put_front(task, r, s, out);
+    cli_tune_front(task, r, s->objective, out);
     snug_buffer_puts(out, "\n");
     put_verdict(r, s, out);
     put_command(task, r, out);
@@ -276,6 +231,7 @@ char *cli_tune_json(const struct cli_task *task, const struct snug_tune_result *
     snug_json_put_bool(&w, "is_stopped", r->is_stopped);
     snug_json_put_number(&w, "elapsed_s", r->elapsed_s);
     put_trials_json(&w, space, r);
+    snug__tune_front_json(&w, r);
     snug__tune_confirm_json(&w, r);
     if (r->i_pick >= 0 && snug_engine_flags(space, &r->trials[r->i_pick].config, &task->workload,
                                             &words, NULL) == SNUG_OK) {
@@ -323,6 +279,12 @@ static snug_status take_stored_options(const struct cli_args *args, struct cli_t
         screen->objective = o->objective = (enum snug_objective)objective;
     if (status == SNUG_OK && !args->n_trials)
         o->n_trials = (int)snug_json_get_int(stored, "n_trials", o->n_trials);
+    if (status == SNUG_OK && !args->n_trials)
+        o->n_front_trials = (int)snug_json_get_int(stored, "n_front_trials", o->n_trials);
+    if (status == SNUG_OK) {
+        o->has_ladder = o->has_ladder || snug_json_get_bool(stored, "has_ladder", false);
+        o->drops_inert = o->drops_inert || snug_json_get_bool(stored, "drops_inert", false);
+    }
     if (status == SNUG_OK && args->time_s <= 0.0)
         screen->time_s = o->time_s = snug_json_get_number(stored, "time_s", 0.0);
     if (status == SNUG_OK && !args->has_seed)
@@ -370,6 +332,9 @@ static snug_status tune(const struct cli_args *args, struct cli_task *task, stru
         .time_s = args->time_s,
         .strategy = args->strategy ? args->strategy : "snug",
         .seed = args->has_seed ? (uint64_t)args->seed : 1,
+        .n_front_trials = args->n_trials ? (int)args->n_trials : N_TRIALS_DEFAULT,
+        .has_ladder = args->ladder,
+        .drops_inert = args->drop_inert,
         .n_confirm_pairs = N_CONFIRM_PAIRS,
         .is_resumed = args->resume,
         .stop = &cli_stop,
@@ -417,6 +382,7 @@ int cmd_tune(const struct cli_args *args)
         status = cli_task_open_engine(args, &task, on_phase, &screen, &err);
     if (status == SNUG_OK) {
         screen.space = snug_engine_space(task.engine);
+        screen.workload = &task.workload;
         status = cli_task_open_store(args, &task, &err);
     }
     if (status == SNUG_OK)

@@ -18,18 +18,39 @@
  * 6. Stop: the expected gain of the best candidate is under 0.5 % of the hypervolume, and the last
  *    four trials together grew it by less than that, not before start + 5 trials. Both sides are
  *    needed: a model that just missed can be sure of itself. It looks at tells only, so a resumed
- *    session stops where an unbroken one would. */
+ *    session stops where an unbroken one would.
+ * 7. Seconds (trial_cost.h): where loading is dear, of candidates that gain as much as the best but
+ *    for a guess's width the one that gains most per second is asked, mostly one that loads
+ *    nothing.
+ * 8. On wish, rows that seem to change nothing (inert.h) are kept at one value by three asks of
+ *    four; it is decided anew every four tells, from the twelfth trial on. The kernel's lengths do
+ *    the same more softly, and as well on all tables: so not by default.
+ * 9. Low rungs of the effort ladder (ladder.h) are points with a learned bias and more noise, until
+ *    the full trial of the config is told. One is promoted when it gains as much per second as the
+ *    best of the others would. */
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
 #include "tune/ehvi.h"
 #include "tune/gp.h"
+#include "tune/inert.h"
+#include "tune/ladder.h"
 #include "tune/pool.h"
+#include "tune/trial_cost.h"
 
 #define STOP_GAIN_FRAC 0.005
 #define STOP_WINDOW 4 /* trials that must have brought less */
 #define STOP_AFTER 5  /* trials past the start before a stop */
+/* Candidates with this part of the best one's gain are as good: the gain itself is a guess. Ties
+ * this narrow save a fifth of the loads (test_strategy_snug.c). Wider ones lose on tunebench where
+ * loading is dear (--loads 30, 8 seeds): area over trials falls from 0.894 to 0.887 at 0.5 and
+ * 0.877 at 0, which is gain per second alone, and area over seconds from 0.891 to 0.886 at both. */
+#define NEAR_FRAC 0.97
+#define NEAR_STATED_MAX 8 /* true bytes stated for them */
+/* A point this uncertain says nothing. */
+#define NO_NEWS_SD 1e3
+#define INERT_EVERY 4 /* trials between two decisions */
 #define CLIMBS 3
 #define CLIMB_STEPS 8
 #define CHANCE_MIN 1e-3 /* never out of the question: the last resort is still ordered by gain */
@@ -47,10 +68,12 @@
 struct state {
     struct snug_gp *gp;       /* log speed of good trials */
     struct snug_gp *failures; /* 0 or 1 of all trials; fitted once there is a failure */
-    int n_failed;
+    int n_failed, n_low;      /* n_low: points of the GP that are of low rungs */
     struct snug__pool pool;
     int n_start;
-    int told_of_point[SNUG_STRATEGY_TELLS_MAX];                        /* GP point -> trial */
+    bool is_wide;                               /* the next ask looks at frozen rows too */
+    struct snug__inert inert;                   /* as of the last trial that let it be decided */
+    int told_of_point[SNUG_STRATEGY_TELLS_MAX]; /* GP point -> trial */
     double y[SNUG_STRATEGY_TELLS_MAX], prior[SNUG_STRATEGY_TELLS_MAX]; /* [GP point] log speed */
     double prior_level;  /* mean of what the prior said of good trials */
     double prior_weight; /* 0 to 1; 0 without a prior */
@@ -161,12 +184,33 @@ static double best_weight(struct state *st)
     return best;
 }
 
+/* Low rungs, as what is known of their bias by now makes them; nothing where the full trial of the
+ * same config is told. */
+static void correct_low_rungs(struct snug_strategy *s)
+{
+    struct state *st = s->state;
+    struct snug__ladder_bias bias[SNUG__LADDER_RUNGS + 1] = {{0, 0}};
+    for (int rung = 1; rung <= SNUG__LADDER_RUNGS && st->n_low > 0; rung++)
+        snug__ladder_learn(s->problem.space, s->told, s->n_told, rung, &bias[rung]);
+    for (int i = 0; i < snug_gp_n(st->gp) && st->n_low > 0; i++) {
+        const size_t at = (size_t)st->told_of_point[i];
+        const struct snug_observation *o = &s->told[at];
+        if (o->rung == 0)
+            continue;
+        const bool is_past = snug__ladder_is_past(s->problem.space, s->told, s->n_told, at);
+        st->y[i] = log(o->speed) - bias[o->rung].mean;
+        snug_gp_set_noise(st->gp, i,
+                          is_past ? NO_NEWS_SD : hypot(o->log_speed_sd, bias[o->rung].sd));
+    }
+}
+
 static snug_status fit_speed(struct snug_strategy *s, struct snug_error *err)
 {
     struct state *st = s->state;
     const int n_evaluations = fit_evaluations(snug_gp_n(st->gp));
     set_level(st);
-    if (s->problem.prior) /* first with the weight that the last tell left */
+    correct_low_rungs(s);
+    if (s->problem.prior || st->n_low > 0) /* first with the weight that the last tell left */
         set_weight(st, st->prior_weight);
     snug_status status = snug_gp_fit(st->gp, n_evaluations, err);
     if (status != SNUG_OK || !s->problem.prior)
@@ -187,9 +231,12 @@ static snug_status learn_speed(struct snug_strategy *s, size_t at, const double 
     st->told_of_point[n] = (int)at;
     st->y[n] = log(o->speed);
     st->prior[n] = ask_prior(s, &o->config);
+    st->n_low += o->rung > 0;
     status = fit_speed(s, err);
-    if (status != SNUG_OK)
+    if (status != SNUG_OK) {
         snug_gp_remove_last(st->gp);
+        st->n_low -= o->rung > 0;
+    }
     return status;
 }
 
@@ -217,7 +264,8 @@ static snug_status tell(struct snug_strategy *s, struct snug_error *err)
     double *x = st->x + at * (size_t)s->lattice.n_dims;
     snug_status status = SNUG_OK;
     snug__lattice_features(&s->lattice, &o->config, x);
-    st->points[at] = is_ok ? (struct snug_point){o->speed, o->bytes} : (struct snug_point){0};
+    st->points[at] =
+        is_ok && o->rung == 0 ? (struct snug_point){o->speed, o->bytes} : (struct snug_point){0};
     /* with another base a config may be on the front, but it is no point of the models */
     if (snug__lattice_has(&s->lattice, &o->config)) {
         int n_before = snug_gp_n(st->failures);
@@ -227,7 +275,11 @@ static snug_status tell(struct snug_strategy *s, struct snug_error *err)
         if (status != SNUG_OK && snug_gp_n(st->failures) > n_before)
             snug_gp_remove_last(st->failures); /* as if nothing had been told */
     }
-    if (status == SNUG_OK)
+    if (s->problem.drops_inert && s->n_told % INERT_EVERY == 0 &&
+        snug__inert_learn(&st->inert, s, NULL) != SNUG_OK)
+        st->inert.n_frozen = 0; /* a help, and no need */
+    st->is_wide = s->n_told % INERT_EVERY == INERT_EVERY - 1;
+    if (status == SNUG_OK && (o->rung == 0 || !is_ok))
         snug__pool_mark_told(&st->pool, s, &o->config);
     return status;
 }
@@ -245,8 +297,9 @@ static snug_status smooth_points(struct snug_strategy *s, struct snug_error *err
             x[i * n_dims + d] = st->x[(size_t)st->told_of_point[i] * n_dims + d];
     snug_status status = snug_gp_predict(st->gp, x, n, st->mean, st->sd, err);
     for (size_t i = 0; status == SNUG_OK && i < n; i++)
-        st->points[st->told_of_point[i]].speed =
-            exp(st->mean[i] + st->prior_weight * prior_or_level(st, st->prior[i]));
+        if (s->told[st->told_of_point[i]].rung == 0)
+            st->points[st->told_of_point[i]].speed =
+                exp(st->mean[i] + st->prior_weight * prior_or_level(st, st->prior[i]));
     free(x);
     return status;
 }
@@ -326,7 +379,10 @@ static snug_status score_items(struct snug_strategy *s, int from, struct snug_er
             pool->items[i].mean +=
                 st->prior_weight * prior_or_level(st, ask_prior(s, &pool->items[i].config));
         pool->items[i].sd = st->pool_sd[i - from];
-        pool->items[i].score = pool->items[i].was_told ? -1 : gain_of(s, i);
+        const bool is_out =
+            pool->items[i].was_told ||
+            (!st->is_wide && !snug__inert_allows(&st->inert, &s->lattice, &pool->items[i].config));
+        pool->items[i].score = is_out ? -1 : gain_of(s, i);
     }
     return status;
 }
@@ -408,6 +464,22 @@ static int choose(struct snug_strategy *s)
     return chosen;
 }
 
+/* Of the items that gain nearly as much as the best, the one that gains most per second. */
+static int choose_cheaper(struct snug_strategy *s, int best)
+{
+    struct snug__pool *pool = &((struct state *)s->state)->pool;
+    const double enough = NEAR_FRAC * pool->items[best].score;
+    for (int n_stated = 0; n_stated < NEAR_STATED_MAX;) {
+        const int i = snug__trial_cost_choose(s, pool, best, enough, false);
+        if (pool->items[i].state != SNUG__BYTES_GUESSED)
+            return i;
+        const bool can_run = snug__pool_state_bytes(pool, s, i);
+        pool->items[i].score = can_run ? gain_of(s, i) : -1;
+        n_stated += can_run;
+    }
+    return snug__trial_cost_choose(s, pool, best, enough, true);
+}
+
 static bool is_converged(struct snug_strategy *s, double area, double gain)
 {
     const struct state *st = s->state;
@@ -417,8 +489,8 @@ static bool is_converged(struct snug_strategy *s, double area, double gain)
     return area - snug_ehvi_area(&st->front) < STOP_GAIN_FRAC * area;
 }
 
-static snug_status ask_model(struct snug_strategy *s, struct snug_config *out_config,
-                             struct snug_ask_info *out_info, struct snug_error *err)
+/* The front as it is believed, and all candidates scored against it. */
+static snug_status rank_candidates(struct snug_strategy *s, struct snug_error *err)
 {
     struct state *st = s->state;
     snug_status status = smooth_points(s, err);
@@ -429,6 +501,14 @@ static snug_status ask_model(struct snug_strategy *s, struct snug_config *out_co
     status = score_items(s, 0, err);
     if (status == SNUG_OK && !st->pool.is_whole)
         status = refine(s, err);
+    return status;
+}
+
+static snug_status ask_model(struct snug_strategy *s, struct snug_config *out_config,
+                             struct snug_ask_info *out_info, struct snug_error *err)
+{
+    struct state *st = s->state;
+    const snug_status status = rank_candidates(s, err);
     if (status != SNUG_OK)
         return status;
     double area = snug_ehvi_area(&st->front);
@@ -440,7 +520,8 @@ static snug_status ask_model(struct snug_strategy *s, struct snug_config *out_co
                          100 * gain / area);
     if (best < 0) /* nothing is expected to gain, but it is too early to stop */
         return snug__strategy_sobol_config(s, out_config, err);
-    const struct snug__candidate *item = &st->pool.items[best];
+    const struct snug__candidate *item = &st->pool.items[choose_cheaper(s, best)];
+    gain = item->score;
     *out_config = item->config;
     out_info->expected_gain = area > 0 ? gain / area : (double)NAN;
     out_info->predicted_speed = exp(item->mean);
@@ -459,8 +540,46 @@ static snug_status ask(struct snug_strategy *s, struct snug_config *out_config,
     return ask_model(s, out_config, out_info, err);
 }
 
+/* The config told last is no candidate of its own rival. */
+static void set_last_aside(struct snug_strategy *s)
+{
+    struct snug__pool *pool = &((struct state *)s->state)->pool;
+    const uint64_t hash = snug__lattice_hash(&s->lattice, &s->told[s->n_told - 1].config);
+    for (int i = 0; i < pool->n; i++)
+        if (pool->hash[i] == hash)
+            pool->items[i].score = -1;
+}
+
+/* Gain per second of the last trial, were it measured in full, against that of the best other. */
+static snug_status promotes(struct snug_strategy *s, bool *out, struct snug_error *err)
+{
+    struct state *st = s->state;
+    const int last = snug_gp_n(st->gp) - 1, at = (int)s->n_told - 1;
+    if (at + 1 < st->n_start || last < 0 || st->told_of_point[last] != at)
+        return SNUG_OK; /* the model needs trials that it can rely on */
+    const snug_status status = rank_candidates(s, err); /* st->mean is of GP points then */
+    if (status != SNUG_OK)
+        return status;
+    set_last_aside(s);
+    const int best = choose(s);
+    if (best < 0)
+        return SNUG_OK;
+    const struct snug__candidate *item = &st->pool.items[best];
+    const double mean = st->mean[last] + st->prior_weight * prior_or_level(st, st->prior[last]);
+    const double frac = (double)s->told[at].bytes / (double)s->problem.bounds.bytes_ref;
+    struct snug__trial_cost cost;
+    snug__trial_cost_learn(&cost, s->told, s->n_told);
+    const bool must_load =
+        snug__trial_cost_must_load(s->problem.space, s->told, s->n_told, &item->config);
+    *out = snug_ehvi(&st->front, mean, st->sd[last], frac) /
+               snug__trial_cost_seconds(&cost, mean, false) >=
+           item->score / snug__trial_cost_seconds(&cost, item->mean, must_load);
+    return SNUG_OK;
+}
+
 const struct snug__strategy_kind snug__strategy_snug = {
     .open = open_state,
+    .promotes = promotes,
     .close = close_state,
     .ask = ask,
     .tell = tell,
