@@ -23,6 +23,7 @@ struct snug_effort {
     bool want_prefill, want_decode;
     /* A block of more than 2 phase_s counts at once, decode cut after a whole token. */
     bool may_cut;
+    int64_t n_gen_max;    /* generate at most so many tokens per block; 0: as the workload says */
     bool is_sampling_off; /* conditions by difference only, no thread beside the run */
 };
 /* 3..16 blocks, 2 %, 4 s per phase, deadline 120 s, up to 8 warm-up blocks, both phases. */

@@ -83,6 +83,9 @@ struct snug_problem {
     const struct snug_past *pasts;
     int n_pasts; /* 0: nothing of the past is known */
     uint64_t seed;
+    /* Keep rows that were found to matter in no way at one value; only "snug" does. It costs a
+     * snug_knobs_rank every few tells. */
+    bool drops_inert;
     int n_trials; /* planned, the default and fit trials included */
     /* Where it is not plain: its axes instead of speed and bytes, and its limits. `speed`, the
      * prior and what is believed are then those of its first learned axis. */
@@ -107,6 +110,12 @@ struct snug_observation {
     /* Only where the problem's goal is not plain: of its axes that are learned, in its order, and
      * of TTFT and TPOT where they are limited. */
     struct snug_told axis[SNUG_AXES_MAX], limited[SNUG_N_LIMITS];
+    /* Charged seconds: of loading the model, 0 where it was loaded already, and of the rest. Both
+     * 0: not known. Strategies that learn them choose the cheaper of equally good configs. */
+    double setup_s, work_s;
+    /* 0: the full workload. Else a rung of the effort ladder below it: biased, and no point of any
+     * front. A config that was told at a low rung alone may be asked again. */
+    int rung;
 };
 
 struct snug_ask_info {

@@ -17,12 +17,13 @@ struct snug_tune_trial {
     const char *role;
     struct snug_config config;
     struct snug_measurement measurement; /* gaps_s is NULL */
-    double speed;                        /* of the objective; 0 when not OK */
-    double axis[SNUG_AXES_MAX];          /* values of the goal's axes; NAN: not known */
-    bool keeps_limits;                   /* OK, and no value measured is past its limit */
-    bool is_safe;                        /* nor is a 95 % upper limit: it may be picked */
-    double hypervolume;                  /* of everything up to and with this one */
-    struct snug_ask_info ask;            /* what the strategy expected; zero for others */
+    int rung;                            /* of the effort ladder; 0: the full workload */
+    double speed;               /* of the objective; 0 when not OK, and at a low rung: no result */
+    double axis[SNUG_AXES_MAX]; /* values of the goal's axes; NAN: not known */
+    bool keeps_limits;          /* OK, and no value measured is past its limit */
+    bool is_safe;               /* nor is a 95 % upper limit: it may be picked */
+    double hypervolume;         /* of everything up to and with this one */
+    struct snug_ask_info ask;   /* what the strategy expected; zero for others */
 };
 
 /* Pick against another config, re-measured alternately. */
@@ -33,6 +34,21 @@ struct snug_tune_confirm {
     double speed_best, speed_other; /* medians over the pairs, in the units of a trial's speed */
 };
 
+/* A member of the front, measured again after the search. */
+struct snug_tune_repeat {
+    struct snug_config config;
+    double speed; /* 0: it failed */
+    double wall_s;
+};
+
+/* A member of the declared front. */
+struct snug_tune_member {
+    int i_trial;                /* that showed it first */
+    struct snug_interval speed; /* median of its repeats at 95 %; of one, or none: a point */
+    int n_repeats;              /* 0: what the strategy believes of it */
+};
+#define SNUG_TUNE_MEMBERS_MAX 32
+
 struct snug_tune_result {
     int64_t session_id;
     struct snug_tune_trial *trials; /* confirm trials not included */
@@ -42,6 +58,12 @@ struct snug_tune_result {
     double ref[SNUG_AXES_MAX]; /* of the goal's axes, as in snug_problem */
     struct snug_tune_confirm confirm[2];
     int n_confirm;
+    struct snug_tune_repeat *repeats; /* in the order of time */
+    int n_repeats;
+    /* By bytes and speed ascending; none where no front was measured again. i_best is the last. */
+    struct snug_tune_member members[SNUG_TUNE_MEMBERS_MAX];
+    int n_members;
+    bool is_order_known;  /* of the members: none could as well stand elsewhere, or is within 1 % */
     bool is_stopped;      /* by the user */
     char end_reason[128]; /* "16 trials", "5 min", "nothing left that promises 1 %" */
     char fit_note[256];   /* why there is no fit trial; "" else */
@@ -50,9 +72,9 @@ struct snug_tune_result {
 };
 void snug_tune_result_clear(struct snug_tune_result *result);
 
-enum snug_tune_event_kind { SNUG_TUNE_BEGIN, SNUG_TUNE_END, SNUG_TUNE_CONFIRM };
+enum snug_tune_event_kind { SNUG_TUNE_BEGIN, SNUG_TUNE_END, SNUG_TUNE_FRONT, SNUG_TUNE_CONFIRM };
 
-/* Before and after each trial. */
+/* Before and after each trial; before each of the front's and of the check's. */
 struct snug_tune_event {
     enum snug_tune_event_kind kind;
     const char *role;
@@ -79,7 +101,9 @@ struct snug_tune_options {
     const bool *is_fixed;           /* per row of the space: stays at base in every trial, default
                                        and fit too; NULL: none does */
     int n_trials;                   /* search trials, besides default and fit */
-    double time_s;                  /* 0: no limit */
+    double time_s;                  /* of everything but the check at the end; 0: no limit */
+    int n_front_trials;             /* at most so many short ones that measure members of the front
+                                       again, in the last fifth of time_s; 0: none */
     const char *strategy;
     snug_prior_fn prior; /* NULL: none; see snug_problem */
     void *prior_data;
@@ -89,6 +113,9 @@ struct snug_tune_options {
     const char *past_source; /* which they are, to be found again on a resume; NULL: none */
     uint64_t seed;
     struct snug_effort effort;
+    bool drops_inert;    /* see snug_problem */
+    bool has_ladder;     /* trials of the search begin at a low rung of the effort ladder, with role
+                            "probe", and go on where that promises more per second */
     int n_confirm_pairs; /* 0: no confirmation */
     bool is_resumed;
     const volatile int *stop;

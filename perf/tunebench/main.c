@@ -14,8 +14,9 @@ struct arguments {
     const char *paths[TB_TABLES_MAX];
     int n_paths, n_generate, n_seeds, n_trials, n_threads;
     const char *methods, *trace, *past;
-    long write_seed; /* -1: none */
-    double noise_frac;
+    long write_seed;                /* -1: none */
+    double noise_frac, load_factor; /* set-up seconds of all trials times this */
+    int n_inert;                    /* rows that change nothing, beside the table's own */
     enum snug_objective objective;
     struct snug_goal goal; /* n_axes 0: the objective and memory */
 };
@@ -158,6 +159,9 @@ static snug_status open_table(const struct arguments *a, int i, struct tb_table 
         if (status == SNUG_OK)
             status = tb_table_init(out, table, a->objective, err);
     }
+    for (size_t k = 0; status == SNUG_OK && k < out->table->n_reps; k++)
+        out->table->reps[k].setup_s *= a->load_factor;
+    out->n_inert = a->n_inert;
     if (status == SNUG_OK && !snug_goal_is_plain(&a->goal)) {
         status = tb_table_set_goal(out, &a->goal, err);
         if (status != SNUG_OK)
@@ -215,13 +219,14 @@ static bool is_listed(const char *list, const char *name, size_t n)
     return false;
 }
 
-/* Those listed, in the order of the table. */
+/* Those listed, in the order of the table; else all but the ways of snug that are not its own
+ * default: ranking knobs again and again would take longer than all the others together. */
 static int choose_methods(const char *list, const struct tb_method **out)
 {
     int n = 0;
     for (const struct tb_method *m = tb_methods(); m->name; m++)
         if (list ? is_listed(list, m->name, strlen(m->name))
-                 : m->past == TB_PAST_NONE || tb_n_pasts > 0)
+                 : !m->drops_inert && !m->has_ladder && (m->past == TB_PAST_NONE || tb_n_pasts > 0))
             out[n++] = m;
     return n;
 }
@@ -288,6 +293,7 @@ static bool read_goal(const char *value, struct snug_goal *out)
 static bool read_option(const char *name, const char *value, struct arguments *a)
 {
     long n = 0;
+    double share = 0;
     size_t length = 0;
     if (strcmp(name, "--generate") == 0 && read_number(value, 0, TB_TABLES_MAX, &n))
         a->n_generate = (int)n;
@@ -309,6 +315,10 @@ static bool read_option(const char *name, const char *value, struct arguments *a
         a->objective = (enum snug_objective)snug_objective_from_name(value);
     else if (strcmp(name, "--objectives") == 0 && read_goal(value, &a->goal))
         a->objective = snug_goal_lead(&a->goal);
+    else if (strcmp(name, "--inert") == 0 && read_number(value, 0, TB_INERT_MAX, &n))
+        a->n_inert = (int)n;
+    else if (strcmp(name, "--loads") == 0 && read_share(value, 1e3, &share))
+        a->load_factor = share;
     else if (strcmp(name, "--noise") != 0 || !read_share(value, 0.5, &a->noise_frac))
         return false;
     return true;
@@ -321,6 +331,7 @@ static bool read_arguments(int argc, char **argv, struct arguments *a)
                             .n_trials = 40,
                             .write_seed = -1,
                             .noise_frac = 0.03,
+                            .load_factor = 1,
                             .objective = SNUG_OBJECTIVE_REQUEST,
                             .n_threads = n_online < 1             ? 1
                                          : n_online < THREADS_MAX ? (int)n_online
@@ -347,6 +358,8 @@ static int usage(FILE *out)
             "[--trials 1..%d]\n"
             "         [--objective decode|prefill|request] [--methods A,B] [--noise 0..0.5]\n"
             "         [--objectives A,B[,C]]    of decode, prefill, request, memory, instead\n"
+            "         [--inert 0..%d]     beside the table's, so many knobs that change nothing\n"
+            "         [--loads 0..1000]   loading takes so many times the recorded seconds\n"
             "         [--threads 1..%d] [--past TABLE,...]\n"
             "       a table is a file; --past also takes offload-SEED, a generated one. Of it, "
             "snug-past knows\n"
@@ -354,7 +367,7 @@ static int usage(FILE *out)
             "the first\n"
             "       tunebench --write SEED              a generated table, on stdout\n"
             "       tunebench --trace METHOD TABLE ...  the trace of seed 0, on stdout\nmethods:\n",
-            TB_TABLES_MAX, TB_SEEDS_MAX, TB_TRIALS_MAX, THREADS_MAX);
+            TB_TABLES_MAX, TB_SEEDS_MAX, TB_TRIALS_MAX, TB_INERT_MAX, THREADS_MAX);
     for (const struct tb_method *m = tb_methods(); m->name; m++)
         fprintf(out, "  %-18s %s\n", m->name, m->help);
     return fflush(out) == 0 && out == stdout ? 0 : 2;

@@ -6,23 +6,27 @@
 #include "perf/tunebench/tunebench.h"
 
 static const struct tb_method methods[TB_METHODS_MAX] = {
-#define OWN(name, help) {#name, help, NULL, true, true, TB_PRIOR_TRUE, TB_PAST_NONE},
+#define OWN(name, help) {#name, help, NULL, true, true, TB_PRIOR_TRUE, TB_PAST_NONE, false, false},
     SNUG_STRATEGIES(OWN)
 #undef OWN
         {"snug-no-prior", "snug without the cost model's predictions", &snug__strategy_snug, true,
-         true, TB_PRIOR_NONE, TB_PAST_NONE},
+         true, TB_PRIOR_NONE, TB_PAST_NONE, false, false},
     {"snug-wrong-prior", "snug with predictions of the mirrored config", &snug__strategy_snug, true,
-     true, TB_PRIOR_WRONG, TB_PAST_NONE},
+     true, TB_PRIOR_WRONG, TB_PAST_NONE, false, false},
     {"snug-past", "snug with what it told itself on the tables of --past", &snug__strategy_snug,
-     true, true, TB_PRIOR_TRUE, TB_PAST_TRUE},
+     true, true, TB_PRIOR_TRUE, TB_PAST_TRUE, false, false},
     {"snug-past-no-prior", "the same without the cost model's predictions", &snug__strategy_snug,
-     true, true, TB_PRIOR_NONE, TB_PAST_TRUE},
+     true, true, TB_PRIOR_NONE, TB_PAST_TRUE, false, false},
     {"snug-wrong-past", "snug-past where what was fast is called slow", &snug__strategy_snug, true,
-     true, TB_PRIOR_TRUE, TB_PAST_WRONG},
+     true, TB_PRIOR_TRUE, TB_PAST_WRONG, false, false},
     {"snug-wrong-past-no-prior", "the same without the cost model's predictions",
-     &snug__strategy_snug, true, true, TB_PRIOR_NONE, TB_PAST_WRONG},
+     &snug__strategy_snug, true, true, TB_PRIOR_NONE, TB_PAST_WRONG, false, false},
+    {"snug-ladder", "snug whose trials begin with a block, and go on where it pays; when named",
+     &snug__strategy_snug, true, true, TB_PRIOR_TRUE, TB_PAST_NONE, false, true},
+    {"snug-drop", "snug that stops varying knobs found to matter in no way; when named",
+     &snug__strategy_snug, true, true, TB_PRIOR_TRUE, TB_PAST_NONE, true, false},
 #define YARDSTICK(name, kind, def, fit, help)                                                      \
-    {name, help, &tb_kind_##kind, def, fit, TB_PRIOR_NONE, TB_PAST_NONE},
+    {name, help, &tb_kind_##kind, def, fit, TB_PRIOR_NONE, TB_PAST_NONE, false, false},
     TB_METHODS(YARDSTICK)
 #undef YARDSTICK
 };

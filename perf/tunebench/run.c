@@ -1,6 +1,8 @@
 /* One run: a method against a replayed table, scored after every trial. */
 #include "perf/tunebench/tunebench.h"
 
+#include "tune/ladder.h"
+
 #include <malloc.h>
 #include <math.h>
 #include <stdlib.h>
@@ -11,6 +13,7 @@ struct run {
     const struct tb_run_options *options;
     const struct tb_table *table;
     struct snug__replay replay;
+    struct snug_space space; /* the table's rows, then inert ones */
     struct snug_problem problem;
     struct snug_strategy *strategy;
     struct snug_sha256 hash;
@@ -70,7 +73,7 @@ static bool has_predictions(const struct snug__table *t)
 static void add_trace(struct run *r, const struct snug_observation *o, double clock_s)
 {
     char config[512], line[768];
-    snug_config_text(&r->table->table->space, &o->config, false, config, sizeof config);
+    snug_config_text(&r->space, &o->config, false, config, sizeof config);
     const int n = snprintf(line, sizeof line, "%d\t%s\t%s\t%.17g\t%llu\t%.17g\n",
                            r->out->n_trials + 1, config, snug_outcome_name(o->outcome), o->speed,
                            (unsigned long long)o->bytes, clock_s);
@@ -79,18 +82,33 @@ static void add_trace(struct run *r, const struct snug_observation *o, double cl
         snug_buffer_append(r->options->trace, line, (size_t)n);
 }
 
-static struct snug_observation measure(struct run *r, const struct snug_config *config)
+/* At a rung of the effort ladder; 0: in full. */
+static struct snug_observation measure_at(struct run *r, const struct snug_config *config, int rung)
 {
     const struct tb_table *t = r->table;
     struct snug_measurement m;
-    snug__replay_run(&r->replay, config, 0, 0, &m);
+    struct snug_effort full, low;
+    struct snug__replay_effort effort = {.n_blocks = 0};
+    snug_effort_default(&full);
+    if (rung > 0) {
+        snug__ladder_effort(&full, rung, &low);
+        effort.n_blocks = low.blocks_max;
+        effort.is_cold = low.warmup_max == 0;
+    }
+    snug__replay_run(&r->replay, config, 0, &effort, &m);
     const struct snug__table_cell *cell = snug__table_find(t->table, config);
+    struct snug_config snapped = *config;
+    for (int i = 0; cell && i < t->table->space.n; i++)
+        snapped.value[i] = cell->config.value[i];
     struct snug_observation o = {
-        .config = cell ? cell->config : *config,
+        .config = snapped,
         .outcome = m.outcome,
         .speed = snug_measurement_speed(&m, &t->table->workloads[0], t->objective),
         .log_speed_sd = snug__strategy_speed_sd(&m, &t->table->workloads[0], t->objective),
         .bytes = cell ? snug__table_memory(t->table, cell) : 0,
+        .setup_s = m.load_s,
+        .work_s = m.wall_s - m.load_s,
+        .rung = rung,
     };
     tb_goal_observe(t, &m, &o);
     return o;
@@ -136,6 +154,11 @@ static snug_status set_past(struct run *r, struct snug_error *err)
     return SNUG_OK;
 }
 
+static struct snug_observation measure(struct run *r, const struct snug_config *config)
+{
+    return measure_at(r, config, 0);
+}
+
 /* Score what the method would declare now. */
 static snug_status score(struct run *r, struct snug_error *err)
 {
@@ -168,15 +191,13 @@ static snug_status score(struct run *r, struct snug_error *err)
     return SNUG_OK;
 }
 
-/* clock_s: charged when o had been measured. */
-static snug_status tell(struct run *r, const struct snug_observation *o, double clock_s,
+/* A trial that was told, as one of the run. clock_s: charged when o had been measured. */
+static snug_status note(struct run *r, const struct snug_observation *o, double clock_s,
                         struct snug_error *err)
 {
     struct tb_run *out = r->out;
-    snug_status status = snug_strategy_tell(r->strategy, o, err);
     out->cpu_ms[out->n_trials] = cpu_ms() - r->start_ms;
-    if (status == SNUG_OK)
-        status = score(r, err);
+    snug_status status = score(r, err);
     if (status != SNUG_OK)
         return status;
     add_trace(r, o, clock_s);
@@ -190,6 +211,13 @@ static snug_status tell(struct run *r, const struct snug_observation *o, double 
     out->n_failed += o->outcome != SNUG_TRIAL_OK;
     r->start_ms = cpu_ms();
     return SNUG_OK;
+}
+
+static snug_status tell(struct run *r, const struct snug_observation *o, double clock_s,
+                        struct snug_error *err)
+{
+    const snug_status status = snug_strategy_tell(r->strategy, o, err);
+    return status == SNUG_OK ? note(r, o, clock_s, err) : status;
 }
 
 /* The region the tuner is given, from its first trials, as the tuning loop draws it: above a
@@ -221,14 +249,17 @@ static snug_status begin(struct run *r, struct snug_error *err)
     struct snug_observation first[2];
     double clock_s[2];
     int n = 0;
-    snug_space_default(&table->space, &r->problem.base);
+    struct snug_config fit = table->fit;
+    snug_space_default(&r->space, &r->problem.base);
+    for (int i = table->space.n; i < r->space.n; i++)
+        fit.value[i] = r->problem.base.value[i];
     if (method->starts_default) {
         first[n] = measure(r, &r->problem.base);
         clock_s[n++] = r->replay.clock_s;
     }
     if (method->starts_fit && table->has_fit &&
-        !(n && snug_config_equal(&table->space, &table->fit, &r->problem.base))) {
-        first[n] = measure(r, &table->fit);
+        !(n && snug_config_equal(&r->space, &fit, &r->problem.base))) {
+        first[n] = measure(r, &fit);
         clock_s[n++] = r->replay.clock_s;
     }
     set_region(r, first, n);
@@ -242,6 +273,39 @@ static snug_status begin(struct run *r, struct snug_error *err)
     return status;
 }
 
+/* Was a config told at a low rung before? Then it goes on at full effort at once. */
+static bool was_low(const struct run *r, const struct snug_config *config)
+{
+    for (size_t i = 0; i < r->strategy->n_told; i++)
+        if (r->strategy->told[i].rung > 0 &&
+            snug_config_equal(&r->space, &r->strategy->told[i].config, config))
+            return true;
+    return false;
+}
+
+/* Climb the ladder with a config while it is worth it; *out is what is not told yet: of the full
+ * workload, or of the rung where it ended. The method's own CPU is counted. */
+static snug_status climb(struct run *r, const struct snug_config *config,
+                         struct snug_observation *out, bool *out_is_told, struct snug_error *err)
+{
+    bool goes_on = true;
+    *out_is_told = false;
+    for (int rung = 1; rung <= SNUG__LADDER_RUNGS && r->options->method->has_ladder; rung++) {
+        if (was_low(r, config))
+            break;
+        *out = measure_at(r, config, rung);
+        snug_status status = snug_strategy_tell(r->strategy, out, err);
+        if (status == SNUG_OK)
+            status = snug__strategy_promotes(r->strategy, &goes_on, err);
+        if (status != SNUG_OK || !goes_on) {
+            *out_is_told = true;
+            return status;
+        }
+    }
+    *out = measure(r, config);
+    return SNUG_OK;
+}
+
 static snug_status go_on(struct run *r, struct snug_error *err)
 {
     snug_status status = SNUG_OK;
@@ -251,11 +315,40 @@ static snug_status go_on(struct run *r, struct snug_error *err)
         if (status != SNUG_OK)
             break;
         const double asked_ms = cpu_ms() - r->start_ms;
-        const struct snug_observation o = measure(r, &config);
+        struct snug_observation o;
+        bool is_told = false;
+        status = climb(r, &config, &o, &is_told, err);
         r->start_ms = cpu_ms() - asked_ms; /* the replay itself is not the method's */
-        status = tell(r, &o, r->replay.clock_s, err);
+        if (status == SNUG_OK)
+            status =
+                is_told ? note(r, &o, r->replay.clock_s, err) : tell(r, &o, r->replay.clock_s, err);
     }
     return status == SNUG_NOT_FOUND ? SNUG_OK : status;
+}
+
+/* The table's rows, and inert ones of each kind in turn. */
+static void make_space(const struct tb_table *t, struct snug_space *out)
+{
+    static const char *const names[TB_INERT_MAX] = {"inert_a", "inert_b", "inert_c", "inert_d",
+                                                    "inert_e", "inert_f", "inert_g", "inert_h"};
+    static const struct snug_knob kinds[] = {
+        {.kind = SNUG_KNOB_BOOL, .max = 1, .step = 1},
+        {.kind = SNUG_KNOB_INT, .max = 7, .step = 1},
+        {.kind = SNUG_KNOB_ENUM,
+         .max = 3,
+         .step = 1,
+         .values = {"a", "b", "c", "d"},
+         .n_values = 4},
+    };
+    *out = t->table->space;
+    for (int i = 0; i < t->n_inert && out->n < SNUG_KNOBS_MAX; i++) {
+        struct snug_knob *knob = &out->knobs[out->n++];
+        *knob = kinds[i % 3];
+        knob->name = names[i];
+        knob->when = SNUG_KNOB_CONTEXT;
+        knob->is_tuned = true;
+        knob->flag = knob->help = "";
+    }
 }
 
 snug_status tb_run_once(const struct tb_run_options *options, struct tb_run *out,
@@ -266,11 +359,13 @@ snug_status tb_run_once(const struct tb_run_options *options, struct tb_run *out
     const size_t held = options->wants_heap ? mallinfo2().uordblks + mallinfo2().hblkhd : 0;
     memset(out, 0, sizeof *out);
     snug_sha256_init(&r.hash);
-    r.problem = (struct snug_problem){.space = &table->space,
+    make_space(options->table, &r.space);
+    r.problem = (struct snug_problem){.space = &r.space,
                                       .bytes_limit = table->limit_bytes,
                                       .bytes = stated_bytes,
                                       .bytes_data = &r,
                                       .seed = options->seed,
+                                      .drops_inert = options->method->drops_inert,
                                       .n_trials = options->n_trials};
     if (options->method->prior != TB_PRIOR_NONE && has_predictions(table)) {
         r.problem.prior = predicted;

@@ -20,6 +20,7 @@
 #define TB_SEEDS_MAX 200
 #define TB_TABLES_MAX 16
 #define TB_METHODS_MAX 24
+#define TB_INERT_MAX 8
 
 /* ---- tables and their truth ---- */
 
@@ -35,6 +36,7 @@ struct tb_table {
     struct snug_goal goal;
     double ref[SNUG_AXES_MAX];
     double (*gain)[SNUG_AXES_MAX]; /* [n_cells] true; -INFINITY: cannot run. NULL: plain */
+    int n_inert; /* rows that a tuner sees after the table's own, and that change nothing */
 };
 
 /* Takes the table over, also when it fails.
@@ -116,6 +118,8 @@ struct tb_method {
     bool starts_default, starts_fit;        /* which of the two it is told first */
     enum tb_prior prior;
     enum tb_past_kind past;
+    bool drops_inert; /* rows that were found to matter in no way stay at one value */
+    bool has_ladder;  /* trials begin at a low rung of the effort ladder */
 };
 /* Ended by a row without a name; the first is snug. */
 const struct tb_method *tb_methods(void);

@@ -23,8 +23,8 @@ struct cli_args {
     char **rest;          /* after "--" */
     int n_rest;
     /* options */
-    bool json, help, resume, print, shape_only, allow_cache_types, measure, all, refresh, quiet,
-        dry_run, strict, no_sampling, allow_requantize, rank;
+    bool json, help, resume, ladder, drop_inert, print, shape_only, allow_cache_types, measure, all,
+        refresh, quiet, dry_run, strict, no_sampling, allow_requantize, rank;
     const char *require[CLI_LIST_MAX]; /* thresholds */
     int n_require;
     const char *output; /* -o */

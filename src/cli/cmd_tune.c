@@ -6,6 +6,7 @@
 #include "base/process.h"
 #include "cli/cli.h"
 #include "cli/task.h"
+#include "cli/tune_front.h"
 #include "cli/tune_goal.h"
 #include "cli/tune_past.h"
 #include "cli/tune_prior.h"
@@ -51,7 +52,10 @@ static void draw(struct screen *s)
 {
     char best[64], left[64];
     left_text(s, left);
-    if (s->last.kind == SNUG_TUNE_CONFIRM)
+    if (s->last.kind == SNUG_TUNE_FRONT)
+        cli_live("front again, trial %d of at most %d: %s", s->last.n_done + 1, s->last.n_planned,
+                 s->phase);
+    else if (s->last.kind == SNUG_TUNE_CONFIRM)
         cli_live("check %d of %d: %s", s->last.n_done + 1, s->last.n_planned, s->phase);
     else
         cli_live("trial %d of %d, best %s%s: %s", s->last.n_done + 1, s->last.n_planned,
@@ -76,13 +80,19 @@ static void on_event(const struct snug_tune_event *event, void *data)
         return;
     }
     const struct snug_tune_trial *trial = event->trial;
-    if (strcmp(event->role, "search") == 0)
+    if (strcmp(event->role, "search") == 0 || trial->rung > 0)
         snprintf(label, sizeof label, "%3d/%d", event->n_done, event->n_planned);
     else
         snprintf(label, sizeof label, "%-6s", event->role);
     snug_config_text(s->space, event->config, true, config, sizeof config);
     const bool is_invalid = snug_verdict_of(trial->measurement.warnings) == SNUG_INVALID;
-    if (trial->measurement.outcome == SNUG_TRIAL_OK && !snug_goal_is_plain(&s->goal))
+    if (trial->rung > 0 && trial->measurement.outcome == SNUG_TRIAL_OK)
+        cli_say("%-7s %-22s %9s  %s  (begun)", label,
+                cli_speed_text(
+                    s->objective,
+                    snug_measurement_speed(&trial->measurement, s->workload, s->objective), speed),
+                "", config);
+    else if (trial->measurement.outcome == SNUG_TRIAL_OK && !snug_goal_is_plain(&s->goal))
         cli_say("%-7s %s  %s%s%s", label,
                 cli_axes_text(&s->goal, s->workload, trial, axes, sizeof axes), config,
                 is_invalid ? "  INVALID: " : "",
@@ -116,6 +126,9 @@ static double checked_speed(const struct snug_tune_result *r, int i)
         if (i == other)
             return r->confirm[k].speed_other;
     }
+    for (int k = 0; k < r->n_members; k++)
+        if (r->members[k].i_trial == i)
+            return r->members[k].speed.mid;
     return r->trials[i].speed;
 }
 
@@ -198,7 +211,10 @@ static void put_answer(const struct cli_args *args, const struct cli_task *task,
     }
     snug_buffer_printf(out, "\nFront of %d trials, in %s (%s):\n\n", r->n_trials,
                        snug_seconds_text(r->elapsed_s, took), r->end_reason);
-    cli_tune_put_front(task, r, &s->goal, out);
+    if (snug_goal_is_plain(&s->goal))
+        cli_tune_front(task, r, s->objective, out);
+    else
+        cli_tune_put_front(task, r, &s->goal, out);
     snug_buffer_puts(out, "\n");
     put_verdict(r, s, out);
     put_command(task, r, out);
@@ -250,6 +266,7 @@ char *cli_tune_json(const struct cli_task *task, const struct snug_tune_result *
     snug_json_put_bool(&w, "is_stopped", r->is_stopped);
     snug_json_put_number(&w, "elapsed_s", r->elapsed_s);
     put_trials_json(&w, space, r, goal);
+    snug__tune_front_json(&w, r);
     snug__tune_confirm_json(&w, r);
     if (r->i_pick >= 0 && snug_engine_flags(space, &r->trials[r->i_pick].config, &task->workload,
                                             &words, NULL) == SNUG_OK) {
@@ -301,6 +318,12 @@ static snug_status take_stored_options(const struct cli_args *args, struct cli_t
     }
     if (status == SNUG_OK && !args->n_trials)
         o->n_trials = (int)snug_json_get_int(stored, "n_trials", o->n_trials);
+    if (status == SNUG_OK && !args->n_trials)
+        o->n_front_trials = (int)snug_json_get_int(stored, "n_front_trials", o->n_trials);
+    if (status == SNUG_OK) {
+        o->has_ladder = o->has_ladder || snug_json_get_bool(stored, "has_ladder", false);
+        o->drops_inert = o->drops_inert || snug_json_get_bool(stored, "drops_inert", false);
+    }
     if (status == SNUG_OK && args->time_s <= 0.0)
         screen->time_s = o->time_s = snug_json_get_number(stored, "time_s", 0.0);
     if (status == SNUG_OK && !args->has_seed)
@@ -354,6 +377,9 @@ static snug_status tune(const struct cli_args *args, struct cli_task *task, stru
         .time_s = args->time_s,
         .strategy = args->strategy ? args->strategy : "snug",
         .seed = args->has_seed ? (uint64_t)args->seed : 1,
+        .n_front_trials = args->n_trials ? (int)args->n_trials : N_TRIALS_DEFAULT,
+        .has_ladder = args->ladder,
+        .drops_inert = args->drop_inert,
         .n_confirm_pairs = N_CONFIRM_PAIRS,
         .is_resumed = args->resume,
         .stop = &cli_stop,
@@ -416,6 +442,7 @@ int cmd_tune(const struct cli_args *args)
         status = cli_task_open_engine(args, &task, on_phase, &screen, &err);
     if (status == SNUG_OK) {
         screen.space = snug_engine_space(task.engine);
+        screen.workload = &task.workload;
         status = cli_task_open_store(args, &task, &err);
     }
     if (status == SNUG_OK)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "snug/stats.h"
+#include "tune/ladder.h"
 
 const struct knobs_metric knobs_metrics[N_KNOBS_METRICS] = {
     {"decode", "decode speed", "t/s", "decode_tps"},
@@ -63,6 +64,8 @@ static bool is_valid(const struct known_trial *trial)
 static snug_status add_trial(struct knobs_data *data, const struct known *k,
                              const struct known_trial *trial, struct snug_error *err)
 {
+    if (snug__ladder_rung(trial->role) > 0) /* only begun: what it shows is biased */
+        return SNUG_OK;
     int at = find_row(data, k->task_id, trial->config_json);
     if (at < 0 && data->n_rows == SNUG_KNOBS_ROWS_MAX)
         return snug_fail(

@@ -8,6 +8,7 @@
 #include "snug/model.h"
 #include "snug/stats.h"
 #include "snug/tune.h"
+#include "tune/ladder.h"
 
 static const size_t N_RESAMPLES = 500;
 
@@ -246,7 +247,7 @@ static void find_speeds(struct known *k)
  * unless no trial is better. */
 static bool is_believed(const struct known_trial *trial, bool has_better)
 {
-    return trial->speed > 0.0 &&
+    return trial->speed > 0.0 && snug__ladder_rung(trial->role) == 0 &&
            !(has_better && snug_verdict_of(trial->measurement.warnings) == SNUG_INVALID);
 }
 

@@ -13,9 +13,14 @@ const struct cli_option cli_options[] = {
      TUNE | PICK | RUN | BENCH | COMPARE | EVAL | TRACE | LAB, 0, 0,
      "memory the model may use, such as 2GiB (default: what is free now, less a reserve)"},
     {"trials", 0, INT, AT(n_trials), 0, "N", TUNE, 1, 500,
-     "configs to try besides llama.cpp's default and its --fit choice (default 16)"},
+     "configs to try besides llama.cpp's default and its --fit choice (default 16); then as many "
+     "short trials at most put the front in order"},
     {"time", 0, SECONDS, AT(time_s), 0, "TIME", TUNE, 0, 0,
-     "stop searching after this, such as 5m (default: no limit)"},
+     "end the search and the front after this, such as 5m (default: no limit)"},
+    {"drop-inert", 0, FLAG, AT(drop_inert), 0, NULL, TUNE, 0, 0,
+     "stop varying knobs that were found to matter in no way, until they are seen to"},
+    {"ladder", 0, FLAG, AT(ladder), 0, NULL, TUNE, 0, 0,
+     "begin trials with one block of at most 16 tokens; the full one only where it pays"},
     {"objective", 0, GOAL, AT(objective), 0, "A[,B[,C]]", TUNE | FRONT | PICK | RUN | REPORT, 0, 0,
      "what counts, the first speed most: decode (tokens out), prefill (tokens in), request (a "
      "whole "

@@ -222,17 +222,9 @@ static void axis_cell(struct snug_table *table, enum snug_axis axis, double valu
         snug_table_cell_number(table, value, 1);
 }
 
-/* The plain front shows all speeds, any other its axes; both where limits are what is limited. */
 static void front_columns(const struct snug_goal *goal, struct snug_table *table)
 {
-    if (snug_goal_is_plain(goal)) {
-        snug_table_column(table, "memory", SNUG_COLUMN_TEXT);
-        snug_table_column(table, "pp t/s", SNUG_COLUMN_NUMBER);
-        snug_table_column(table, "tg t/s", SNUG_COLUMN_NUMBER);
-        snug_table_column(table, "ttft s", SNUG_COLUMN_NUMBER);
-        snug_table_column(table, "speed", SNUG_COLUMN_TEXT);
-    }
-    for (int d = 0; d < goal->n_axes && !snug_goal_is_plain(goal); d++)
+    for (int d = 0; d < goal->n_axes; d++)
         axis_column(table, goal->axis[d]);
     if (goal->limit[SNUG_LIMIT_TTFT] > 0)
         snug_table_column(table, "ttft s", SNUG_COLUMN_NUMBER);
@@ -248,14 +240,7 @@ static void front_row(const struct cli_task *task, const struct snug_goal *goal,
 {
     const struct snug_measurement *m = &trial->measurement;
     char text[512];
-    if (snug_goal_is_plain(goal)) {
-        snug_table_cell_text(table, snug_bytes_text(snug_bytes_stated(&m->bytes), text));
-        snug_table_cell_number(table, m->prefill_tps, 1);
-        snug_table_cell_number(table, m->decode_tps, 1);
-        snug_table_cell_number(table, m->ttft_s, 3);
-        snug_table_cell_text(table, cli_speed_text(snug_goal_lead(goal), trial->speed, text));
-    }
-    for (int d = 0; d < goal->n_axes && !snug_goal_is_plain(goal); d++)
+    for (int d = 0; d < goal->n_axes; d++)
         axis_cell(table, goal->axis[d], trial->axis[d]);
     for (int l = 0; l < SNUG_LIMIT_KLD; l++)
         if (goal->limit[l] > 0)
@@ -279,7 +264,7 @@ void cli_tune_put_front(const struct cli_task *task, const struct snug_tune_resu
     front_columns(goal, &table);
     for (size_t k = 0; k < n; k++)
         front_row(task, goal, &r->trials[index[k]], &table);
-    if (n > 0 || snug_goal_is_plain(goal)) /* of limits that nothing keeps the verdict speaks */
+    if (n > 0) /* of limits that nothing keeps the verdict speaks */
         snug_table_render(&table, SNUG_TABLE_MD, out);
     snug_table_clear(&table);
     free(index);

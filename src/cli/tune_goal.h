@@ -36,7 +36,8 @@ const char *cli_speed_text(enum snug_objective objective, double speed, char out
  * limit it breaks. Returns out. */
 const char *cli_axes_text(const struct snug_goal *goal, const struct snug_workload *w,
                           const struct snug_tune_trial *trial, char *out, size_t cap);
-/* The front as a table, a column for each axis and limit. */
+/* The front as a table, a column for each axis and limit: of a goal that is not plain (that one:
+ * cli_tune_front). */
 void cli_tune_put_front(const struct cli_task *task, const struct snug_tune_result *r,
                         const struct snug_goal *goal, struct snug_buffer *out);
 /* Key "axes" of a trial, for a goal that is not plain. */

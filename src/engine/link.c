@@ -292,6 +292,7 @@ void snug__effort_to_json(struct snug_json_writer *w, const char *key,
     snug_json_put_bool(w, "want_decode", effort->want_decode);
     snug_json_put_bool(w, "may_cut", effort->may_cut);
     snug_json_put_int(w, "warmup_max", effort->warmup_max);
+    snug_json_put_int(w, "n_gen_max", effort->n_gen_max);
     snug_json_put_bool(w, "is_sampling_off", effort->is_sampling_off);
     snug_json_end(w);
 }

@@ -71,11 +71,31 @@ static bool needs_load(const struct snug__replay *replay, const struct snug_conf
     return !replay->is_loaded;
 }
 
-static void charge(struct snug__replay *replay, const struct snug__table_rep *rep,
-                   double deadline_s, struct snug_measurement *out)
+/* Keep the first n of *n_had speeds; their median. */
+static double keep_blocks(const double *tps, int *n_had, int n)
 {
+    *n_had = *n_had < n ? *n_had : n;
+    return *n_had > 0 ? snug_stats_median(tps, (size_t)*n_had) : 0;
+}
+
+/* Cut a measurement to its first blocks; returns their share of the recorded seconds. */
+static double shorten(const struct snug__replay_effort *effort, struct snug_measurement *m)
+{
+    const int n_had =
+        m->n_prefill_blocks > m->n_decode_blocks ? m->n_prefill_blocks : m->n_decode_blocks;
+    if (m->outcome != SNUG_TRIAL_OK || effort->n_blocks <= 0 || effort->n_blocks >= n_had)
+        return 1;
+    m->prefill_tps = keep_blocks(m->prefill_block_tps, &m->n_prefill_blocks, effort->n_blocks);
+    m->decode_tps = keep_blocks(m->decode_block_tps, &m->n_decode_blocks, effort->n_blocks);
+    return (effort->n_blocks + (effort->is_cold ? 0.0 : 1.0)) / (n_had + 1.0);
+}
+
+static void charge(struct snug__replay *replay, const struct snug__table_rep *rep,
+                   const struct snug__replay_effort *effort, struct snug_measurement *out)
+{
+    const double deadline_s = effort->deadline_s, share = shorten(effort, out);
     out->load_s = needs_load(replay, &out->effective) ? rep->setup_s : 0;
-    out->wall_s = rep->wall_s + out->load_s;
+    out->wall_s = share * rep->wall_s + out->load_s;
     if (deadline_s > 0 && out->wall_s > deadline_s) {
         *out = (struct snug_measurement){.outcome = SNUG_TRIAL_TIMEOUT,
                                          .wall_s = deadline_s,
@@ -89,7 +109,7 @@ static void charge(struct snug__replay *replay, const struct snug__table_rep *re
 }
 
 void snug__replay_run(struct snug__replay *replay, const struct snug_config *config, int fidelity,
-                      double deadline_s, struct snug_measurement *out)
+                      const struct snug__replay_effort *effort, struct snug_measurement *out)
 {
     const struct snug__table *t = replay->table;
     const struct snug__table_cell *cell = snug__table_find(t, config);
@@ -104,9 +124,10 @@ void snug__replay_run(struct snug__replay *replay, const struct snug_config *con
     }
     uint32_t *n_asked =
         &replay->n_asked[(size_t)(cell - t->cells) * (size_t)t->n_fidelities + (size_t)fidelity];
-    const struct snug__table_rep *rep = first + permuted(replay, cell, fidelity, n, (*n_asked)++);
+    const struct snug__table_rep *rep = first + permuted(replay, cell, fidelity, n, *n_asked);
     snug__table_measurement(cell, rep, out);
-    charge(replay, rep, deadline_s, out);
+    *n_asked += !effort->is_cold; /* what is only begun goes on with the same repetition */
+    charge(replay, rep, effort, out);
 }
 
 /* ---- the engine ---- */
@@ -209,7 +230,12 @@ static snug_status run(void *state, const struct snug_config *config,
 {
     struct state *s = state;
     (void)err; /* every trial ends in a measurement */
-    snug__replay_run(&s->replay, config, s->fidelity, effort->deadline_s, out);
+    const struct snug__replay_effort wanted = {
+        .n_blocks = effort->blocks_max,
+        .is_cold = effort->warmup_max == 0,
+        .deadline_s = effort->deadline_s,
+    };
+    snug__replay_run(&s->replay, config, s->fidelity, &wanted, out);
     snprintf(out->build, sizeof out->build, "%s", s->build);
     return SNUG_OK;
 }

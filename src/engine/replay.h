@@ -21,11 +21,20 @@ void snug__replay_close(struct snug__replay *replay);
 /* The stated bytes of a config; charged the first time. NULL: refused, or not recorded. */
 const struct snug__table_cell *snug__replay_estimate(struct snug__replay *replay,
                                                      const struct snug_config *config);
+/* What of a recorded repetition is wanted: zero for all of it. */
+struct snug__replay_effort {
+    int n_blocks; /* the first so many of each phase, where more were recorded; 0: all */
+    /* The beginning of a trial, without the block of warm-up that recordings are charged with: the
+     * repetition that answers is the one that answers next. */
+    bool is_cold;
+    double deadline_s; /* > 0: end what would take longer */
+};
+
 /* One trial. A cell that was not recorded is refused, at the cost of an estimate; so is one that
- * was not recorded at this fidelity. deadline_s > 0 ends what would take longer. The model counts
+ * was not recorded at this fidelity. Fewer blocks cost their share of the seconds. The model counts
  * as loaded when the trial before ended ok with the same load-time knobs. Nothing to clear in out.
  */
 void snug__replay_run(struct snug__replay *replay, const struct snug_config *config, int fidelity,
-                      double deadline_s, struct snug_measurement *out);
+                      const struct snug__replay_effort *effort, struct snug_measurement *out);
 
 #endif

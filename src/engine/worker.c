@@ -406,6 +406,7 @@ void snug__effort_from_json(const struct snug_json_node *node, struct snug_effor
     effort->want_decode = snug_json_get_bool(node, "want_decode", effort->want_decode);
     effort->may_cut = snug_json_get_bool(node, "may_cut", effort->may_cut);
     effort->warmup_max = (int)snug_json_get_int(node, "warmup_max", effort->warmup_max);
+    effort->n_gen_max = snug_json_get_int(node, "n_gen_max", effort->n_gen_max);
     effort->is_sampling_off = snug_json_get_bool(node, "is_sampling_off", effort->is_sampling_off);
 }
 

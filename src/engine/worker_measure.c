@@ -178,8 +178,10 @@ static snug_status decode_block(struct bench *b, double *out_tps, struct snug_er
     const double start = snug_clock_s();
     const double cut_s = BLOCK_CUT_PHASES * b->effort->phase_s;
     double last = start;
-    int64_t n_done = 0;
-    while (n_done < b->workload->n_gen &&
+    int64_t n_done = 0, n_gen = b->workload->n_gen;
+    if (b->effort->n_gen_max > 0 && b->effort->n_gen_max < n_gen)
+        n_gen = b->effort->n_gen_max;
+    while (n_done < n_gen &&
            (!b->effort->may_cut || n_done < BLOCK_CUT_TOKENS_MIN || last - start < cut_s)) {
         b->batch.n_tokens = 0;
         for (int64_t seq = 0; seq < b->workload->n_parallel; seq++)
@@ -194,9 +196,10 @@ static snug_status decode_block(struct bench *b, double *out_tps, struct snug_er
         keep_gap(b, now - last);
         last = now;
     }
-    b->is_cut = n_done < b->workload->n_gen;
+    b->is_cut = n_done < n_gen;
     /* Before the first token there was the depth; a cut block is short on purpose. */
-    const int64_t n_output = b->is_cut ? -1 : n_in_cache(b) - b->workload->n_depth;
+    const bool is_short = b->is_cut || n_gen < b->workload->n_gen;
+    const int64_t n_output = is_short ? -1 : n_in_cache(b) - b->workload->n_depth;
     if (b->m->n_output < 0 || n_output < b->m->n_output)
         b->m->n_output = n_output;
     *out_tps = (double)(n_done * b->workload->n_parallel) / (last - start);

@@ -14,11 +14,9 @@
 static const size_t N_RESAMPLES = 2000;
 static const double LEVEL = 0.95;
 
-/* One short measurement of a config; *out_speed is 0 when the trial failed. A config that breaks a
- * limit here is none to be picked. */
-static snug_status measure(const struct snug_tune_options *o, struct snug_tune_result *r,
-                           const struct snug_config *config, double *out_speed,
-                           struct snug_error *err)
+snug_status snug__tune_measure_short(const struct snug_tune_options *o, struct snug_tune_result *r,
+                                     const char *role, const struct snug_config *config,
+                                     double *out_speed, double *out_wall_s, struct snug_error *err)
 {
     struct snug_effort effort = o->effort;
     effort.blocks_min = effort.blocks_max = 2;
@@ -32,13 +30,15 @@ static snug_status measure(const struct snug_tune_options *o, struct snug_tune_r
     snug_status status = snug_engine_run(o->engine, config, &effort, &m, err);
     if (status != SNUG_OK)
         return status;
-    status = snug_store_trial_add(o->store, o->task_id, r->session_id, "confirm", "",
+    status = snug_store_trial_add(o->store, o->task_id, r->session_id, role, "",
                                   snug_engine_space(o->engine), config, &m, &id, err);
     *out_speed = snug_measurement_speed(&m, &o->workload, o->objective);
     struct snug_tune_trial again = {.config = *config, .measurement = m, .speed = *out_speed};
     snug__tune_goal_judge(o, &again);
     if (*out_speed > 0.0 && !again.keeps_limits)
         snug__tune_goal_drop(snug_engine_space(o->engine), config, r);
+    if (out_wall_s)
+        *out_wall_s = m.wall_s;
     snug_measurement_clear(&m);
     return status;
 }
@@ -64,9 +64,11 @@ static snug_status measure_pairs(const struct snug_tune_options *o, struct snug_
                 .kind = SNUG_TUNE_CONFIRM, .config = a, .n_done = i, .n_planned = n};
             o->on_event(&event, o->event_data);
         }
-        snug_status status = measure(o, r, a_first ? a : b, a_first ? &speed_a : &speed_b, err);
+        snug_status status = snug__tune_measure_short(o, r, "confirm", a_first ? a : b,
+                                                      a_first ? &speed_a : &speed_b, NULL, err);
         if (status == SNUG_OK)
-            status = measure(o, r, a_first ? b : a, a_first ? &speed_b : &speed_a, err);
+            status = snug__tune_measure_short(o, r, "confirm", a_first ? b : a,
+                                              a_first ? &speed_b : &speed_a, NULL, err);
         if (status != SNUG_OK)
             return status;
         out->n_failed += speed_a <= 0.0;

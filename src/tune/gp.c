@@ -150,6 +150,12 @@ void snug_gp_set_values(struct snug_gp *gp, const double *y)
     gp->n_factored = 0;
 }
 
+void snug_gp_set_noise(struct snug_gp *gp, int i, double noise_sd)
+{
+    gp->noise_var[i] = noise_sd * noise_sd;
+    gp->n_factored = 0;
+}
+
 double snug_gp_evidence(struct snug_gp *gp)
 {
     return snug_gp_log_posterior(gp, gp->theta, NULL);

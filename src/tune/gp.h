@@ -36,6 +36,8 @@ snug_status snug_gp_add(struct snug_gp *gp, const double *x, double y, double no
                         struct snug_error *err) SNUG_CHECKED;
 /* Replace the values of all points, y[n], finite. Parameters stay until the next fit. */
 void snug_gp_set_values(struct snug_gp *gp, const double *y);
+/* Replace the known standard error of point i. */
+void snug_gp_set_noise(struct snug_gp *gp, int i, double noise_sd);
 /* Log posterior density (up to a constant) of the present parameters and values. */
 double snug_gp_evidence(struct snug_gp *gp);
 /* The same for each of n_sets vectors of values, [n_sets][n], at the present parameters; the values

@@ -2,6 +2,7 @@
  *
  * Order of things: a trial is asked for, run, stored, told. The store comes before the strategy, so
  * that a session killed at any moment resumes from what the store has. */
+#include <math.h>
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "base/process.h"
 #include "snug/tune_loop.h"
 #include "snug/units.h"
+#include "tune/ladder.h"
 #include "tune/loop_goal.h"
 #include "tune/session.h"
 #include "tune/strategy.h"
@@ -18,6 +20,9 @@
 static const double SPEED_REF_FRAC = 0.1;
 /* And needs at most this many times the default's bytes, if the limit is higher. */
 static const double BYTES_REF_FACTOR = 1.5;
+
+/* Of a time budget, kept for measuring the front again. */
+static const double FRONT_TIME_FRAC = 0.2;
 
 struct loop {
     const struct snug_tune_options *options;
@@ -39,11 +44,24 @@ static bool is_stopped(const struct loop *l)
     return l->options->stop && *l->options->stop;
 }
 
-static int n_searched(const struct snug_tune_result *result)
+/* Did the trial at a low rung go on, or was its config measured in full later? */
+static bool went_on(const struct loop *l, int i)
 {
+    const struct snug_tune_result *r = l->result;
+    for (int k = i + 1; k < r->n_trials; k++)
+        if (r->trials[k].rung == 0 &&
+            snug_config_equal(l->space, &r->trials[i].config, &r->trials[k].config))
+            return true;
+    return false;
+}
+
+/* Configs that the search measured, however much of each. */
+static int n_searched(const struct loop *l)
+{
+    const struct snug_tune_result *r = l->result;
     int n = 0;
-    for (int i = 0; i < result->n_trials; i++)
-        n += strcmp(result->trials[i].role, "search") == 0;
+    for (int i = 0; i < r->n_trials; i++)
+        n += strcmp(r->trials[i].role, "search") == 0 || (r->trials[i].rung > 0 && !went_on(l, i));
     return n;
 }
 
@@ -67,9 +85,12 @@ static snug_status tell(struct loop *l, const struct snug_tune_trial *trial, str
     struct snug_observation observation = {
         .config = trial->config,
         .outcome = trial->measurement.outcome,
-        .speed = trial->speed,
+        .speed = snug_measurement_speed(&trial->measurement, &o->workload, o->objective),
         .log_speed_sd = snug__strategy_speed_sd(&trial->measurement, &o->workload, o->objective),
         .bytes = snug_bytes_stated(&trial->measurement.bytes),
+        .setup_s = trial->measurement.load_s,
+        .work_s = fmax(trial->measurement.wall_s - trial->measurement.load_s, 0.0),
+        .rung = trial->rung,
     };
     snug__tune_goal_observe(o, trial, &observation);
     if (observation.outcome == SNUG_TRIAL_OK && !(trial->speed > 0.0))
@@ -89,7 +110,7 @@ static void event(struct loop *l, enum snug_tune_event_kind kind, const char *ro
         .role = role,
         .config = config,
         .trial = trial,
-        .n_done = n_searched(r),
+        .n_done = n_searched(l),
         .n_planned = l->options->n_trials,
         .best_speed = r->i_best >= 0 ? r->trials[r->i_best].speed : 0.0,
         .default_speed = r->i_default >= 0 ? r->trials[r->i_default].speed : 0.0,
@@ -133,7 +154,9 @@ static snug_status keep(struct loop *l, int64_t id, const char *role,
     struct snug_tune_trial *trial = &r->trials[r->n_trials];
     *trial = (struct snug_tune_trial){.id = id, .role = role, .config = *config, .measurement = *m};
     snug_measurement_forget(&trial->measurement);
-    trial->speed = snug_measurement_speed(m, &l->options->workload, l->options->objective);
+    trial->rung = snug__ladder_rung(role);
+    if (trial->rung == 0)
+        trial->speed = snug_measurement_speed(m, &l->options->workload, l->options->objective);
     snug__tune_goal_judge(l->options, trial);
     const int at = r->n_trials++;
     if (strcmp(role, "default") == 0)
@@ -152,9 +175,12 @@ static snug_status run_trial(struct loop *l, const char *role, const char *strat
 {
     const struct snug_tune_options *o = l->options;
     struct snug_measurement m = {0};
+    struct snug_effort effort = o->effort;
     int64_t id = 0;
+    if (snug__ladder_rung(role) > 0)
+        snug__ladder_effort(&o->effort, snug__ladder_rung(role), &effort);
     event(l, SNUG_TUNE_BEGIN, role, config, NULL);
-    snug_status status = snug_engine_run(o->engine, config, &o->effort, &m, err);
+    snug_status status = snug_engine_run(o->engine, config, &effort, &m, err);
     if (status != SNUG_OK)
         return status;
     status = snug_store_trial_add(o->store, o->task_id, l->result->session_id, role, strategy,
@@ -170,6 +196,33 @@ static snug_status run_trial(struct loop *l, const char *role, const char *strat
     }
     snug_measurement_clear(&m);
     return status;
+}
+
+static bool was_low(const struct loop *l, const struct snug_config *config)
+{
+    const struct snug_tune_result *r = l->result;
+    for (int i = 0; i < r->n_trials; i++)
+        if (r->trials[i].rung > 0 && snug_config_equal(l->space, &r->trials[i].config, config))
+            return true;
+    return false;
+}
+
+/* Up the ladder while it is worth it; the worker keeps the model. A config that ended at a low rung
+ * before goes on at full effort. */
+static snug_status climb(struct loop *l, const struct snug_config *config,
+                         const struct snug_ask_info *ask, struct snug_error *err)
+{
+    const struct snug_tune_options *o = l->options;
+    const bool is_new = o->has_ladder && !was_low(l, config);
+    for (int rung = 1; is_new && rung <= SNUG__LADDER_RUNGS; rung++) {
+        bool goes_on = false;
+        snug_status status = run_trial(l, snug__ladder_role(rung), o->strategy, config, ask, err);
+        if (status == SNUG_OK)
+            status = snug__strategy_promotes(l->strategy, &goes_on, err);
+        if (status != SNUG_OK || !goes_on || is_stopped(l))
+            return status;
+    }
+    return run_trial(l, "search", o->strategy, config, ask, err);
 }
 
 /* ---- the phases ---- */
@@ -251,6 +304,7 @@ static snug_status start_strategy(struct loop *l, struct snug_error *err)
         .pasts = l->options->pasts,
         .n_pasts = l->options->n_pasts,
         .seed = l->options->seed,
+        .drops_inert = l->options->drops_inert,
         .n_trials = l->options->n_trials + 2,
         .goal = l->options->goal,
         .kld = l->options->kld,
@@ -269,19 +323,24 @@ static snug_status start_strategy(struct loop *l, struct snug_error *err)
     return status;
 }
 
+static double search_s(const struct snug_tune_options *o)
+{
+    return o->n_front_trials > 0 ? (1.0 - FRONT_TIME_FRAC) * o->time_s : o->time_s;
+}
+
 static snug_status search(struct loop *l, struct snug_error *err)
 {
     const struct snug_tune_options *o = l->options;
     struct snug_tune_result *r = l->result;
     char text[SNUG_UNIT_TEXT_MAX];
     while (!is_stopped(l)) {
-        if (n_searched(r) >= o->n_trials) {
+        if (n_searched(l) >= o->n_trials) {
             snprintf(r->end_reason, sizeof r->end_reason, "%d trials done", o->n_trials);
             return SNUG_OK;
         }
-        if (o->time_s > 0.0 && elapsed_s(l) >= o->time_s) {
+        if (o->time_s > 0.0 && elapsed_s(l) >= search_s(o)) {
             snprintf(r->end_reason, sizeof r->end_reason, "%s are over",
-                     snug_seconds_text(o->time_s, text));
+                     snug_seconds_text(search_s(o), text));
             return SNUG_OK;
         }
         struct snug_config config;
@@ -295,7 +354,7 @@ static snug_status search(struct loop *l, struct snug_error *err)
             return SNUG_OK;
         }
         if (status == SNUG_OK)
-            status = run_trial(l, "search", o->strategy, &config, &info, err);
+            status = climb(l, &config, &info, err);
         if (status != SNUG_OK)
             return status;
     }
@@ -320,15 +379,30 @@ static snug_status finish(struct loop *l, struct snug_error *err)
     return status;
 }
 
+static snug_status keep_repeat(struct loop *l, const struct snug_tune_trial *trial,
+                               struct snug_error *err)
+{
+    const struct snug_tune_options *o = l->options;
+    const struct snug_tune_repeat repeat = {
+        .config = trial->config,
+        .speed = snug_measurement_speed(&trial->measurement, &o->workload, o->objective),
+        .wall_s = trial->measurement.wall_s};
+    return snug__tune_repeat_add(l->result, &repeat, err);
+}
+
 static snug_status take_over(struct loop *l, struct snug_error *err)
 {
     struct snug_tune_result *r = l->result;
     struct snug__tune_past past = {0};
     snug_status status = snug__tune_past_load(l->options, &r->session_id, &past, err);
     for (int i = 0; status == SNUG_OK && i < past.n; i++) {
+        l->earlier_s += past.trials[i].measurement.wall_s;
+        if (strcmp(past.trials[i].role, "front") == 0) {
+            status = keep_repeat(l, &past.trials[i], err);
+            continue;
+        }
         status = keep(l, past.trials[i].id, past.trials[i].role, &past.trials[i].config,
                       &past.trials[i].measurement, err);
-        l->earlier_s += past.trials[i].measurement.wall_s;
         fix_bounds(l, r->i_fit >= 0);
     }
     free(past.trials);
@@ -347,6 +421,9 @@ static snug_status run_phases(struct loop *l, struct snug_error *err)
         status = start_strategy(l, err);
     if (status == SNUG_OK && !is_stopped(l))
         status = search(l, err);
+    if (status == SNUG_OK && !is_stopped(l) && r->i_best >= 0 && o->n_front_trials > 0 &&
+        snug_goal_is_plain(&o->goal))
+        status = snug__tune_remeasure(o, l->strategy, o->time_s - elapsed_s(l), r, err);
     r->i_pick = r->i_best;
     if (status == SNUG_OK && !is_stopped(l) && r->i_best >= 0 && o->n_confirm_pairs > 0)
         status = snug__tune_confirm_run(o, r, err);
@@ -381,5 +458,6 @@ snug_status snug_tune_run(const struct snug_tune_options *options, struct snug_t
 void snug_tune_result_clear(struct snug_tune_result *result)
 {
     free(result->trials);
+    free(result->repeats);
     *result = (struct snug_tune_result){.i_default = -1, .i_fit = -1, .i_best = -1, .i_pick = -1};
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "trial/trial_json.h"
+#include "tune/ladder.h"
 #include "tune/session.h"
 #include "tune/strategy.h"
 #include "tune/transfer.h"
@@ -110,6 +111,8 @@ static bool read_trial(const struct snug_trial_view *view, void *data)
     struct snug_config config;
     if (r->until_max && view->id > r->until_max)
         return false;
+    if (snug__ladder_rung(view->role) > 0) /* begun and not gone on with: no result */
+        return true;
     const double speed = snug_measurement_speed(m, &task->workload, r->query->objective);
     const uint64_t bytes = snug_bytes_stated(&m->bytes);
     const bool is_default = !r->has_default && strcmp(view->role, "default") == 0;

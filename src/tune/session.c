@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "trial/trial_json.h"
+#include "tune/ladder.h"
 #include "tune/loop_goal.h"
 
 static const char KIND[] = "tune";
@@ -117,6 +118,9 @@ static char *options_json(const struct snug_tune_options *o)
     snug_json_put_int(&w, "memory_limit_bytes", (int64_t)o->memory_limit_bytes);
     snug_json_put_int(&w, "n_trials", o->n_trials);
     snug_json_put_number(&w, "time_s", o->time_s);
+    snug_json_put_int(&w, "n_front_trials", o->n_front_trials);
+    snug_json_put_bool(&w, "has_ladder", o->has_ladder);
+    snug_json_put_bool(&w, "drops_inert", o->drops_inert);
     snug_json_put_string(&w, "strategy", o->strategy);
     snug_json_put_int(&w, "seed", (int64_t)o->seed);
     snug_json_put_string(&w, "prior", o->prior_source ? o->prior_source : "");
@@ -149,7 +153,10 @@ struct loading {
 /* Roles are kept as literals, so that trials need no string of their own. */
 static const char *role_literal(const char *role)
 {
-    static const char *const roles[] = {"default", "fit", "search"};
+    static const char *const roles[] = {"default", "fit", "search", "front"};
+    const int rung = snug__ladder_rung(role);
+    if (rung > 0)
+        return snug__ladder_role(rung);
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
         if (strcmp(roles[i], role) == 0)
             return roles[i];
@@ -276,6 +283,24 @@ void snug__tune_confirm_json(struct snug_json_writer *w, const struct snug_tune_
     snug_json_end(w);
 }
 
+void snug__tune_front_json(struct snug_json_writer *w, const struct snug_tune_result *r)
+{
+    snug_json_begin_array(w, "front");
+    for (int i = 0; i < r->n_members; i++) {
+        const struct snug_tune_member *member = &r->members[i];
+        snug_json_begin_object(w, NULL);
+        snug_json_put_int(w, "trial", r->trials[member->i_trial].id);
+        snug_json_put_number(w, "lo", member->speed.lo);
+        snug_json_put_number(w, "mid", member->speed.mid);
+        snug_json_put_number(w, "hi", member->speed.hi);
+        snug_json_put_int(w, "n_repeats", member->n_repeats);
+        snug_json_end(w);
+    }
+    snug_json_end(w);
+    snug_json_put_bool(w, "is_order_known", r->is_order_known);
+    snug_json_put_int(w, "n_front_trials", r->n_repeats);
+}
+
 char *snug__tune_result_json(const struct snug_tune_options *o, const struct snug_tune_result *r)
 {
     struct snug_json_writer w = {0};
@@ -293,6 +318,7 @@ char *snug__tune_result_json(const struct snug_tune_options *o, const struct snu
     put_trial_id(&w, "best_trial", r, r->i_best);
     put_trial_id(&w, "default_trial", r, r->i_default);
     put_trial_id(&w, "fit_trial", r, r->i_fit);
+    snug__tune_front_json(&w, r);
     snug__tune_confirm_json(&w, r);
     put_progress(&w, r);
     snug_json_end(&w);

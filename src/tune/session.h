@@ -6,7 +6,7 @@
 #include "snug/tune_loop.h"
 
 struct snug__tune_past {
-    struct snug_tune_trial *trials; /* id, role, config, measurement */
+    struct snug_tune_trial *trials; /* id, role, config, measurement; of the front's again too */
     int n;
 };
 
@@ -28,5 +28,23 @@ char *snug__tune_result_json(const struct snug_tune_options *options,
 snug_status snug__tune_confirm_run(const struct snug_tune_options *options,
                                    struct snug_tune_result *result,
                                    struct snug_error *err) SNUG_CHECKED;
+
+/* One short measurement of a config, stored under this role; *out_speed is 0 when the trial failed,
+ * out_wall_s may be NULL. A config that breaks a limit here is none to be picked. */
+snug_status snug__tune_measure_short(const struct snug_tune_options *options,
+                                     struct snug_tune_result *result, const char *role,
+                                     const struct snug_config *config, double *out_speed,
+                                     double *out_wall_s, struct snug_error *err) SNUG_CHECKED;
+/* Measure the front that the strategy believes in again; sets members[] and i_best. left_s: of the
+ * time budget, where there is one. */
+snug_status snug__tune_remeasure(const struct snug_tune_options *options,
+                                 struct snug_strategy *strategy, double left_s,
+                                 struct snug_tune_result *result,
+                                 struct snug_error *err) SNUG_CHECKED;
+snug_status snug__tune_repeat_add(struct snug_tune_result *result,
+                                  const struct snug_tune_repeat *repeat,
+                                  struct snug_error *err) SNUG_CHECKED;
+/* The array "front" of a result. */
+void snug__tune_front_json(struct snug_json_writer *w, const struct snug_tune_result *result);
 
 #endif

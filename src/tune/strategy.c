@@ -5,6 +5,8 @@
  * resumed session that tells its history again goes on as if it had never stopped. */
 #include "tune/strategy.h"
 
+#include "tune/ladder.h"
+
 #include <assert.h>
 #include <math.h>
 #include <stdio.h>
@@ -170,6 +172,12 @@ snug_status snug_strategy_tell(struct snug_strategy *s, const struct snug_observ
         return snug_fail(err, SNUG_BAD_INPUT,
                          "strategy: log_sd of an axis or a limit is not 0 or "
                          "more");
+    if (!(o->setup_s >= 0) || !isfinite(o->setup_s) || !(o->work_s >= 0) || !isfinite(o->work_s))
+        return snug_fail(err, SNUG_BAD_INPUT, "strategy: %g and %g seconds are not 0 or more",
+                         o->setup_s, o->work_s);
+    if (o->rung < 0 || o->rung > SNUG__LADDER_RUNGS)
+        return snug_fail(err, SNUG_BAD_INPUT, "strategy: rung %d is not 0 to %d", o->rung,
+                         SNUG__LADDER_RUNGS);
     struct snug_observation *kept = &s->told[s->n_told];
     *kept = *o;
     if (is_ok && kept->bytes == 0)
@@ -181,6 +189,13 @@ snug_status snug_strategy_tell(struct snug_strategy *s, const struct snug_observ
     return status;
 }
 
+snug_status snug__strategy_promotes(struct snug_strategy *s, bool *out, struct snug_error *err)
+{
+    const struct snug_observation *last = s->n_told ? &s->told[s->n_told - 1] : NULL;
+    *out = last && last->rung > 0 && last->outcome == SNUG_TRIAL_OK;
+    return *out && s->kind->promotes ? s->kind->promotes(s, out, err) : SNUG_OK;
+}
+
 /* The geometric mean of measured speeds over the trials of each config. */
 static void believe_means(const struct snug_strategy *s, double *out_speed)
 {
@@ -188,7 +203,7 @@ static void believe_means(const struct snug_strategy *s, double *out_speed)
         double sum = 0;
         int n = 0;
         for (size_t k = 0; k < s->n_told && s->told[i].outcome == SNUG_TRIAL_OK; k++) {
-            if (s->told[k].outcome != SNUG_TRIAL_OK ||
+            if (s->told[k].outcome != SNUG_TRIAL_OK || s->told[k].rung > 0 ||
                 !snug_config_equal(s->problem.space, &s->told[i].config, &s->told[k].config))
                 continue;
             sum += log(s->told[k].speed);
@@ -214,7 +229,7 @@ snug_status snug__strategy_front(struct snug_strategy *s, size_t *out_index, dou
     else if (status == SNUG_OK)
         believe_means(s, speed);
     for (size_t i = 0; status == SNUG_OK && i < n; i++) {
-        if (s->told[i].outcome == SNUG_TRIAL_OK)
+        if (s->told[i].outcome == SNUG_TRIAL_OK && s->told[i].rung == 0)
             points[i] = (struct snug_point){speed[i], s->told[i].bytes};
         snug__strategy_gain(s, i, speed[i], gain[i]);
     }
@@ -248,7 +263,8 @@ double snug__strategy_speed_sd(const struct snug_measurement *m, const struct sn
 bool snug__strategy_was_told(const struct snug_strategy *s, const struct snug_config *config)
 {
     for (size_t i = 0; i < s->n_told; i++)
-        if (snug_config_equal(s->problem.space, &s->told[i].config, config))
+        if ((s->told[i].rung == 0 || s->told[i].outcome != SNUG_TRIAL_OK) &&
+            snug_config_equal(s->problem.space, &s->told[i].config, config))
             return true;
     return false;
 }

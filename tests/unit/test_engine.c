@@ -144,6 +144,24 @@ static void trial_of_one_phase_measures_only_that(void **state)
     engine_test_stop();
 }
 
+static void trial_of_fewer_tokens_generates_no_more_and_is_no_fault(void **state)
+{
+    struct engine_test *t = *state;
+    const struct snug_engine_options options = engine_test_options(t);
+    struct snug_engine *engine = engine_test_start(&options);
+    struct snug_effort effort = t->effort;
+    struct snug_config config;
+    snug_space_default(snug_engine_space(engine), &config);
+    assert_true(t->workload.n_gen > 2);
+    effort.n_gen_max = 2;
+    struct snug_measurement m = engine_test_run(engine, &config, &effort, SNUG_TRIAL_OK);
+    assert_true(m.prefill_tps > 0 && m.decode_tps > 0);
+    assert_int_equal(m.n_gaps, 2 * m.n_decode_blocks);
+    assert_int_equal(m.warnings & SNUG_WARN(OUTPUT_LENGTH), 0);
+    snug_measurement_clear(&m);
+    engine_test_stop();
+}
+
 static void trial_at_depth_with_two_sequences_measures(void **state)
 {
     struct engine_test *t = *state;
@@ -437,6 +455,7 @@ int main(int argc, char **argv)
         TEST(trial_of_other_knobs_reads_them_back),
         TEST(trial_in_a_short_context_reads_back_the_smaller_batch),
         TEST(trial_of_one_phase_measures_only_that),
+        TEST(trial_of_fewer_tokens_generates_no_more_and_is_no_fault),
         TEST(trial_at_depth_with_two_sequences_measures),
         TEST(trial_without_a_mask_leaves_the_worker_unpinned),
         TEST(mask_of_one_trial_does_not_outlive_it),

@@ -1,9 +1,13 @@
 /* Replaying a table: which repetition answers, what is charged, and the engine of that name. */
 #include "table.h"
 
+#include <math.h>
+
 #include "base/file.h"
 #include "engine/replay.h"
 #include "snug/engine.h"
+
+static const struct snug__replay_effort all; /* zero: nothing is left out */
 
 static struct snug_config config_of(int64_t threads, int64_t repack)
 {
@@ -15,7 +19,7 @@ static double ask(struct snug__replay *r, int64_t threads, int64_t repack)
 {
     const struct snug_config config = config_of(threads, repack);
     struct snug_measurement m;
-    snug__replay_run(r, &config, 0, 0, &m);
+    snug__replay_run(r, &config, 0, &all, &m);
     return m.decode_tps;
 }
 
@@ -63,6 +67,37 @@ static void replay_charges_loading_when_the_model_must_be_loaded(void **state)
     snug__table_free(t);
 }
 
+/* The first blocks of the repetition that is next, for their share of its 3 s; what was only begun
+ * goes on with the same one. */
+static void replay_of_fewer_blocks_is_their_beginning_and_their_share(void **state)
+{
+    (void)state;
+    struct snug__table *t = table_small();
+    struct snug__replay r;
+    struct snug_error err;
+    const struct snug_config config = config_of(2, 0);
+    const struct snug__replay_effort cold = {.n_blocks = 1, .is_cold = true};
+    const struct snug__replay_effort two = {.n_blocks = 2}, more = {.n_blocks = 3};
+    struct snug_measurement m;
+    assert_ok(snug__replay_open(&r, t, 1, &err));
+    snug__replay_run(&r, &config, 0, &cold, &m);
+    assert_int_equal(m.n_prefill_blocks, 1);
+    assert_true(m.prefill_tps == 100 && m.decode_tps == 20);
+    assert_true(m.load_s == 2 && fabs(m.wall_s - (2 + 3 * 0.25)) < 1e-9);
+    snug__replay_run(&r, &config, 0, &two, &m);
+    assert_true(m.prefill_tps == 105 && fabs(m.wall_s - 3 * 0.75) < 1e-9);
+    snug__replay_run(&r, &config, 0, &more, &m);
+    assert_true(m.prefill_tps == 110 && fabs(m.wall_s - 3) < 1e-9);
+    assert_true(fabs(r.clock_s - (2 + 3 * 2)) < 1e-9);
+    const uint32_t n_before = r.n_asked[0] + r.n_asked[1] + r.n_asked[2];
+    snug__replay_run(&r, &config, 0, &cold, &m);
+    assert_int_equal(r.n_asked[0] + r.n_asked[1] + r.n_asked[2], n_before);
+    snug__replay_run(&r, &config, 0, &two, &m);
+    assert_int_equal(r.n_asked[0] + r.n_asked[1] + r.n_asked[2], n_before + 1);
+    snug__replay_close(&r);
+    snug__table_free(t);
+}
+
 static void replay_of_a_cell_that_was_not_recorded_is_refused_and_charged(void **state)
 {
     (void)state;
@@ -72,11 +107,11 @@ static void replay_of_a_cell_that_was_not_recorded_is_refused_and_charged(void *
     struct snug_measurement m;
     const struct snug_config missing = config_of(3, 0), there = config_of(1, 0);
     assert_ok(snug__replay_open(&r, t, 1, &err));
-    snug__replay_run(&r, &missing, 0, 0, &m);
+    snug__replay_run(&r, &missing, 0, &all, &m);
     assert_int_equal(m.outcome, SNUG_TRIAL_REFUSED);
     assert_contains(m.reason, "not recorded");
     assert_true(r.clock_s == 0.5);
-    snug__replay_run(&r, &there, 1, 0, &m); /* no repetition of that fidelity */
+    snug__replay_run(&r, &there, 1, &all, &m); /* no repetition of that fidelity */
     assert_int_equal(m.outcome, SNUG_TRIAL_REFUSED);
     assert_true(r.clock_s == 1);
     snug__replay_close(&r);
@@ -109,10 +144,10 @@ static void replay_past_the_deadline_is_a_timeout_at_its_cost(void **state)
     struct snug_measurement m;
     const struct snug_config config = config_of(2, 0);
     assert_ok(snug__replay_open(&r, t, 1, &err));
-    snug__replay_run(&r, &config, 0, 4.5, &m);
+    snug__replay_run(&r, &config, 0, &(struct snug__replay_effort){.deadline_s = 4.5}, &m);
     assert_int_equal(m.outcome, SNUG_TRIAL_TIMEOUT);
     assert_true(r.clock_s == 4.5 && m.wall_s == 4.5 && !(m.decode_tps > 0));
-    snug__replay_run(&r, &config, 0, 5, &m);
+    snug__replay_run(&r, &config, 0, &(struct snug__replay_effort){.deadline_s = 5}, &m);
     assert_int_equal(m.outcome, SNUG_TRIAL_OK);
     snug__replay_close(&r);
     snug__table_free(t);
@@ -176,6 +211,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(replay_answers_with_each_repetition_once_then_wraps),
         cmocka_unit_test(replay_charges_loading_when_the_model_must_be_loaded),
+        cmocka_unit_test(replay_of_fewer_blocks_is_their_beginning_and_their_share),
         cmocka_unit_test(replay_of_a_cell_that_was_not_recorded_is_refused_and_charged),
         cmocka_unit_test(replay_charges_an_estimate_once),
         cmocka_unit_test(replay_past_the_deadline_is_a_timeout_at_its_cost),

@@ -279,6 +279,53 @@ static void snug_asks_for_few_bytes(void **state)
     snug_strategy_free(s);
 }
 
+/* One tuning of a task; a load takes so many seconds, a trial some 3 besides. */
+static double tune_with_loads(uint64_t seed, double load_s, int *out_n_loads)
+{
+    enum { N = 24 };
+    struct snug_error err = {0};
+    struct cpu_task task;
+    struct snug_strategy *s = NULL;
+    struct snug_rng rng;
+    struct snug_point truth[N];
+    cpu_task_init(&task, seed + 300);
+    struct snug_problem p = cpu_task_problem(&task, seed, N);
+    struct snug_config config = p.base, loaded = p.base;
+    size_t n = 0;
+    snug_rng_init(&rng, seed);
+    assert_ok(snug_strategy_new("snug", &p, &s, &err));
+    do {
+        struct snug_observation o = cpu_task_run(&task, &config, &rng);
+        const bool is_load = n == 0 || config.value[CPU_REPACK] != loaded.value[CPU_REPACK] ||
+                             config.value[CPU_MMAP] != loaded.value[CPU_MMAP];
+        *out_n_loads += is_load;
+        o.setup_s = is_load ? load_s : 0;
+        o.work_s = 40 / o.speed;
+        loaded = config;
+        truth[n++] = (struct snug_point){cpu_task_speed(&task, &config), o.bytes};
+        assert_ok(snug_strategy_tell(s, &o, &err));
+    } while (n < N && snug_strategy_ask(s, &config, NULL, &err) == SNUG_OK);
+    snug_strategy_free(s);
+    return snug_front_hypervolume(truth, n, &p.bounds);
+}
+
+static void snug_loads_the_model_less_often_for_the_same_front(void **state)
+{
+    (void)state;
+    enum { N = 40 };
+    double cheap = 0, dear = 0;
+    int n_cheap = 0, n_dear = 0;
+    print_message("# seeds 0..%d\n", N - 1);
+    for (uint64_t seed = 0; seed < N; seed++) {
+        cheap += tune_with_loads(seed, 0.01, &n_cheap) / N;
+        dear += tune_with_loads(seed, 20, &n_dear) / N;
+    }
+    print_message("# loads %d where cheap, %d where dear; hypervolume %.4f, %.4f\n", n_cheap,
+                  n_dear, cheap, dear);
+    assert_true(n_dear < 0.9 * n_cheap);
+    assert_true(dear > 0.98 * cheap); /* a seed's fronts differ by some per cent either way */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -290,6 +337,7 @@ int main(void)
         cmocka_unit_test(snug_believes_less_than_the_luckiest_trial),
         cmocka_unit_test(snug_predictions_hold),
         cmocka_unit_test(snug_asks_for_few_bytes),
+        cmocka_unit_test(snug_loads_the_model_less_often_for_the_same_front),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,80 +20,49 @@
  *    the past has earned by ranking what was told. Lengths and noise are expected to be as they
  *    were, and the configs that were best are candidates.
  * 7. Stop: the expected gain of the best candidate is under 0.5 % of the hypervolume, and the last
- *    four trials (eight with a past) together grew it by less than that, not before start + 5
- *    trials (+ 9 with a past). Both sides are needed: a model that just missed can be sure of
- *    itself. It looks at tells only, so a resumed session stops where an unbroken one would.
+ *    four trials (eight with a prior or a past) together grew it by less than that, not before
+ *    start + 5 trials (+ 9). Both sides are needed: a model that just missed can be sure of itself.
+ *    It looks at tells only, so a resumed session stops where an unbroken one would.
  * 8. A goal of other axes, or with limits: axes.c. What is said of speed here holds for its first
- *    learned axis. */
+ *    learned axis.
+ * 9. Seconds (trial_cost.h): where loading is dear, of candidates that gain as much as the best but
+ *    for a guess's width the one that gains most per second is asked, mostly one that loads
+ *    nothing.
+ * 10. On wish, rows that seem to change nothing (inert.h) are kept at one value by three asks of
+ *    four; it is decided anew every four tells, from the twelfth trial on. The kernel's lengths do
+ *    the same more softly, and as well on all tables: so not by default.
+ * 11. Low rungs of the effort ladder (ladder.h) are points with a learned bias and more noise,
+ *    until the full trial of the config is told. One is promoted when it gains as much per second
+ *    as the best of the others would. */
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
-#include "tune/axes.h"
-#include "tune/ehvi.h"
-#include "tune/gp.h"
-#include "tune/pool.h"
-#include "tune/transfer.h"
+#include "tune/strategies/snug_model.h"
+#include "tune/trial_cost.h"
 
 #define STOP_GAIN_FRAC 0.005
 #define STOP_WINDOW 4 /* trials that must have brought less */
 #define STOP_AFTER 5  /* trials past the start before a stop */
+/* Candidates with this part of the best one's gain are as good: the gain itself is a guess. Ties
+ * this narrow save a fifth of the loads (test_strategy_snug.c). Wider ones lose on tunebench where
+ * loading is dear (--loads 30, 8 seeds): area over trials falls from 0.894 to 0.887 at 0.5 and
+ * 0.877 at 0, which is gain per second alone, and area over seconds from 0.891 to 0.886 at both. */
+#define NEAR_FRAC 0.97
+#define NEAR_STATED_MAX 8 /* true bytes stated for them */
 #define CLIMBS 3
 #define CLIMB_STEPS 8
 #define CHANCE_MIN 1e-3 /* never out of the question: the last resort is still ordered by gain */
-/* Likelihood evaluations per tell and start: one costs O(n^3), 0.7 ms at 100 points. */
-#define FIT_WORK 2000
-#define FIT_EVALUATIONS_MIN 20
-#define FIT_EVALUATIONS_MAX 60
 /* True bytes stated per ask once one candidate is known to run. */
 #define STATE_BYTES_MAX 64
 
-/* The weight of the prior is one of so many steps from 0 to 1, and thought to be near 1. */
-#define WEIGHT_STEPS 8
-#define WEIGHT_SD 1.5
-/* Of the past's, around its trust. */
-#define PAST_SD 0.3
-#define N_WEIGHTS (WEIGHT_STEPS + 1)
-
-struct state {
-    struct snug_gp *gp;       /* log speed of good trials */
-    struct snug_gp *failures; /* 0 or 1 of all trials; fitted once there is a failure */
-    int n_failed;
-    struct snug__axes *axes; /* NULL: the goal is speed and bytes */
-    struct snug__pool pool;
-    int n_start;
-    int told_of_point[SNUG_STRATEGY_TELLS_MAX];                        /* GP point -> trial */
-    double y[SNUG_STRATEGY_TELLS_MAX], prior[SNUG_STRATEGY_TELLS_MAX]; /* [GP point] log speed */
-    double prior_level;              /* mean of what the prior said of good trials */
-    double prior_weight;             /* 0 to 1; 0 without a prior */
-    struct snug__transfer *transfer; /* NULL: no past */
-    double past_weight;              /* 0 to 1; 0 without a past */
-    double rest[N_WEIGHTS * N_WEIGHTS * SNUG_STRATEGY_TELLS_MAX]; /* [weights][GP point] */
-    double x[SNUG_STRATEGY_TELLS_MAX * SNUG_KNOBS_MAX];           /* [n_told][n_dims] features */
-    struct snug_point points[SNUG_STRATEGY_TELLS_MAX]; /* [n_told]; speed 0 for failures */
-    double front_bytes[SNUG_STRATEGY_TELLS_MAX], front_log[SNUG_STRATEGY_TELLS_MAX];
-    size_t front_told[SNUG_STRATEGY_TELLS_MAX], index[SNUG_STRATEGY_TELLS_MAX];
-    double mean[SNUG_STRATEGY_TELLS_MAX], sd[SNUG_STRATEGY_TELLS_MAX];
-    double pool_mean[SNUG__POOL_WHOLE_MAX], pool_sd[SNUG__POOL_WHOLE_MAX];
-    struct snug_ehvi_front front;
-};
 static_assert(SNUG__POOL_SAMPLE + SNUG__POOL_ADDED_MAX <= SNUG__POOL_WHOLE_MAX, "pool_mean fits");
 static_assert(SNUG_STRATEGY_TELLS_MAX <= SNUG_GP_POINTS_MAX, "every trial fits the model");
 static_assert(SNUG_KNOBS_MAX <= SNUG_GP_DIMS_MAX && SNUG_KNOBS_MAX <= SNUG_SOBOL_DIMS_MAX, "dims");
 
-static int at_least(int a, int b)
-{
-    return a > b ? a : b;
-}
-
-static int at_most(int a, int b)
-{
-    return a < b ? a : b;
-}
-
 static void close_state(struct snug_strategy *s)
 {
-    struct state *st = s->state;
+    struct snug__model_state *st = s->state;
     if (!st)
         return;
     snug_gp_free(st->gp);
@@ -108,7 +77,7 @@ static void close_state(struct snug_strategy *s)
 /* What past tasks know, where there are any that can teach. */
 static snug_status open_past(struct snug_strategy *s, struct snug_error *err)
 {
-    struct state *st = s->state;
+    struct snug__model_state *st = s->state;
     struct snug_gp_params params;
     snug_status status = snug__transfer_new(&s->problem, &s->lattice, &st->transfer, err);
     s->problem.pasts = NULL; /* they need not outlive this */
@@ -123,7 +92,7 @@ static snug_status open_past(struct snug_strategy *s, struct snug_error *err)
 
 static snug_status open_state(struct snug_strategy *s, struct snug_error *err)
 {
-    struct state *st = calloc(1, sizeof *st);
+    struct snug__model_state *st = calloc(1, sizeof *st);
     if (!st)
         return snug_fail(err, SNUG_NO_MEMORY, "strategy snug");
     s->state = st;
@@ -143,228 +112,11 @@ static snug_status open_state(struct snug_strategy *s, struct snug_error *err)
     return status;
 }
 
-static int fit_evaluations(int n)
-{
-    return at_most(at_least(FIT_EVALUATIONS_MIN, FIT_WORK / n), FIT_EVALUATIONS_MAX);
-}
-
-/* What the cost model expects, in log speed: where it says nothing, what it says on average. */
-static double prior_or_level(const struct state *st, double prior)
-{
-    return isfinite(prior) ? prior : st->prior_level;
-}
-
-static double ask_prior(const struct snug_strategy *s, const struct snug_config *config)
-{
-    return s->problem.prior ? s->problem.prior(config, s->problem.prior_data) : (double)NAN;
-}
-
-static double past_of_told(const struct state *st, int i)
-{
-    return st->transfer ? snug__transfer_told(st->transfer, i) : 0;
-}
-
-/* What is expected of GP point i before its own process is asked. */
-static double expected_of_told(const struct state *st, int i)
-{
-    return st->prior_weight * prior_or_level(st, st->prior[i]) +
-           st->past_weight * past_of_told(st, i);
-}
-
-/* Let the process model what the priors, weighed, leave over. */
-static void set_weights(struct state *st, double prior_weight, double past_weight)
-{
-    double rest[SNUG_STRATEGY_TELLS_MAX];
-    const int n = snug_gp_n(st->gp);
-    st->prior_weight = prior_weight;
-    st->past_weight = past_weight;
-    for (int i = 0; i < n; i++)
-        rest[i] = st->y[i] - expected_of_told(st, i);
-    snug_gp_set_values(st->gp, rest);
-}
-
-static void set_level(struct state *st)
-{
-    double sum = 0;
-    int n_said = 0;
-    for (int i = 0; i < snug_gp_n(st->gp); i++)
-        if (isfinite(st->prior[i])) {
-            sum += st->prior[i];
-            n_said++;
-        }
-    st->prior_level = n_said ? sum / n_said : 0;
-}
-
-/* The weights that explain best what was measured, at the present hyper-parameters. */
-static void best_weights(struct snug_strategy *s, double *out_prior, double *out_past)
-{
-    struct state *st = s->state;
-    const int n = snug_gp_n(st->gp), n_prior = s->problem.prior ? N_WEIGHTS : 1;
-    const int n_past = st->transfer ? N_WEIGHTS : 1;
-    const double trust = st->transfer ? snug__transfer_trust(st->transfer) : 0;
-    double value[N_WEIGHTS * N_WEIGHTS], best = -INFINITY;
-    for (int k = 0; k < n_prior * n_past; k++) {
-        const double prior = (double)(k % n_prior) / WEIGHT_STEPS;
-        const double past = (double)(k / n_prior) / WEIGHT_STEPS;
-        for (int i = 0; i < n; i++)
-            st->rest[k * n + i] =
-                st->y[i] - prior * prior_or_level(st, st->prior[i]) - past * past_of_told(st, i);
-    }
-    snug_gp_evidences(st->gp, st->rest, n_prior * n_past, value);
-    for (int k = 0; k < n_prior * n_past; k++) {
-        const double prior = (double)(k % n_prior) / WEIGHT_STEPS;
-        const double past = (double)(k / n_prior) / WEIGHT_STEPS;
-        const double off = n_prior > 1 ? (1 - prior) / WEIGHT_SD : 0;
-        const double past_off = n_past > 1 ? (past - trust) / PAST_SD : 0;
-        value[k] -= 0.5 * (off * off + past_off * past_off);
-        if (value[k] > best) {
-            best = value[k];
-            *out_prior = prior;
-            *out_past = past;
-        }
-    }
-}
-
-/* Judge the pasts by what the process makes of the trials without them. */
-static snug_status weigh_pasts(struct state *st, struct snug_error *err)
-{
-    double own[SNUG_STRATEGY_TELLS_MAX], base[SNUG_STRATEGY_TELLS_MAX];
-    double rest[SNUG_STRATEGY_TELLS_MAX];
-    const int n = snug_gp_n(st->gp);
-    const double past_weight = st->past_weight;
-    set_weights(st, st->prior_weight, 0);
-    snug_status status = snug_gp_leave_one_out(st->gp, own, err);
-    for (int i = 0; i < n; i++) {
-        base[i] = expected_of_told(st, i);
-        rest[i] = st->y[i] - base[i];
-    }
-    if (status == SNUG_OK)
-        snug__transfer_weigh(st->transfer, rest, own, base);
-    set_weights(st, st->prior_weight, past_weight);
-    return status;
-}
-
-static snug_status fit_speed(struct snug_strategy *s, struct snug_error *err)
-{
-    struct state *st = s->state;
-    const int n_evaluations = fit_evaluations(snug_gp_n(st->gp));
-    set_level(st);
-    /* first with the weights that the last tell left */
-    set_weights(st, st->prior_weight, st->past_weight);
-    snug_status status = snug_gp_fit(st->gp, n_evaluations, err);
-    if (status == SNUG_OK && st->transfer)
-        status = weigh_pasts(st, err);
-    if (status != SNUG_OK || (!s->problem.prior && !st->transfer))
-        return status;
-    double prior_weight = 0, past_weight = 0;
-    best_weights(s, &prior_weight, &past_weight);
-    const bool has_moved = fabs(prior_weight - st->prior_weight) > 0 || st->transfer != NULL;
-    set_weights(st, prior_weight, past_weight);
-    return snug_gp_fit(st->gp, has_moved ? n_evaluations : 0, err);
-}
-
-static snug_status learn_speed(struct snug_strategy *s, size_t at, const double *x,
-                               const struct snug_observation *o, struct snug_error *err)
-{
-    struct state *st = s->state;
-    int n = snug_gp_n(st->gp);
-    snug_status status = snug_gp_add(st->gp, x, log(o->speed), o->log_speed_sd, err);
-    if (status != SNUG_OK)
-        return status;
-    st->told_of_point[n] = (int)at;
-    st->y[n] = log(o->speed);
-    st->prior[n] = ask_prior(s, &o->config);
-    status = st->transfer ? snug__transfer_tell(st->transfer, x, err) : SNUG_OK;
-    const bool is_past_told = status == SNUG_OK && st->transfer;
-    if (status == SNUG_OK)
-        status = fit_speed(s, err);
-    if (status != SNUG_OK)
-        snug_gp_remove_last(st->gp);
-    if (status != SNUG_OK && is_past_told)
-        snug__transfer_remove_last(st->transfer);
-    return status;
-}
-
-static snug_status learn_failure(struct state *st, const double *x, bool is_failed,
-                                 struct snug_error *err)
-{
-    snug_status status = snug_gp_add(st->failures, x, is_failed, 0, err);
-    if (status != SNUG_OK)
-        return status;
-    if (st->n_failed + is_failed > 0)
-        status = snug_gp_fit(st->failures, fit_evaluations(snug_gp_n(st->failures)), err);
-    if (status == SNUG_OK)
-        st->n_failed += is_failed;
-    else
-        snug_gp_remove_last(st->failures);
-    return status;
-}
-
-static snug_status tell(struct snug_strategy *s, struct snug_error *err)
-{
-    struct state *st = s->state;
-    size_t at = s->n_told - 1;
-    const struct snug_observation *o = &s->told[at];
-    bool is_ok = o->outcome == SNUG_TRIAL_OK;
-    double *x = st->x + at * (size_t)s->lattice.n_dims;
-    snug_status status = SNUG_OK;
-    snug__lattice_features(&s->lattice, &o->config, x);
-    st->points[at] = is_ok ? (struct snug_point){o->speed, o->bytes} : (struct snug_point){0};
-    /* with another base a config may be on the front, but it is no point of the models */
-    if (snug__lattice_has(&s->lattice, &o->config)) {
-        int n_before = snug_gp_n(st->failures);
-        status = learn_failure(st, x, !is_ok, err);
-        if (status == SNUG_OK && is_ok)
-            status = learn_speed(s, at, x, o, err);
-        if (status == SNUG_OK && is_ok && st->axes) {
-            const int n_evaluations = fit_evaluations(snug_gp_n(st->gp));
-            status = snug__axes_tell(st->axes, s, at, x, n_evaluations, err);
-            if (status != SNUG_OK)
-                snug_gp_remove_last(st->gp);
-        }
-        if (status != SNUG_OK && snug_gp_n(st->failures) > n_before)
-            snug_gp_remove_last(st->failures); /* as if nothing had been told */
-    }
-    if (status == SNUG_OK)
-        snug__pool_mark_told(&st->pool, s, &o->config);
-    return status;
-}
-
-/* Put the model's mean in the place of measured speeds. */
-static snug_status smooth_points(struct snug_strategy *s, struct snug_error *err)
-{
-    struct state *st = s->state;
-    size_t n_dims = (size_t)s->lattice.n_dims, n = (size_t)snug_gp_n(st->gp);
-    double *x = calloc(n * n_dims + 1, sizeof *x);
-    if (!x)
-        return snug_fail(err, SNUG_NO_MEMORY, "strategy snug: %zu points", n);
-    for (size_t i = 0; i < n; i++)
-        for (size_t d = 0; d < n_dims; d++)
-            x[i * n_dims + d] = st->x[(size_t)st->told_of_point[i] * n_dims + d];
-    snug_status status = snug_gp_predict(st->gp, x, n, st->mean, st->sd, err);
-    for (size_t i = 0; status == SNUG_OK && i < n; i++)
-        st->points[st->told_of_point[i]].speed = exp(st->mean[i] + expected_of_told(st, (int)i));
-    free(x);
-    if (status == SNUG_OK && st->axes)
-        status = snug__axes_smooth(st->axes, s, st->x, err);
-    return status;
-}
-
-/* What the process thinks of measured configs is less lucky than what was measured. */
-static snug_status believe(struct snug_strategy *s, double *out_speed, struct snug_error *err)
-{
-    const struct state *st = s->state;
-    snug_status status = snug_gp_n(st->gp) > 0 ? smooth_points(s, err) : SNUG_OK;
-    for (size_t i = 0; status == SNUG_OK && i < s->n_told; i++)
-        out_speed[i] = st->points[i].speed;
-    return status;
-}
-
 /* The front of the first n trials within bounds, and its area. */
 static snug_status build_front(struct snug_strategy *s, size_t n, double *out_area,
                                struct snug_error *err)
 {
-    struct state *st = s->state;
+    struct snug__model_state *st = s->state;
     if (st->axes) {
         const snug_status status =
             snug__axes_front(st->axes, s, st->points, n, st->front_told, &st->front.n, err);
@@ -389,7 +141,7 @@ static snug_status build_front(struct snug_strategy *s, size_t n, double *out_ar
 /* Expected gain of item i at the bytes it is thought to need. */
 static double gain_of(const struct snug_strategy *s, int i)
 {
-    const struct state *st = s->state;
+    const struct snug__model_state *st = s->state;
     const struct snug__candidate *item = &st->pool.items[i];
     double frac = item->bytes / (double)s->problem.bounds.bytes_ref;
     uint64_t limit = s->problem.bytes_limit;
@@ -405,7 +157,7 @@ static double gain_of(const struct snug_strategy *s, int i)
 /* P(item runs) of items from..n-1. */
 static snug_status predict_chances(struct snug_strategy *s, int from, struct snug_error *err)
 {
-    struct state *st = s->state;
+    struct snug__model_state *st = s->state;
     struct snug__pool *pool = &st->pool;
     const double *x = pool->x + (size_t)from * (size_t)s->lattice.n_dims;
     snug_status status = SNUG_OK;
@@ -423,7 +175,7 @@ static snug_status predict_chances(struct snug_strategy *s, int from, struct snu
 /* Add what past tasks expect, weighed, to the means of items from..n-1. */
 static snug_status add_past(struct snug_strategy *s, int from, struct snug_error *err)
 {
-    struct state *st = s->state;
+    struct snug__model_state *st = s->state;
     struct snug__pool *pool = &st->pool;
     const int first = from > pool->n_fixed ? from : pool->n_fixed;
     snug_status status = SNUG_OK;
@@ -438,10 +190,17 @@ static snug_status add_past(struct snug_strategy *s, int from, struct snug_error
     return status;
 }
 
+static bool is_out(const struct snug_strategy *s, const struct snug__candidate *item)
+{
+    const struct snug__model_state *st = s->state;
+    return item->was_told ||
+           (!st->is_wide && !snug__inert_allows(&st->inert, &s->lattice, &item->config));
+}
+
 /* Predict and score items from..n-1. */
 static snug_status score_items(struct snug_strategy *s, int from, struct snug_error *err)
 {
-    struct state *st = s->state;
+    struct snug__model_state *st = s->state;
     struct snug__pool *pool = &st->pool;
     const double *x = pool->x + (size_t)from * (size_t)s->lattice.n_dims;
     snug_status status = predict_chances(s, from, err);
@@ -454,20 +213,21 @@ static snug_status score_items(struct snug_strategy *s, int from, struct snug_er
         pool->items[i].mean = st->pool_mean[i - from];
         if (s->problem.prior)
             pool->items[i].mean +=
-                st->prior_weight * prior_or_level(st, ask_prior(s, &pool->items[i].config));
+                st->prior_weight *
+                snug__model_prior_or_level(st, snug__model_ask_prior(s, &pool->items[i].config));
         pool->items[i].sd = st->pool_sd[i - from];
     }
     if (status == SNUG_OK && st->past_weight > 0)
         status = add_past(s, from, err);
     for (int i = from; status == SNUG_OK && i < pool->n; i++)
-        pool->items[i].score = pool->items[i].was_told ? -1 : gain_of(s, i);
+        pool->items[i].score = is_out(s, &pool->items[i]) ? -1 : gain_of(s, i);
     return status;
 }
 
 /* Steps by single knobs from item `at` while the score grows. */
 static snug_status climb(struct snug_strategy *s, int at, struct snug_error *err)
 {
-    struct state *st = s->state;
+    struct snug__model_state *st = s->state;
     for (int step = 0; step < CLIMB_STEPS; step++) {
         int from = st->pool.n;
         snug__pool_add_neighbours(&st->pool, s, &st->pool.items[at].config);
@@ -485,7 +245,7 @@ static snug_status climb(struct snug_strategy *s, int at, struct snug_error *err
 /* Neighbours of the front, then climbs from the best candidates; only where not all are listed. */
 static snug_status refine(struct snug_strategy *s, struct snug_error *err)
 {
-    struct state *st = s->state;
+    struct snug__model_state *st = s->state;
     int start[CLIMBS], n_start = 0;
     for (size_t k = 0; k < st->front.n && st->pool.n < st->pool.cap / 4 * 3; k++) {
         const struct snug_config *config = &s->told[st->front_told[k]].config;
@@ -514,7 +274,7 @@ static snug_status refine(struct snug_strategy *s, struct snug_error *err)
  * each gets its true bytes and score, until none left could win. */
 static int choose(struct snug_strategy *s)
 {
-    struct state *st = s->state;
+    struct snug__model_state *st = s->state;
     int chosen = -1;
     for (int n_stated = 0; n_stated < STATE_BYTES_MAX || chosen < 0;) {
         int i = snug__pool_best(&st->pool, 0);
@@ -533,9 +293,25 @@ static int choose(struct snug_strategy *s)
     return chosen;
 }
 
+/* Of the items that gain nearly as much as the best, the one that gains most per second. */
+static int choose_cheaper(struct snug_strategy *s, int best)
+{
+    struct snug__pool *pool = &((struct snug__model_state *)s->state)->pool;
+    const double enough = NEAR_FRAC * pool->items[best].score;
+    for (int n_stated = 0; n_stated < NEAR_STATED_MAX;) {
+        const int i = snug__trial_cost_choose(s, pool, best, enough, false);
+        if (pool->items[i].state != SNUG__BYTES_GUESSED)
+            return i;
+        const bool can_run = snug__pool_state_bytes(pool, s, i);
+        pool->items[i].score = can_run ? gain_of(s, i) : -1;
+        n_stated += can_run;
+    }
+    return snug__trial_cost_choose(s, pool, best, enough, true);
+}
+
 static bool is_converged(struct snug_strategy *s, double area, double gain)
 {
-    const struct state *st = s->state;
+    const struct snug__model_state *st = s->state;
     double before = 0;
     /* who begins where a past ended grows little from the start, and has seen little yet */
     const size_t window = st->transfer || s->problem.prior ? 2 * STOP_WINDOW : STOP_WINDOW;
@@ -546,21 +322,30 @@ static bool is_converged(struct snug_strategy *s, double area, double gain)
            area - before < STOP_GAIN_FRAC * area;
 }
 
-static snug_status ask_model(struct snug_strategy *s, struct snug_config *out_config,
-                             struct snug_ask_info *out_info, struct snug_error *err)
+/* The front as it is believed, its area, and all candidates scored against it. */
+static snug_status rank_candidates(struct snug_strategy *s, double *out_area,
+                                   struct snug_error *err)
 {
-    struct state *st = s->state;
-    snug_status status = smooth_points(s, err);
+    struct snug__model_state *st = s->state;
+    snug_status status = snug__model_smooth(s, err);
     if (status != SNUG_OK)
         return status;
-    double area = 0;
-    status = build_front(s, s->n_told, &area, err);
+    status = build_front(s, s->n_told, out_area, err);
     if (status != SNUG_OK)
         return status;
     snug__pool_begin(&st->pool, s);
     status = score_items(s, 0, err);
     if (status == SNUG_OK && !st->pool.is_whole)
         status = refine(s, err);
+    return status;
+}
+
+static snug_status ask_model(struct snug_strategy *s, struct snug_config *out_config,
+                             struct snug_ask_info *out_info, struct snug_error *err)
+{
+    struct snug__model_state *st = s->state;
+    double area = 0;
+    const snug_status status = rank_candidates(s, &area, err);
     if (status != SNUG_OK)
         return status;
     int best = choose(s);
@@ -571,7 +356,8 @@ static snug_status ask_model(struct snug_strategy *s, struct snug_config *out_co
                          100 * gain / area);
     if (best < 0) /* nothing is expected to gain, but it is too early to stop */
         return snug__strategy_sobol_config(s, out_config, err);
-    const struct snug__candidate *item = &st->pool.items[best];
+    const struct snug__candidate *item = &st->pool.items[choose_cheaper(s, best)];
+    gain = item->score;
     *out_config = item->config;
     out_info->expected_gain = area > 0 ? gain / area : (double)NAN;
     out_info->predicted_speed = exp(item->mean);
@@ -584,16 +370,59 @@ static snug_status ask_model(struct snug_strategy *s, struct snug_config *out_co
 static snug_status ask(struct snug_strategy *s, struct snug_config *out_config,
                        struct snug_ask_info *out_info, struct snug_error *err)
 {
-    const struct state *st = s->state;
+    const struct snug__model_state *st = s->state;
     if (s->n_told < (size_t)st->n_start || snug_gp_n(st->gp) < 1)
         return snug__strategy_sobol_config(s, out_config, err);
     return ask_model(s, out_config, out_info, err);
 }
 
+/* The config told last is no candidate of its own rival. */
+static void set_last_aside(struct snug_strategy *s)
+{
+    struct snug__pool *pool = &((struct snug__model_state *)s->state)->pool;
+    const uint64_t hash = snug__lattice_hash(&s->lattice, &s->told[s->n_told - 1].config);
+    for (int i = 0; i < pool->n; i++)
+        if (pool->hash[i] == hash)
+            pool->items[i].score = -1;
+}
+
+/* Gain per second of the last trial, were it measured in full, against that of the best other. */
+static snug_status promotes(struct snug_strategy *s, bool *out, struct snug_error *err)
+{
+    struct snug__model_state *st = s->state;
+    const int last = snug_gp_n(st->gp) - 1, at = (int)s->n_told - 1;
+    if (st->axes) { /* gain per second is known of speed and bytes alone */
+        *out = true;
+        return SNUG_OK;
+    }
+    if (at + 1 < st->n_start || last < 0 || st->told_of_point[last] != at)
+        return SNUG_OK; /* the model needs trials that it can rely on */
+    double area = 0;
+    const snug_status status = rank_candidates(s, &area, err); /* st->mean is of GP points then */
+    if (status != SNUG_OK)
+        return status;
+    set_last_aside(s);
+    const int best = choose(s);
+    if (best < 0)
+        return SNUG_OK;
+    const struct snug__candidate *item = &st->pool.items[best];
+    const double mean = st->mean[last] + snug__model_expected(st, last);
+    const double frac = (double)s->told[at].bytes / (double)s->problem.bounds.bytes_ref;
+    struct snug__trial_cost cost;
+    snug__trial_cost_learn(&cost, s->told, s->n_told);
+    const bool must_load =
+        snug__trial_cost_must_load(s->problem.space, s->told, s->n_told, &item->config);
+    *out = snug_ehvi(&st->front, mean, st->sd[last], frac) /
+               snug__trial_cost_seconds(&cost, mean, false) >=
+           item->score / snug__trial_cost_seconds(&cost, item->mean, must_load);
+    return SNUG_OK;
+}
+
 const struct snug__strategy_kind snug__strategy_snug = {
     .open = open_state,
+    .promotes = promotes,
     .close = close_state,
     .ask = ask,
-    .tell = tell,
-    .believe = believe,
+    .tell = snug__model_tell,
+    .believe = snug__model_believe,
 };

@@ -1,0 +1,12 @@
+/* The front that snug tune ends with, as a table. */
+#ifndef SNUG_CLI_TUNE_FRONT_H
+#define SNUG_CLI_TUNE_FRONT_H
+
+#include "cli/task.h"
+#include "snug/tune_loop.h"
+
+/* The front as it was measured again, with what is known of its order; else that of the trials. */
+void cli_tune_front(const struct cli_task *task, const struct snug_tune_result *result,
+                    enum snug_objective objective, struct snug_buffer *out);
+
+#endif
