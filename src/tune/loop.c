@@ -93,7 +93,7 @@ static snug_status tell(struct loop *l, const struct snug_tune_trial *trial, str
         .rung = trial->rung,
     };
     snug__tune_goal_observe(o, trial, &observation);
-    if (observation.outcome == SNUG_TRIAL_OK && !(trial->speed > 0.0))
+    if (observation.outcome == SNUG_TRIAL_OK && !(observation.speed > 0.0))
         observation.outcome =
             SNUG_TRIAL_REFUSED; /* it ran, but gave no figure: energy below idle */
     return snug_strategy_tell(l->strategy, &observation, err);
