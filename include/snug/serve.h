@@ -36,6 +36,8 @@ struct snug_serve_options {
     const struct snug_adapt_member *members;
     const struct snug_serve_config *configs; /* of the same order */
     int n_members;                           /* 1 .. SNUG_ADAPT_MEMBERS_MAX */
+    int n_parallel; /* sequences at once that members were measured with; 0 counts as 1 */
+    int n_prompt;   /* tokens of prompt likewise: much shorter ones say little of their speed */
     struct snug_adapt_rules rules;
     uint64_t memory_limit_bytes; /* never more than this; 0: what is free */
     const char *budget_path;     /* limits given from outside, see snug_serve_caps; NULL: none */

@@ -68,7 +68,7 @@ static void look(struct snug__serve *s, double now_s)
     s->look_s = now_s;
     follow_caps(s);
     if (snug_budget_read(&options, &budget, &s->look, NULL) != SNUG_OK)
-        return;
+        return; /* the earlier view stands */
     s->has_look = true;
     view.knows_memory = budget.memory_available_bytes.is_known && budget.memory_own_bytes.is_known;
     if (view.knows_memory)
@@ -79,6 +79,7 @@ static void look(struct snug__serve *s, double now_s)
     view.cpus_free = view.knows_cpus ? fmin(budget.cpus_free.value, view.cpus_all) : 0;
     limit(&view.knows_memory, &view.free_bytes, (double)s->options->memory_limit_bytes);
     limit(&view.knows_memory, &view.free_bytes, s->caps.memory_bytes);
+    s->is_capped = s->caps.cpus > 0 && s->caps.cpus < view.cpus_free;
     limit(&view.knows_cpus, &view.cpus_free, s->caps.cpus);
     pthread_mutex_lock(&s->lock);
     s->view = view;
@@ -268,6 +269,7 @@ static void decide(struct snug__serve *s, double now_s)
     const bool is_time = now_s - s->look_s >= LOOK_S;
     if (is_time) { /* CPU time is counted over an interval: not more often */
         look(s, now_s);
+        snug__serve_learn(s, now_s);
         ease_memory(s, now_s);
     }
     if (s->next || !(is_time || s->is_due || s->state.present < 0))
@@ -334,7 +336,8 @@ static snug_status open_front(struct snug__serve *s, struct snug_error *err)
                                               .port = options->port,
                                               .backends = &s->backends,
                                               .status = snug__serve_status,
-                                              .status_data = s};
+                                              .observe = snug__serve_observe,
+                                              .data = s};
     const snug_status status = snug__front_open(&front, &s->front, err);
     if (status == SNUG_OK)
         snug__serve_say(s, "listen", -1, "http://%s%s%s:%d, %d config%s to choose from",
