@@ -2,6 +2,8 @@
 #ifndef SNUG_SERVE_INTERNAL_H
 #define SNUG_SERVE_INTERNAL_H
 
+#include <sys/stat.h>
+
 #include "serve/backends.h"
 #include "serve/front.h"
 #include "snug/budget.h"
@@ -17,6 +19,8 @@ struct snug__serve {
     struct snug_adapt_state state;
     struct snug_budget_look look;
     struct snug_serve_caps caps;
+    struct stat caps_stat;        /* of the file they are from, when it was read */
+    struct snug_adapt_view there; /* budget without the limits that are given */
     bool has_look, is_due;
     double look_s;              /* of the last budget */
     double busy_frac;           /* that others had of the CPUs when this epoch began */
