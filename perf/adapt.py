@@ -46,9 +46,9 @@ QUESTION = {"prompt": "one two three four " * 12, "max_tokens": N_GEN, "ignore_e
 VARIANTS = (("--n-ubatch", "512", "--repack", "on"), ("--n-ubatch", "32", "--repack", "on"),
             ("--n-ubatch", "32", "--repack", "off"))
 ARMS = ("adapt", "static", "rule", "default")
-LEVEL_S = 4          # of asking for a cell of the table
-FIT_FRAC = 1.055     # a cap for a member is so much of its need: snug wants 5 % besides
-ROOMY_FRAC = 3       # a cap that hinders nobody: two servers fit together
+LEVEL_S, ROUNDS = 2.5, 3  # of asking for a cell of the table, and how often
+FIT_FRAC = 1.055  # a cap for a member is so much of its need: snug wants 5 % besides
+ROOMY_FRAC = 3  # a cap that hinders nobody: two servers fit together
 LATUNE_FRAC = 0.9
 
 
@@ -177,24 +177,25 @@ def plain_argv(model, port, flags):
 
 
 def measure(model, folder, members, levels):
-    """{config: {level: requests/s}}; what was measured before stays."""
-    path, table = os.path.join(folder, "table.json"), {}
+    """{config: {level: requests/s}}, medians of rounds over all members; what was measured stays."""
+    path, rounds = os.path.join(folder, "table.json"), {}
     if os.path.exists(path):
         with open(path, encoding="utf-8") as file:
-            table = json.load(file)
-    for member in members:
-        row = table.setdefault(member["config"], {})
-        missing = [level for level in levels if str(level) not in row]
-        if not missing:
-            continue
-        port = free_port()
-        with Server(plain_argv(model, port, member["flags"]), port) as server:
-            for level in missing:
-                done = run_trace(server, [{"s": LEVEL_S, "cores": level, "cap": None}], folder)
-                row[str(level)] = sum(good for _, good in done["done"]) / LEVEL_S
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump(table, file, indent=1)
-    return table
+            rounds = json.load(file)
+    for n in range(1, ROUNDS + 1):
+        for member in members:
+            row = rounds.setdefault(member["config"], {str(level): [] for level in levels})
+            missing = [level for level in levels if len(row[str(level)]) < n]
+            if not missing:
+                continue
+            port = free_port()
+            with Server(plain_argv(model, port, member["flags"]), port) as server:
+                for level in missing:
+                    done = run_trace(server, [{"s": LEVEL_S, "cores": level, "cap": None}], folder)["done"]
+                    row[str(level)].append(sum(good for t, good in done if 0 <= t < LEVEL_S) / LEVEL_S)
+            with open(path, "w", encoding="utf-8") as file:
+                json.dump(rounds, file, indent=1)
+    return {config: {level: statistics.median(rates) for level, rates in row.items()} for config, row in rounds.items()}
 
 
 # ---- traces ----

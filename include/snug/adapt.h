@@ -46,13 +46,13 @@ struct snug_adapt_member {
 struct snug_adapt_rules {
     double margin_frac; /* a new member must leave so much of its need free besides */
     double gain_frac;   /* ... and be so much faster, unless the present one does not fit */
-    double hold_s; /* ... all the time for so long; less where it is much faster, at least 1 s */
+    double hold_s; /* ... all the time for so long; less where it is much faster, at least 0.5 s */
     double hold_more_s;    /* the same for a member with more threads; grows while that is undone */
-    double dwell_s;        /* least time between changes for speed */
+    double dwell_s;        /* least time between changes for speed; less where it is much faster */
     double dwell_starts;   /* and that many times what the last change took to start */
     double ttft_s, tpot_s; /* hard limits, 0: none */
 };
-/* 5 %, 10 %, 2 s, 2 s, 3 s, 5, none. */
+/* 5 %, 10 %, 1.5 s, 1.5 s, 3 s, 5, none. */
 void snug_adapt_rules_default(struct snug_adapt_rules *out);
 
 /* The budget of this moment. */
@@ -145,7 +145,7 @@ void snug_adapt_look_ahead(const struct snug_adapt_state *state,
                            const struct snug_adapt_view *view, double now_s,
                            struct snug_adapt_outlook *out);
 
-/* Decide, twice a second or more often; now_s never falls (one that does is taken as no time
+/* Decide, four times a second or more often; now_s never falls (one that does is taken as no time
  * passed).
  * Only what is remembered of wanted members changes in state; the caller reports what came of it.
  * n: 1 .. SNUG_ADAPT_MEMBERS_MAX. Cost: microseconds. */

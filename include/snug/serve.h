@@ -51,7 +51,8 @@ struct snug_serve_summary {
     int n_switches;
 };
 
-/* Limits that another program sets while this one runs, in a JSON file that is read twice a second:
+/* Limits that another program sets while this one runs, in a JSON file that is read when it
+ * changes:
  * {"memory_bytes": 2000000000, "cpus": 1.5}. The lesser of them and of what is free counts. */
 #define SNUG_SERVE_CAPS_BYTES_MAX 4096 /* of the file */
 struct snug_serve_caps {

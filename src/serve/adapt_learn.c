@@ -7,7 +7,7 @@
  * each member is the correction (Rasmussen and Williams, Gaussian Processes for Machine Learning,
  * 2006, eq. 2.25); without requests it is 1.
  *
- * Workload: some requests a second, some ten members twice a second; a few cells. */
+ * Workload: some requests a second, some ten members four times a second; a few cells. */
 #include <math.h>
 #include <stdlib.h>
 

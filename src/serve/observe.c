@@ -1,7 +1,7 @@
 /* From answers to what is learned: requests of a steady stretch, put into the units of the trials.
  *
- * A change of load is seen up to half a second late, so that an observation waits for the look that
- * follows it. */
+ * A change of load is seen up to a quarter of a second late, so that an observation waits for the
+ * look that follows it. */
 #include <math.h>
 #include <string.h>
 

@@ -190,7 +190,8 @@ static void slow_starts_are_paid_off_first(void **state)
     s.start_s = 20;
     sim_run(&s, view_of(20, 1), 1);
     assert_int_equal(s.state.present, ONE);
-    sim_run(&s, view_of(20, 2), 99); /* 5 starts are 100 s */
+    sim_run(&s, view_of(20, 2),
+            74); /* 5 starts are 100 s, and three quarters for two thirds more */
     assert_int_equal(s.state.present, ONE);
     steps_to(&s, view_of(20, 2), FAST, 2);
 }
