@@ -9,6 +9,10 @@
  * is then in flight is cut: a request that has no answer yet begins again, once, as when its server
  * dies.
  *
+ * The end of each answer that passes is looked through for llama-server's own timings: what
+ * requests get teaches the decision, but only what came while nothing else of ours ran, the load
+ * did not change, and no limit of CPUs below what is free makes the load another than it seems.
+ *
  * A process behind, and not the library inside: a crash or a kill by the kernel is survived, and
  * llama-server's API, templates and tools come with it. */
 #ifndef SNUG_SERVE_H

@@ -392,6 +392,7 @@ snug_status snug_serve_run(const struct snug_serve_options *options, struct snug
         .options = options, .look_s = -INFINITY, .decision = {.member = -1, .is_fitting = true}};
     pthread_mutex_init(&s.lock, NULL);
     snug_adapt_init(&s.state, &options->rules);
+    snug_adapt_look_ahead(&s.state, options->members, options->n_members, &s.view, 0, s.outlooks);
     snug_status status = snug__backends_init(&s.backends, err);
     if (status == SNUG_OK) {
         status = read_caps(&s, err);
