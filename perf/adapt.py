@@ -18,7 +18,9 @@ A trace (by its seed) is a row of steps of 5 to 10 s: so many busy cores (`snug 
 Printed for each arm: failed requests and dead servers (wanted: none); the share of time in which the member that
 serves needed more than the cap (wanted: under 1 %); regret, 1 - rate / best rate, where the best is that of the
 fastest member that fits the cap at that level of load, and requests answered over the cap do not count (`plain`:
-they do); for adapt the seconds from a step to the change that followed (wanted: under 5).
+they do); for adapt the seconds from a step to the change that followed (wanted: under 5). A shared machine is not
+as fast in each trace as it was when the table was made: `drift` is the share of their own table that the plain servers
+of a trace reached, all together, and `regret_paired` is the regret with the table times that.
 
 One JSON line for each trace and arm is appended to FOLDER/runs.jsonl as it ends, and what stands there is not run
 again: the same command goes on where it was stopped. 20 traces and 4 arms of 30 s take some 50 min."""
@@ -304,7 +306,7 @@ def score(row, steps, result, bytes_fixed, best):
         over_s, good, good_over, ideal, at = over_s + over * step["s"], good + n, good_over + n_over, ideal + rate * step["s"], end
     row.update(n=len(result["done"]), n_failed=sum(not is_good for _, is_good in result["done"]),
                is_dead=result["is_dead"], over_frac=over_s / at, regret=1 - (good - good_over) / ideal,
-               regret_plain=1 - good / ideal)
+               regret_plain=1 - good / ideal, good=good - good_over, ideal=ideal)
 
 
 def run_arm(arm, seed, steps, context):
@@ -328,18 +330,31 @@ def run_arm(arm, seed, steps, context):
         row["config"], bytes_fixed = chosen["config"], chosen["bytes"]
         with Server(plain_argv(model, port, chosen["flags"] if arm != "default" else []), port) as server:
             result = run_trace(server, steps, folder)
+    if bytes_fixed is not None:
+        row["promised"] = sum(s["s"] * table[chosen["config"]][str(s["cores"])] for s in steps)
+        row["reached"] = sum(good for t, good in result["done"] if 0 <= t < sum(s["s"] for s in steps))
     best = [table[fastest(members, table, s["cores"], s["cap"])["config"]][str(s["cores"])] for s in steps]
     score(row, steps, result, bytes_fixed, best)
     return row
 
 
-def summarise(rows):
+def drifts(rows):
+    """{seed: share of their own table that the plain servers reached}"""
+    plain = [row for row in rows if "promised" in row]
+    return {seed: sum(r["reached"] for r in plain if r["seed"] == seed)
+            / sum(r["promised"] for r in plain if r["seed"] == seed) for seed in {r["seed"] for r in plain}}
+
+
+def summarise(rows, drift):
     regrets = [row["regret"] for row in rows]
+    paired = [1 - row["good"] / row["ideal"] / drift[row["seed"]] for row in rows if row["seed"] in drift]
     summary = {"traces": len(rows), "requests": sum(r["n"] for r in rows), "failed": sum(r["n_failed"] for r in rows),
                "died": sum(r["is_dead"] for r in rows), "over_frac": statistics.mean(r["over_frac"] for r in rows),
                "regret_mean": statistics.mean(regrets), "regret_median": statistics.median(regrets),
                "regret_plain_mean": statistics.mean(r["regret_plain"] for r in rows)}
     times = [t for row in rows for t in row.get("reactions_s", [])]
+    if paired:
+        summary.update(regret_paired_mean=statistics.mean(paired), regret_paired_median=statistics.median(paired))
     if times:
         summary.update(reaction_s_median=statistics.median(times), reaction_s_max=max(times),
                        changes=sum(row["n_changes"] for row in rows))
@@ -389,10 +404,11 @@ def main():
                   + (f", {row['n_changes']} changes, reactions {row['reactions_s']} s" if arm == "adapt" else ""),
                   file=sys.stderr)
     rows = [row for row in rows if row["seed"] in seeds and row["arm"] in arms]
-    summary = {arm: summarise([row for row in rows if row["arm"] == arm]) for arm in arms}
+    drift = drifts(rows)
+    summary = {arm: summarise([row for row in rows if row["arm"] == arm], drift) for arm in arms}
     print(json.dumps(summary, indent=1), file=sys.stderr)
     common.finish("adapt", {"model": os.path.basename(model), "members": members, "table": table, "caps": caps,
-                            "summary": summary, "runs": rows})
+                            "drift": drift, "summary": summary, "runs": rows})
 
 
 if __name__ == "__main__":
