@@ -19,8 +19,8 @@ Printed for each arm: failed requests and dead servers (wanted: none); the share
 serves needed more than the cap (wanted: under 1 %); regret, 1 - rate / best rate, where the best is that of the
 fastest member that fits the cap at that level of load, and requests answered over the cap do not count (`plain`:
 they do); for adapt the seconds from a step to the change that followed (wanted: under 5). A shared machine is not
-as fast in each trace as it was when the table was made: `drift` is the share of their own table that the plain servers
-of a trace reached, all together, and `regret_paired` is the regret with the table times that.
+as fast in each trace as it was when the table was made: `foreign` is how many CPUs anything else than this benchmark
+kept busy meanwhile (or the hypervisor took), and `regret_quiet` is of the traces where that was under 0.1.
 
 One JSON line for each trace and arm is appended to FOLDER/runs.jsonl as it ends, and what stands there is not run
 again: the same command goes on where it was stopped. 20 traces and 4 arms of 30 s take some 50 min."""
@@ -30,6 +30,7 @@ import http.client
 import json
 import os
 import random
+import resource
 import signal
 import socket
 import statistics
@@ -52,6 +53,7 @@ LEVEL_S, ROUNDS = 2.5, 3  # of asking for a cell of the table, and how often
 FIT_FRAC = 1.055  # a cap for a member is so much of its need: snug wants 5 % besides
 ROOMY_FRAC = 3  # a cap that hinders nobody: two servers fit together
 LATUNE_FRAC = 0.9
+QUIET_CPUS = 0.1     # that others may take in a trace that is called quiet
 
 
 def free_port():
@@ -200,6 +202,17 @@ def measure(model, folder, members, levels):
     return {config: {level: statistics.median(rates) for level, rates in row.items()} for config, row in rounds.items()}
 
 
+# ---- who else was there ----
+
+def cpu_seconds():
+    """(what all CPUs were busy with or the hypervisor took, what we and our ended children took)"""
+    with open("/proc/stat", encoding="ascii") as file:
+        user, nice, system, _, _, irq, softirq, steal = map(int, file.readline().split()[1:9])
+    own = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return ((user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK"),
+            sum(usage.ru_utime + usage.ru_stime for usage in own))
+
+
 # ---- traces ----
 
 def caps_of(members):
@@ -306,7 +319,7 @@ def score(row, steps, result, bytes_fixed, best):
         over_s, good, good_over, ideal, at = over_s + over * step["s"], good + n, good_over + n_over, ideal + rate * step["s"], end
     row.update(n=len(result["done"]), n_failed=sum(not is_good for _, is_good in result["done"]),
                is_dead=result["is_dead"], over_frac=over_s / at, regret=1 - (good - good_over) / ideal,
-               regret_plain=1 - good / ideal, good=good - good_over, ideal=ideal)
+               regret_plain=1 - good / ideal)
 
 
 def run_arm(arm, seed, steps, context):
@@ -330,31 +343,30 @@ def run_arm(arm, seed, steps, context):
         row["config"], bytes_fixed = chosen["config"], chosen["bytes"]
         with Server(plain_argv(model, port, chosen["flags"] if arm != "default" else []), port) as server:
             result = run_trace(server, steps, folder)
-    if bytes_fixed is not None:
-        row["promised"] = sum(s["s"] * table[chosen["config"]][str(s["cores"])] for s in steps)
-        row["reached"] = sum(good for t, good in result["done"] if 0 <= t < sum(s["s"] for s in steps))
     best = [table[fastest(members, table, s["cores"], s["cap"])["config"]][str(s["cores"])] for s in steps]
     score(row, steps, result, bytes_fixed, best)
     return row
 
 
-def drifts(rows):
-    """{seed: share of their own table that the plain servers reached}"""
-    plain = [row for row in rows if "promised" in row]
-    return {seed: sum(r["reached"] for r in plain if r["seed"] == seed)
-            / sum(r["promised"] for r in plain if r["seed"] == seed) for seed in {r["seed"] for r in plain}}
+def run_watched(arm, seed, steps, context):
+    begin, (all_before, own_before) = time.monotonic(), cpu_seconds()
+    row = run_arm(arm, seed, steps, context)
+    all_after, own_after = cpu_seconds()
+    row["foreign_cpus"] = (all_after - all_before - own_after + own_before) / (time.monotonic() - begin)
+    return row
 
 
-def summarise(rows, drift):
+def summarise(rows):
     regrets = [row["regret"] for row in rows]
-    paired = [1 - row["good"] / row["ideal"] / drift[row["seed"]] for row in rows if row["seed"] in drift]
+    quiet = [row["regret"] for row in rows if row["foreign_cpus"] < QUIET_CPUS]
     summary = {"traces": len(rows), "requests": sum(r["n"] for r in rows), "failed": sum(r["n_failed"] for r in rows),
                "died": sum(r["is_dead"] for r in rows), "over_frac": statistics.mean(r["over_frac"] for r in rows),
                "regret_mean": statistics.mean(regrets), "regret_median": statistics.median(regrets),
                "regret_plain_mean": statistics.mean(r["regret_plain"] for r in rows)}
     times = [t for row in rows for t in row.get("reactions_s", [])]
-    if paired:
-        summary.update(regret_paired_mean=statistics.mean(paired), regret_paired_median=statistics.median(paired))
+    summary["foreign_cpus_mean"] = statistics.mean(row["foreign_cpus"] for row in rows)
+    if quiet:
+        summary.update(traces_quiet=len(quiet), regret_quiet_mean=statistics.mean(quiet))
     if times:
         summary.update(reaction_s_median=statistics.median(times), reaction_s_max=max(times),
                        changes=sum(row["n_changes"] for row in rows))
@@ -395,20 +407,19 @@ def main():
         for arm in arms:
             if any((row["seed"], row["arm"]) == (seed, arm) for row in rows):
                 continue
-            row = run_arm(arm, seed, steps, context)
+            row = run_watched(arm, seed, steps, context)
             rows.append(row)
             with open(path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
             print(f"seed {seed} {arm}: {row['n']} requests, {row['n_failed']} failed, regret {row['regret']:.1%} (plain "
-                  f"{row['regret_plain']:.1%}), over the cap {row['over_frac']:.1%}"
+                  f"{row['regret_plain']:.1%}), over the cap {row['over_frac']:.1%}, foreign {row['foreign_cpus']:.2f} CPUs"
                   + (f", {row['n_changes']} changes, reactions {row['reactions_s']} s" if arm == "adapt" else ""),
                   file=sys.stderr)
     rows = [row for row in rows if row["seed"] in seeds and row["arm"] in arms]
-    drift = drifts(rows)
-    summary = {arm: summarise([row for row in rows if row["arm"] == arm], drift) for arm in arms}
+    summary = {arm: summarise([row for row in rows if row["arm"] == arm]) for arm in arms}
     print(json.dumps(summary, indent=1), file=sys.stderr)
     common.finish("adapt", {"model": os.path.basename(model), "members": members, "table": table, "caps": caps,
-                            "drift": drift, "summary": summary, "runs": rows})
+                            "summary": summary, "runs": rows})
 
 
 if __name__ == "__main__":

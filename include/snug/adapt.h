@@ -46,7 +46,8 @@ struct snug_adapt_member {
 struct snug_adapt_rules {
     double margin_frac; /* a new member must leave so much of its need free besides */
     double gain_frac;   /* ... and be so much faster, unless the present one does not fit */
-    double hold_s; /* ... all the time for so long; less where it is much faster, at least 0.5 s */
+    double hold_s; /* ... all the time for so long; less where it is much faster, but a start or 0.5
+                      s */
     double hold_more_s;    /* the same for a member with more threads; grows while that is undone */
     double dwell_s;        /* least time between changes for speed; less where it is much faster */
     double dwell_starts;   /* and that many times what the last change took to start */

@@ -239,9 +239,11 @@ static double shorter(double wait_s, double gain)
     return gain > HOLD_GAIN_FRAC ? wait_s * HOLD_GAIN_FRAC / gain : wait_s;
 }
 
+/* What is over before another server has started is not worth one. */
 static double hold_of(const struct field *f, double gain)
 {
-    return fmax(shorter(f->rules->hold_s, gain), fmin(f->rules->hold_s, HOLD_LEAST_S));
+    const double least_s = fmax(HOLD_LEAST_S, f->state->start_s);
+    return fmax(shorter(f->rules->hold_s, gain), fmin(f->rules->hold_s, least_s));
 }
 
 /* What serves fits: change for a gain that lasts. */

@@ -151,6 +151,26 @@ static void cpu_steps_are_answered_within_5_s(void **state)
     assert_int_equal(steps_to(&s, view_of(20, 2), FAST, 5), 3);
 }
 
+/* Half a second of somebody's work is waited out where a start takes longer. */
+static void short_bursts_start_no_slow_server(void **state)
+{
+    (void)state;
+    struct sim s;
+    sim_open(&s);
+    s.step_s = 0.25;
+    s.start_s = 2;
+    for (int i = 0; i < 20; i++) {
+        sim_run(&s, view_of(20, 2), 160);
+        sim_run(&s, view_of(20, 1), 4);
+    }
+    assert_int_equal(s.n_changes, 1);
+    s.start_s = 0.2;
+    sim_run(&s, view_of(20, 1), 40);
+    sim_run(&s, view_of(20, 2), 160);
+    assert_int_equal(s.state.present, FAST);
+    assert_int_equal(steps_to(&s, view_of(20, 1), ONE, 20), 3); /* 0.5 s */
+}
+
 static void memory_that_comes_back_is_used_within_5_s(void **state)
 {
     (void)state;
@@ -363,6 +383,7 @@ int main(void)
         cmocka_unit_test(limits_come_before_speed),
         cmocka_unit_test(memory_step_is_answered_at_once),
         cmocka_unit_test(cpu_steps_are_answered_within_5_s),
+        cmocka_unit_test(short_bursts_start_no_slow_server),
         cmocka_unit_test(memory_that_comes_back_is_used_within_5_s),
         cmocka_unit_test(small_or_short_gains_change_nothing),
         cmocka_unit_test(slow_starts_are_paid_off_first),
