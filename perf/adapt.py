@@ -119,22 +119,6 @@ class Client(threading.Thread):
                 time.sleep(0.1)
 
 
-class Watch(threading.Thread):
-    """Looks at /snug/status: which member serves, and did it fit the cap of that moment?"""
-
-    def __init__(self, port, cap_of):
-        super().__init__(daemon=True)
-        self.port, self.cap_of, self.looks, self.is_over = port, cap_of, [], threading.Event()
-
-    def run(self):
-        while not self.is_over.wait(0.1):
-            now = time.monotonic()
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                member = json.loads(ask(self.port, "GET", "/snug/status")[1])["member"] or {}
-                cap = self.cap_of(now)
-                self.looks.append((now, member.get("config"), cap is not None and member.get("bytes", 0) > cap))
-
-
 # ---- what is served with, and how fast that is ----
 
 def bench(model, folder, threads):
@@ -251,20 +235,12 @@ def start_load(steps, folder):
 
 
 def run_trace(server, steps, folder, caps_path=None):
-    """Requests [(seconds since the beginning, good)], looks at adapt's status, when it began."""
-    client, begin = Client(server.port), None
+    """Requests [(seconds since the beginning, good)], and when it began."""
+    client = Client(server.port)
     ends = [sum(step["s"] for step in steps[:i + 1]) for i in range(len(steps))]
-
-    def cap_of(now):
-        at = now - begin if begin else 0
-        return next((step["cap"] for step, end in zip(steps, ends) if at < end), steps[-1]["cap"])
-
-    watch = Watch(server.port, cap_of) if caps_path else None
     client.start()
     load, said = start_load(steps, folder)
     begin, begin_unix = time.monotonic(), time.time()
-    if watch:
-        watch.start()
     for i, end in enumerate(ends):
         if caps_path and i > 0:
             write_caps(caps_path, steps[i]["cap"])
@@ -273,12 +249,24 @@ def run_trace(server, steps, folder, caps_path=None):
     rest = load.communicate(timeout=60)[1]
     if load.returncode != 0:
         sys.exit(f"snug load: {said}{rest}")
-    for thread in filter(None, (client, watch)):
-        thread.is_over.set()
-        thread.join()
-    looks = [(now - begin, config, is_over) for now, config, is_over in watch.looks] if watch else None
-    return {"done": [(t - begin, good) for t, good in client.done], "looks": looks, "begin_unix": begin_unix,
+    client.join()
+    return {"done": [(t - begin, good) for t, good in client.done], "begin_unix": begin_unix,
             "is_dead": server.is_dead()}
+
+
+def serving(log, begin_unix):
+    """[(from, to, bytes)] of what adapt served with, by its log: asking it meanwhile would slow it."""
+    spans, since, need = [], None, 0
+    with open(log, encoding="utf-8") as file:
+        for event in map(json.loads, file):
+            at = event["unix_s"] - begin_unix
+            if event["event"] == "died" and "which was to end" in event["text"]:
+                continue
+            if event["event"] in ("switch", "ready", "stop", "died", "end"):
+                spans += [(since, at, need)] if since is not None else []
+                since = at if event["event"] in ("switch", "ready") else None
+                need = event.get("member", {}).get("bytes", 0)
+    return spans + ([(since, float("inf"), need)] if since is not None else [])
 
 
 def reactions(log, begin_unix, steps):
@@ -301,20 +289,15 @@ def fastest(members, table, cores, cap):
     return max(fitting, key=lambda m: table[m["config"]][str(cores)])
 
 
-def score(row, steps, result, bytes_fixed, best):
-    """bytes_fixed: what a member that never changes needs; best: requests/s of each step."""
+def score(row, steps, result, spans, best):
+    """spans: what was served with; best: requests/s of each step."""
     at, over_s, good, good_over, ideal, row["steps"] = 0.0, 0.0, 0, 0, 0.0, []
     for step, rate in zip(steps, best):
         end = at + step["s"]
-        n = sum(is_good for t, is_good in result["done"] if at <= t < end)
-        if bytes_fixed is not None:
-            over = float(bytes_fixed > step["cap"])
-            n_over = n * over
-        else:
-            looks = [(t, is_over) for t, _, is_over in result["looks"] if at <= t < end]
-            over = sum(is_over for _, is_over in looks) / max(len(looks), 1)
-            n_over = sum(any(is_over and abs(t - u) < 0.05 for u, is_over in looks) for t, is_good in result["done"]
-                         if is_good and at <= t < end)
+        times = [t for t, is_good in result["done"] if is_good and at <= t < end]
+        overs = [(max(a, at), min(b, end)) for a, b, need in spans if need > step["cap"] and a < end and b > at]
+        over, n = sum(b - a for a, b in overs) / step["s"], len(times)
+        n_over = sum(any(a <= t < b for a, b in overs) for t in times)
         row["steps"].append({**step, "rate": n / step["s"], "best": rate, "over": over})
         over_s, good, good_over, ideal, at = over_s + over * step["s"], good + n, good_over + n_over, ideal + rate * step["s"], end
     row.update(n=len(result["done"]), n_failed=sum(not is_good for _, is_good in result["done"]),
@@ -332,7 +315,7 @@ def run_arm(arm, seed, steps, context):
         with Server(adapt_argv(model, store, port, log, caps_path), port) as server:
             result = run_trace(server, steps, folder, caps_path)
         row["reactions_s"], row["n_changes"] = reactions(log, result["begin_unix"], steps)
-        bytes_fixed = None
+        spans = serving(log, result["begin_unix"])
     else:
         roomy = context["caps"][-1]
         limit = steps[0]["cap"] * LATUNE_FRAC if arm == "rule" else roomy
@@ -340,11 +323,11 @@ def run_arm(arm, seed, steps, context):
         chosen = max(fitting, key=lambda m: table[m["config"]][str(steps[0]["cores"] if arm == "rule" else 0)])
         if arm == "default":
             chosen = next(m for m in members if m["config"] == "default")
-        row["config"], bytes_fixed = chosen["config"], chosen["bytes"]
+        row["config"], spans = chosen["config"], [(0, float("inf"), chosen["bytes"])]
         with Server(plain_argv(model, port, chosen["flags"] if arm != "default" else []), port) as server:
             result = run_trace(server, steps, folder)
     best = [table[fastest(members, table, s["cores"], s["cap"])["config"]][str(s["cores"])] for s in steps]
-    score(row, steps, result, bytes_fixed, best)
+    score(row, steps, result, spans, best)
     return row
 
 
