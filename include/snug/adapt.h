@@ -137,10 +137,11 @@ struct snug_adapt_outlook {
     double ratio[SNUG_ADAPT_N_PHASES]; /* corrected / predicted; 1: nothing is known */
     double tps[SNUG_ADAPT_N_PHASES];   /* of its requests at this level; 0: none counts */
 };
-/* Of all members. What was seen of one says a third of itself about any other, two thirds about one
- * of the same thread count; half as much with each quarter of the CPUs between the loads: the mean
- * of a Gaussian process over members and levels, from no more than SNUG_ADAPT_CELLS_MAX cells. What
- * was seen counts half after 10 min. Cost: microseconds to some 20 us with every cell in use. */
+/* Of all members. What was seen of one says a third of itself about any other, five sixths about
+ * one of the same thread count; half as much with each quarter of the CPUs between the loads: the
+ * mean of a Gaussian process over members and levels, from no more than SNUG_ADAPT_CELLS_MAX cells.
+ * What was seen counts half after 10 min. Cost: microseconds to some 20 us with every cell in use.
+ */
 void snug_adapt_look_ahead(const struct snug_adapt_state *state,
                            const struct snug_adapt_member *members, int n,
                            const struct snug_adapt_view *view, double now_s,

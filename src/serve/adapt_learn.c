@@ -1,11 +1,11 @@
 /* What requests tell of the members, and what that says of the others.
  *
- * The log of observed / predicted of a phase is taken for a sum of three parts of the same size:
- * one that all members share (longer prompts than were measured, a slower machine), one of those
- * with the same thread count (what load does to threads that wait for one another), and one of the
- * member alone. Each fades with the distance between levels of load. The mean of such a process at
- * each member is the correction (Rasmussen and Williams, Gaussian Processes for Machine Learning,
- * 2006, eq. 2.25); without requests it is 1.
+ * The log of observed / predicted of a phase is taken for a sum of three parts: one that all
+ * members share (longer prompts than were measured, a slower machine), one of those with the same
+ * thread count (what load does to threads that wait for one another), and one of the member alone.
+ * Each fades with the distance between levels of load. The mean of such a process at each member is
+ * the correction (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, eq. 2.25);
+ * without requests it is 1.
  *
  * Workload: some requests a second, some ten members four times a second; a few cells. */
 #include <math.h>
@@ -16,6 +16,10 @@
 static const double LEVELS = 4;       /* a level of load is so much of the CPUs: a quarter */
 static const double LEVEL_FADE = 0.5; /* correlation of neighbouring levels */
 static const double SIGNAL_VAR = 0.3 * 0.3;
+/* Shares of it that are everybody's, the thread count's and the member's own. The last is small:
+ * else a load that slows all alike sends the server from each of several like members to the next.
+ */
+static const double ALL_PART = 1 / 3.0, THREADS_PART = 1 / 2.0, OWN_PART = 1 / 6.0;
 static const double NOISE_VAR = 0.1 * 0.1;        /* of one second of requests */
 static const double FLOOR_VAR = 0.02 * 0.02;      /* however many: neighbours make them alike */
 static const double LOG_MAX = 2.0794415416798357; /* log 8 */
@@ -89,10 +93,12 @@ void snug_adapt_observe(struct snug_adapt_state *state, const struct snug_adapt_
 static double covariance(const struct snug_adapt_member *members, const struct snug_adapt_cell *a,
                          int member, int level)
 {
-    double parts = 1;
-    parts += members[a->member].n_threads == members[member].n_threads;
-    parts += a->member == member;
-    return SIGNAL_VAR * parts / 3 * pow(LEVEL_FADE, abs(a->level - level));
+    double parts = ALL_PART;
+    if (members[a->member].n_threads == members[member].n_threads)
+        parts += THREADS_PART;
+    if (a->member == member)
+        parts += OWN_PART;
+    return SIGNAL_VAR * parts * pow(LEVEL_FADE, abs(a->level - level));
 }
 
 /* Cells that count, and the weight of each in a mean. */

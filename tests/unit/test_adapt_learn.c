@@ -66,12 +66,12 @@ static void requests_correct_the_member_most_and_others_in_part(void **state)
     give_rates(&s);
     ask(&s, ONE, quiet, 0.5, 12);
     assert_float_equal(ratio_of(&s, ONE, quiet), 0.5, 0.01);
-    assert_float_equal(ratio_of(&s, SMALL, quiet), pow(0.5, 2 / 3.0), 0.01); /* as many threads */
+    assert_float_equal(ratio_of(&s, SMALL, quiet), pow(0.5, 5 / 6.0), 0.01); /* as many threads */
     assert_float_equal(ratio_of(&s, FAST, quiet), pow(0.5, 1 / 3.0), 0.01);
     assert_float_equal(ratio_of(&s, ONE, busy), pow(0.5, 1 / 2.0), 0.01); /* a level away */
     ask(&s, FAST, quiet, 0.5, 12);
     assert_float_equal(ratio_of(&s, FAST, quiet), 0.5, 0.01);
-    assert_true(ratio_of(&s, SMALL, quiet) < pow(0.5, 2 / 3.0)); /* more of it is everybody's */
+    assert_true(ratio_of(&s, SMALL, quiet) < pow(0.5, 5 / 6.0)); /* more of it is everybody's */
     s.now_s += 6000;
     assert_true(ratio_of(&s, FAST, quiet) > 0.6); /* ten half-lives: forgotten */
 }
