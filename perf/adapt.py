@@ -18,12 +18,13 @@ A trace (by its seed) is a row of steps of 5 to 10 s: so many busy cores (`snug 
 Printed for each arm: failed requests and dead servers (wanted: none); the share of time in which the member that
 serves needed more than the cap (wanted: under 1 %); regret, 1 - rate / best rate, where the best is that of the
 fastest member that fits the cap at that level of load, and requests answered over the cap do not count (`plain`:
-they do); for adapt the seconds from a step to the change that followed (wanted: under 5). A shared machine is not
-as fast in each trace as it was when the table was made: `foreign` is how many CPUs anything else than this benchmark
-kept busy meanwhile (or the hypervisor took), and `regret_quiet` is of the traces where that was under 0.1.
+they do); for adapt the seconds from a step to the change that followed (wanted: under 5). The best
+members' rates are measured again before each trace, since a shared machine is not as fast in each as it was when the
+table was made; `foreign` is how many CPUs anything else than this benchmark kept busy meanwhile (or the hypervisor
+took), and `regret_quiet` is of the traces where that was under 0.1.
 
 One JSON line for each trace and arm is appended to FOLDER/runs.jsonl as it ends, and what stands there is not run
-again: the same command goes on where it was stopped. 20 traces and 4 arms of 30 s take some 50 min."""
+again: the same command goes on where it was stopped. 20 traces and 4 arms of 30 s take some 55 min."""
 import argparse
 import contextlib
 import http.client
@@ -53,6 +54,7 @@ LEVEL_S, ROUNDS = 2.5, 3  # of asking for a cell of the table, and how often
 FIT_FRAC = 1.055  # a cap for a member is so much of its need: snug wants 5 % besides
 ROOMY_FRAC = 3  # a cap that hinders nobody: two servers fit together
 LATUNE_FRAC = 0.9
+REFERENCE_S = 5      # of asking for each cell that a trace is scored by
 QUIET_CPUS = 0.1     # that others may take in a trace that is called quiet
 
 
@@ -305,6 +307,26 @@ def score(row, steps, result, spans, best):
                regret_plain=1 - good / ideal)
 
 
+def best_of(step, context):
+    return fastest(context["members"], context["table"], step["cores"], step["cap"])
+
+
+def refer(seed, steps, context):
+    """The rates of the best members of a trace, measured again beside it: a shared machine drifts by more than what
+    is looked for. {config: {cores: requests/s}}"""
+    wanted, rates = {}, {}
+    for step in steps:
+        wanted.setdefault(best_of(step, context)["config"], set()).add(step["cores"])
+    for config, levels in wanted.items():
+        member, port = next(m for m in context["members"] if m["config"] == config), free_port()
+        with Server(plain_argv(context["model"], port, member["flags"]), port) as server:
+            for cores in sorted(levels):
+                done = run_trace(server, [{"s": REFERENCE_S, "cores": cores, "cap": None}], context["folder"])["done"]
+                good = sum(is_good for t, is_good in done if 0 <= t < REFERENCE_S)
+                rates.setdefault(config, {})[str(cores)] = good / REFERENCE_S
+    return {"seed": seed, "arm": "reference", "rates": rates}
+
+
 def run_arm(arm, seed, steps, context):
     model, folder, store, members, table = (context[k] for k in ("model", "folder", "store", "members", "table"))
     port, row = free_port(), {"seed": seed, "arm": arm}
@@ -326,12 +348,14 @@ def run_arm(arm, seed, steps, context):
         row["config"], spans = chosen["config"], [(0, float("inf"), chosen["bytes"])]
         with Server(plain_argv(model, port, chosen["flags"] if arm != "default" else []), port) as server:
             result = run_trace(server, steps, folder)
-    best = [table[fastest(members, table, s["cores"], s["cap"])["config"]][str(s["cores"])] for s in steps]
+    best = [context["reference"][best_of(s, context)["config"]][str(s["cores"])] for s in steps]
     score(row, steps, result, spans, best)
     return row
 
 
 def run_watched(arm, seed, steps, context):
+    if arm == "reference":
+        return refer(seed, steps, context)
     begin, (all_before, own_before) = time.monotonic(), cpu_seconds()
     row = run_arm(arm, seed, steps, context)
     all_after, own_after = cpu_seconds()
@@ -387,13 +411,19 @@ def main():
     seeds, arms = range(args.first, args.first + args.traces), args.arms.split(",")
     for seed in seeds:
         steps = make_steps(seed, args.seconds, levels, caps)
-        for arm in arms:
-            if any((row["seed"], row["arm"]) == (seed, arm) for row in rows):
+        for arm in ["reference", *arms]:
+            row = next((row for row in rows if (row["seed"], row["arm"]) == (seed, arm)), None)
+            is_new = row is None
+            row = run_watched(arm, seed, steps, context) if is_new else row
+            if arm == "reference":
+                context["reference"] = row["rates"]
+            if not is_new:
                 continue
-            row = run_watched(arm, seed, steps, context)
             rows.append(row)
             with open(path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
+            if arm == "reference":
+                continue
             print(f"seed {seed} {arm}: {row['n']} requests, {row['n_failed']} failed, regret {row['regret']:.1%} (plain "
                   f"{row['regret_plain']:.1%}), over the cap {row['over_frac']:.1%}, foreign {row['foreign_cpus']:.2f} CPUs"
                   + (f", {row['n_changes']} changes, reactions {row['reactions_s']} s" if arm == "adapt" else ""),
