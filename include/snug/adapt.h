@@ -10,6 +10,9 @@
  *   slow = cpus / n_threads / 4 for several: ggml's threads meet at a barrier after every operation
  *                               and spin there, so that one without a CPU stops all of them
  *
+ * While it serves, requests tell what it really does, and predictions are corrected by it: see
+ * snug_adapt_observe.
+ *
  * The member of the greatest speed that fits and keeps the limits is never a dominated one, so that
  * a front is not asked for: with a thread count the front itself changes with the load. */
 #ifndef SNUG_ADAPT_H
@@ -26,9 +29,11 @@ extern "C" {
 
 /* What trials at one level of load gave. */
 struct snug_adapt_point {
-    double other_frac;     /* share of the CPUs that other processes had, 0..1 */
-    double speed;          /* of the objective, median */
-    double ttft_s, tpot_s; /* upper limits: the worst of its trials; 0: not measured */
+    double other_frac;              /* share of the CPUs that other processes had, 0..1 */
+    double speed;                   /* of the objective, median */
+    double ttft_s, tpot_s;          /* upper limits: the worst of its trials; 0: not measured */
+    double prefill_tps, decode_tps; /* medians, of all sequences together; 0: not measured */
+    double prefill_frac;            /* share of prefill in the time that speed is made of, 0..1 */
 };
 
 struct snug_adapt_member {
@@ -41,13 +46,14 @@ struct snug_adapt_member {
 struct snug_adapt_rules {
     double margin_frac; /* a new member must leave so much of its need free besides */
     double gain_frac;   /* ... and be so much faster, unless the present one does not fit */
-    double hold_s; /* ... all the time for so long; less where it is much faster, at least 1 s */
+    double hold_s; /* ... all the time for so long; less where it is much faster, but a start or 0.5
+                      s */
     double hold_more_s;    /* the same for a member with more threads; grows while that is undone */
-    double dwell_s;        /* least time between changes for speed */
+    double dwell_s;        /* least time between changes for speed; less where it is much faster */
     double dwell_starts;   /* and that many times what the last change took to start */
     double ttft_s, tpot_s; /* hard limits, 0: none */
 };
-/* 5 %, 10 %, 2 s, 2 s, 3 s, 5, none. */
+/* 5 %, 10 %, 1.5 s, 1.5 s, 3 s, 5, none. */
 void snug_adapt_rules_default(struct snug_adapt_rules *out);
 
 /* The budget of this moment. */
@@ -55,6 +61,27 @@ struct snug_adapt_view {
     bool knows_memory, knows_cpus; /* what is not known limits nothing */
     double free_bytes; /* available less reserve plus our own; below 0 when the reserve is used */
     double cpus_free, cpus_all; /* > 0; free ones are what others leave, ours included */
+};
+
+/* What a request told of the member that answered it. */
+struct snug_adapt_sample {
+    int member;
+    /* Of all sequences together, as the trials' are, and the seconds that this was seen for; 0: not
+     * seen. */
+    double prefill_tps, prefill_s, decode_tps, decode_s;
+};
+
+enum snug_adapt_phase { SNUG_ADAPT_PREFILL, SNUG_ADAPT_DECODE, SNUG_ADAPT_N_PHASES };
+#define SNUG_ADAPT_CELLS_MAX 32
+
+/* A member at a level of load, as its requests saw it: log(observed / predicted) of each phase. */
+struct snug_adapt_cell {
+    int member, level;
+    double seen_s; /* clock of the last of them */
+    struct snug_adapt_seen {
+        int n;                           /* requests; 0: nothing */
+        double weight_s, mean, var, tps; /* seconds that still count; of the log; speed itself */
+    } seen[SNUG_ADAPT_N_PHASES];
 };
 
 /* Zero state, but for snug_adapt_init. */
@@ -71,6 +98,8 @@ struct snug_adapt_state {
         int n_failures;  /* starts and runs in a row */
         double failed_s; /* the last of them */
     } records[SNUG_ADAPT_MEMBERS_MAX];
+    struct snug_adapt_cell cells[SNUG_ADAPT_CELLS_MAX];
+    int n_cells;
 };
 
 enum snug_adapt_action {
@@ -84,16 +113,41 @@ struct snug_adapt_decision {
     int member;       /* to serve with from now on; present when kept; -1: all rest, wait */
     bool is_fitting;  /* false: nothing fits, and this is the smallest */
     bool is_together; /* with the present one it fits in memory, so that no request has to wait */
-    char reason[192];
+    char reason[256];
 };
 
 void snug_adapt_init(struct snug_adapt_state *state, const struct snug_adapt_rules *rules);
 
-/* What a member would do now: its nearest point, scaled. */
+/* What a member would do now by its trials: its nearest point, scaled. */
 struct snug_adapt_point snug_adapt_predict(const struct snug_adapt_member *member,
                                            const struct snug_adapt_view *view);
 
-/* Decide, twice a second or more often; now_s never falls (one that does is taken as no time
+/* A request of a member was answered under this view, and nothing else of ours ran beside it.
+ * Its log ratio to the prediction (bounded to a factor of 8) goes into the mean of its cell,
+ * weighed by seconds; the last 12 s count. A cell counts from its third request on and one second.
+ */
+void snug_adapt_observe(struct snug_adapt_state *state, const struct snug_adapt_member *members,
+                        const struct snug_adapt_view *view, const struct snug_adapt_sample *sample,
+                        double now_s);
+
+/* What a member would do now, and what of that was seen. */
+struct snug_adapt_outlook {
+    struct snug_adapt_point predicted; /* by its trials alone */
+    struct snug_adapt_point expected;  /* corrected; its times are upper limits */
+    double ratio[SNUG_ADAPT_N_PHASES]; /* corrected / predicted; 1: nothing is known */
+    double tps[SNUG_ADAPT_N_PHASES];   /* of its requests at this level; 0: none counts */
+};
+/* Of all members. What was seen of one says a third of itself about any other, five sixths about
+ * one of the same thread count; half as much with each quarter of the CPUs between the loads: the
+ * mean of a Gaussian process over members and levels, from no more than SNUG_ADAPT_CELLS_MAX cells.
+ * What was seen counts half after 10 min. Cost: microseconds to some 20 us with every cell in use.
+ */
+void snug_adapt_look_ahead(const struct snug_adapt_state *state,
+                           const struct snug_adapt_member *members, int n,
+                           const struct snug_adapt_view *view, double now_s,
+                           struct snug_adapt_outlook *out);
+
+/* Decide, four times a second or more often; now_s never falls (one that does is taken as no time
  * passed).
  * Only what is remembered of wanted members changes in state; the caller reports what came of it.
  * n: 1 .. SNUG_ADAPT_MEMBERS_MAX. Cost: microseconds. */

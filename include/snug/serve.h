@@ -9,6 +9,10 @@
  * is then in flight is cut: a request that has no answer yet begins again, once, as when its server
  * dies.
  *
+ * The end of each answer that passes is looked through for llama-server's own timings: what
+ * requests get teaches the decision, but only what came while nothing else of ours ran, the load
+ * did not change, and no limit of CPUs below what is free makes the load another than it seems.
+ *
  * A process behind, and not the library inside: a crash or a kill by the kernel is survived, and
  * llama-server's API, templates and tools come with it. */
 #ifndef SNUG_SERVE_H
@@ -36,6 +40,8 @@ struct snug_serve_options {
     const struct snug_adapt_member *members;
     const struct snug_serve_config *configs; /* of the same order */
     int n_members;                           /* 1 .. SNUG_ADAPT_MEMBERS_MAX */
+    int n_parallel; /* sequences at once that members were measured with; 0 counts as 1 */
+    int n_prompt;   /* tokens of prompt likewise: much shorter ones say little of their speed */
     struct snug_adapt_rules rules;
     uint64_t memory_limit_bytes; /* never more than this; 0: what is free */
     const char *budget_path;     /* limits given from outside, see snug_serve_caps; NULL: none */
@@ -49,7 +55,8 @@ struct snug_serve_summary {
     int n_switches;
 };
 
-/* Limits that another program sets while this one runs, in a JSON file that is read twice a second:
+/* Limits that another program sets while this one runs, in a JSON file that is read when it
+ * changes:
  * {"memory_bytes": 2000000000, "cpus": 1.5}. The lesser of them and of what is free counts. */
 #define SNUG_SERVE_CAPS_BYTES_MAX 4096 /* of the file */
 struct snug_serve_caps {

@@ -84,11 +84,12 @@ const struct cli_command cli_commands[] = {
     {"run", "MODEL", "pick, then start llama-server or llama-cli with it",
      "What follows -- goes to the program unchanged. With --adapt snug stays in front: it\n"
      "serves everything that llama-server serves (OpenAI's completions and chat among it) on\n"
-     "one port, watches free memory and free CPUs, and moves to another measured config when\n"
-     "the present one fits no more, or another one is 10 % faster for some seconds. Requests in\n"
-     "flight finish: they have 10 min, 1 min where the next config has no room beside the old\n"
-     "one, 10 s where memory got short. GET /snug/status tells how it stands; the server's\n"
-     "cache of old prompts is off (-- --cache-ram N sets it).",
+     "one port, watches free memory, free CPUs and the speed that requests get, and moves to\n"
+     "another measured config when the present one fits no more, or another one is expected to\n"
+     "be 10 % faster for some seconds. Requests in flight finish: they have 10 min, 1 min where\n"
+     "the next config has no room beside the old one, 10 s where memory got short.\n"
+     "GET /snug/status tells how it stands; the server's cache of old prompts is off\n"
+     "(-- --cache-ram N sets it).",
      "snug run model.gguf --adapt --port 8080", RUN, cmd_run, false, "extra flags"},
     {"lab", "FILE", "rounds of configs from a YAML file, measured to a report",
      "FILE names models, workloads, a baseline and rounds of knobs; examples/rounds has some, and\n"

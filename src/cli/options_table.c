@@ -214,7 +214,7 @@ const struct cli_option cli_options[] = {
      "adapt: also configs with other cache types, which change the answer a little"},
     {"budget", 0, TEXT, AT(budget), 0, "FILE", RUN, 0, 0,
      "adapt: limits that another program sets meanwhile, JSON {\"memory_bytes\": N, \"cpus\": X}, "
-     "read twice a second"},
+     "read when it changes"},
     {"log", 0, TEXT, AT(log), 0, "FILE", RUN, 0, 0,
      "adapt: also append every decision there, a JSON object a line"},
     {"all", 0, FLAG, AT(all), 0, NULL, FRONT, 0, 0,

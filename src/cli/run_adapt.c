@@ -69,13 +69,29 @@ static double level_of(const struct known_trial *trial)
     return trial->measurement.warnings & unsteady ? 0 : trial->measurement.other_load_frac;
 }
 
+/* Figures of trials, of one kind each. */
+struct figures {
+    double *speeds, *prefill_tps, *decode_tps; /* [n_trials + 1] */
+};
+
+static double prefill_frac_of(const struct known *k, const struct snug_adapt_point *point)
+{
+    if (k->objective != SNUG_OBJECTIVE_REQUEST)
+        return k->objective == SNUG_OBJECTIVE_PREFILL;
+    /* A phase without tokens has no speed either. */
+    const double n_prompt = (double)k->workload.n_prompt, n_gen = (double)k->workload.n_gen;
+    const double prefill_s = point->prefill_tps > 0 ? n_prompt / point->prefill_tps : 0;
+    const double decode_s = point->decode_tps > 0 ? n_gen / point->decode_tps : 0;
+    return prefill_s > 0 ? prefill_s / (prefill_s + decode_s) : 0;
+}
+
 /* Put the trials of one config and level of load, from i on, into a point. */
 static struct snug_adapt_point point_of(const struct known *k, int i, bool want_clean,
-                                        double *speeds)
+                                        const struct figures *figures)
 {
     const struct known_trial *first = &k->trials[i];
     struct snug_adapt_point point = {.other_frac = level_of(first)};
-    size_t n = 0;
+    size_t n = 0, n_prefill = 0, n_decode = 0;
     for (int j = i; j < k->n_trials; j++) {
         const struct known_trial *trial = &k->trials[j];
         const struct snug_measurement *m = &trial->measurement;
@@ -83,11 +99,18 @@ static struct snug_adapt_point point_of(const struct known *k, int i, bool want_
             (want_clean && !is_clean(trial)) ||
             fabs(level_of(trial) - point.other_frac) > SAME_LOAD_FRAC)
             continue;
-        speeds[n++] = trial->speed;
+        figures->speeds[n++] = trial->speed;
+        figures->prefill_tps[n_prefill] = m->prefill_tps;
+        n_prefill += m->prefill_tps > 0;
+        figures->decode_tps[n_decode] = m->decode_tps;
+        n_decode += m->decode_tps > 0;
         point.ttft_s = fmax(point.ttft_s, m->ttft_s);
         point.tpot_s = fmax(point.tpot_s, fmax(m->tpot_p50_s, m->tpot_p95_s));
     }
-    point.speed = snug_stats_median(speeds, n);
+    point.speed = snug_stats_median(figures->speeds, n);
+    point.prefill_tps = n_prefill ? snug_stats_median(figures->prefill_tps, n_prefill) : 0;
+    point.decode_tps = n_decode ? snug_stats_median(figures->decode_tps, n_decode) : 0;
+    point.prefill_frac = prefill_frac_of(k, &point);
     return point;
 }
 
@@ -101,7 +124,8 @@ static bool has_level(const struct snug_adapt_member *m, double other_frac)
 }
 
 /* All that is known of trial i's config; false when it ever failed, or when nothing was timed. */
-static bool gather(const struct known *k, int i, double *speeds, struct snug_adapt_member *out)
+static bool gather(const struct known *k, int i, const struct figures *figures,
+                   struct snug_adapt_member *out)
 {
     bool has_clean = false;
     for (int j = 0; j < k->n_trials; j++) {
@@ -123,7 +147,7 @@ static bool gather(const struct known *k, int i, double *speeds, struct snug_ada
         if (!is_same_config(trial, &k->trials[i]) || trial->speed <= 0 ||
             (has_clean && !is_clean(trial)) || has_level(out, level_of(trial)))
             continue;
-        out->points[out->n_points++] = point_of(k, j, has_clean, speeds);
+        out->points[out->n_points++] = point_of(k, j, has_clean, figures);
     }
     return out->n_points > 0;
 }
@@ -162,7 +186,7 @@ static snug_status put_argv(const struct cli_args *args, struct adapting *a, int
 
 /* Trial i as a new member, where it is a first of its config and may be one. */
 static snug_status add_member(const struct cli_args *args, struct adapting *a, int i,
-                              double *speeds, struct snug_error *err)
+                              const struct figures *figures, struct snug_error *err)
 {
     const struct known *k = &a->known;
     struct snug_adapt_member member = {.bytes = 0};
@@ -173,7 +197,7 @@ static snug_status add_member(const struct cli_args *args, struct adapting *a, i
     }
     if (!cli_run_config(&a->space, k->trials[i].config_json, &config) ||
         !(args->allow_cache_types || answers_alike(&a->space, &config)) ||
-        !gather(k, i, speeds, &member))
+        !gather(k, i, figures, &member))
         return SNUG_OK;
     member.n_threads = threads_of(&a->space, &config);
     a->members[a->n] = member;
@@ -185,16 +209,19 @@ static snug_status add_member(const struct cli_args *args, struct adapting *a, i
 static snug_status find_members(const struct cli_args *args, struct adapting *a,
                                 struct snug_error *err)
 {
-    double *speeds = calloc((size_t)a->known.n_trials + 1, sizeof *speeds);
-    snug_status status = speeds ? SNUG_OK : snug_fail(err, SNUG_NO_MEMORY, "speeds");
+    const size_t n = (size_t)a->known.n_trials + 1;
+    double *all = calloc(3 * n, sizeof *all);
+    const struct figures figures = {
+        .speeds = all, .prefill_tps = all ? all + n : NULL, .decode_tps = all ? all + 2 * n : NULL};
+    snug_status status = all ? SNUG_OK : snug_fail(err, SNUG_NO_MEMORY, "speeds");
     /* Newest last: of more than can be held those that are on the front come first. */
     for (int round = 0; round < 2; round++) {
         for (int i = 0; status == SNUG_OK && i < a->known.n_trials; i++) {
             if (a->known.trials[i].on_front == (round == 0) && a->n < SNUG_ADAPT_MEMBERS_MAX)
-                status = add_member(args, a, i, speeds, err);
+                status = add_member(args, a, i, &figures, err);
         }
     }
-    free(speeds);
+    free(all);
     if (status == SNUG_OK && a->n == 0)
         status = snug_fail(err, SNUG_INFEASIBLE, "no config is known to work: run snug tune %s",
                            args->operand);
@@ -290,6 +317,8 @@ static snug_status serve(const struct cli_args *args, struct adapting *a, struct
                                          .members = a->members,
                                          .configs = a->configs,
                                          .n_members = a->n,
+                                         .n_parallel = (int)a->known.workload.n_parallel,
+                                         .n_prompt = (int)a->known.workload.n_prompt,
                                          .memory_limit_bytes = args->memory_bytes,
                                          .budget_path = args->budget,
                                          .stop = &cli_stop,

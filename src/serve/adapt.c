@@ -5,7 +5,7 @@
  * taken up later each time they had to be given up again soon: threads too many cost several times
  * the speed, threads too few at most their own share.
  *
- * Workload: some ten members, twice a second. */
+ * Workload: some ten members, four times a second. */
 #include "snug/adapt.h"
 
 #include <math.h>
@@ -22,18 +22,19 @@ static const double CPUS_LEAST = 0.05; /* however busy, the scheduler gives a th
 static const double REST_S = 5, REST_MAX_S = 600; /* after a failure, doubled by each further one */
 static const double REST_ALONE_FRAC = 0.2;        /* of it where nothing serves */
 static const double LIMIT_SLACK_FRAC = 0.05; /* nearer to a limit by less is no reason to change */
-static const double HOLD_LEAST_S = 1;        /* two looks or three that agree */
+static const double HOLD_LEAST_S = 0.5;      /* two looks or three that agree */
 static const double HOLD_GAIN_FRAC = 0.5;    /* from here on a gain is waited for less long */
 static const double HOLD_MORE_MAX_S = 60;
-static const double UNDONE_S = 30; /* more threads given up so soon were a mistake */
-static const double CALM_S = 300;  /* after so long that counts no more */
+static const double SEEN_LOG = 0.05; /* a smaller correction is not worth a word */
+static const double UNDONE_S = 30;   /* more threads given up so soon were a mistake */
+static const double CALM_S = 300;    /* after so long that counts no more */
 
 void snug_adapt_rules_default(struct snug_adapt_rules *out)
 {
     *out = (struct snug_adapt_rules){.margin_frac = 0.05,
                                      .gain_frac = 0.10,
-                                     .hold_s = 2,
-                                     .hold_more_s = 2,
+                                     .hold_s = 1.5,
+                                     .hold_more_s = 1.5,
                                      .dwell_s = 3,
                                      .dwell_starts = 5};
 }
@@ -74,6 +75,8 @@ struct snug_adapt_point snug_adapt_predict(const struct snug_adapt_member *membe
     nearest.speed *= ratio;
     nearest.ttft_s /= ratio;
     nearest.tpot_s /= ratio;
+    nearest.prefill_tps *= ratio;
+    nearest.decode_tps *= ratio;
     return nearest;
 }
 
@@ -98,6 +101,7 @@ struct field {
     const struct snug_adapt_view *view;
     double now_s;
     struct snug_adapt_point points[SNUG_ADAPT_MEMBERS_MAX]; /* what each would do now */
+    double present_ratio; /* what of its trials' speed the present one is expected to reach */
 };
 
 static double elapsed_s(double since_s, double now_s)
@@ -228,12 +232,18 @@ static void decide_at_once(const struct field *f, struct snug_adapt_decision *ou
         snprintf(out->reason, sizeof out->reason, "the fastest; free memory is not known");
 }
 
-/* What waiting costs grows with the gain, so that much is waited for less long: between a gain of
- * 50 % and the least, hold * gain is constant. */
+/* What waiting costs grows with the gain, so that much is waited for less long: from 50 % on wait *
+ * gain is constant. */
+static double shorter(double wait_s, double gain)
+{
+    return gain > HOLD_GAIN_FRAC ? wait_s * HOLD_GAIN_FRAC / gain : wait_s;
+}
+
+/* What is over before another server has started is not worth one. */
 static double hold_of(const struct field *f, double gain)
 {
-    const double part = gain > HOLD_GAIN_FRAC ? HOLD_GAIN_FRAC / gain : 1;
-    return fmax(f->rules->hold_s * part, fmin(f->rules->hold_s, HOLD_LEAST_S));
+    const double least_s = fmax(HOLD_LEAST_S, f->state->start_s);
+    return fmax(shorter(f->rules->hold_s, gain), fmin(f->rules->hold_s, least_s));
 }
 
 /* What serves fits: change for a gain that lasts. */
@@ -247,14 +257,20 @@ static void decide_for_gain(struct snug_adapt_state *state, const struct field *
         snprintf(out->reason, sizeof out->reason, "nothing better fits");
         return;
     }
-    const double hold_s = is_more(f, best) ? state->hold_more_s : hold_of(f, gain_of(f, best));
-    const double dwell_s = fmax(f->rules->dwell_s, f->rules->dwell_starts * state->start_s);
+    const double gain = gain_of(f, best);
+    const double hold_s = is_more(f, best) ? state->hold_more_s : hold_of(f, gain);
+    const double dwell_s =
+        shorter(fmax(f->rules->dwell_s, f->rules->dwell_starts * state->start_s), gain);
     const double held_s = elapsed_s(state->wanted_since_s, f->now_s);
     const bool is_due = held_s >= hold_s && elapsed_s(state->since_s, f->now_s) >= dwell_s;
     const bool is_over = excess_of(f->rules, &f->points[state->present]) > 0;
     const char *limit = is_over ? ", nearer to the limits" : "";
-    snprintf(out->reason, sizeof out->reason, "%+.0f %% speed expected%s with %.1f CPUs free%s",
-             100 * gain_of(f, best), limit, f->view->knows_cpus ? f->view->cpus_free : 0,
+    char seen[64] = "";
+    if (fabs(log(f->present_ratio)) > SEEN_LOG)
+        snprintf(seen, sizeof seen, ", the present one at %.2f of its trials' speed",
+                 f->present_ratio);
+    snprintf(out->reason, sizeof out->reason, "%+.0f %% speed expected%s with %.1f CPUs free%s%s",
+             100 * gain, limit, f->view->knows_cpus ? f->view->cpus_free : 0, seen,
              is_due ? "" : ": if that lasts");
     if (!is_due)
         return;
@@ -269,8 +285,13 @@ void snug_adapt_decide(struct snug_adapt_state *state, const struct snug_adapt_r
 {
     struct field f = {
         .state = state, .rules = rules, .members = members, .n = n, .view = view, .now_s = now_s};
+    struct snug_adapt_outlook outlooks[SNUG_ADAPT_MEMBERS_MAX];
+    snug_adapt_look_ahead(state, members, n, view, now_s, outlooks);
     for (int i = 0; i < n; i++)
-        f.points[i] = snug_adapt_predict(&members[i], view);
+        f.points[i] = outlooks[i].expected;
+    if (state->present >= 0)
+        f.present_ratio =
+            outlooks[state->present].expected.speed / outlooks[state->present].predicted.speed;
     *out = (struct snug_adapt_decision){.member = state->present, .is_fitting = true};
     if (state->present < 0 || !fits(&f, state->present, 0)) {
         state->wanted = -1;

@@ -88,6 +88,16 @@ static snug_status wait_for_one(struct snug__backends *b, int failed, double tim
     }
 }
 
+static bool is_alone(const struct snug__backends *b, const struct snug__backend *serving)
+{
+    for (int i = 0; i < SNUG__BACKENDS_MAX; i++) {
+        const enum snug__backend_state state = b->list[i].state;
+        if (&b->list[i] != serving && state != SNUG__BACKEND_NONE && state != SNUG__BACKEND_DEAD)
+            return false;
+    }
+    return true;
+}
+
 snug_status snug__backends_take(struct snug__backends *b, int failed, double timeout_s,
                                 int client_fd, struct snug__backend_lease *out)
 {
@@ -104,7 +114,10 @@ snug_status snug__backends_take(struct snug__backends *b, int failed, double tim
         *out = (struct snug__backend_lease){.backend = serving,
                                             .serial = serving->serial,
                                             .port = serving->port,
-                                            .cut = &serving->cut};
+                                            .member = serving->member,
+                                            .cut = &serving->cut,
+                                            .epoch = is_alone(b, serving) ? b->epoch : -1,
+                                            .n_at_once = serving->n_in_flight};
     }
     pthread_mutex_unlock(&b->lock);
     return status;
@@ -119,6 +132,33 @@ void snug__backends_give(struct snug__backends *b, struct snug__backend_lease *l
     pthread_cond_broadcast(&b->changed);
     pthread_mutex_unlock(&b->lock);
     *lease = (struct snug__backend_lease){.backend = NULL};
+}
+
+bool snug__backends_is_steady(struct snug__backends *b, const struct snug__backend_lease *lease,
+                              double *out_n_at_once)
+{
+    if (!lease->backend)
+        return false;
+    pthread_mutex_lock(&b->lock);
+    const bool is_steady = lease->epoch == b->epoch;
+    *out_n_at_once = (lease->n_at_once + lease->backend->n_in_flight) / 2.0;
+    pthread_mutex_unlock(&b->lock);
+    return is_steady;
+}
+
+void snug__backends_disturb(struct snug__backends *b)
+{
+    pthread_mutex_lock(&b->lock);
+    b->epoch++;
+    pthread_mutex_unlock(&b->lock);
+}
+
+int snug__backends_epoch(struct snug__backends *b)
+{
+    pthread_mutex_lock(&b->lock);
+    const int epoch = b->epoch;
+    pthread_mutex_unlock(&b->lock);
+    return epoch;
 }
 
 int snug__backends_member(struct snug__backends *b)
@@ -182,6 +222,7 @@ snug_status snug__backends_start(struct snug__backends *b, int member, const cha
     slot->pid = slot->process.pid;
     slot->cut = 0;
     slot->since_s = now_s;
+    b->epoch++;
     pthread_mutex_unlock(&b->lock);
     *out = slot;
     return SNUG_OK;
@@ -222,6 +263,7 @@ void snug__backends_turn_to(struct snug__backends *b, struct snug__backend *next
         drain(before, now_s, deadline_s);
     next->state = SNUG__BACKEND_SERVING;
     next->since_s = now_s;
+    b->epoch++;
     pthread_cond_broadcast(&b->changed);
     pthread_mutex_unlock(&b->lock);
 }
@@ -231,6 +273,7 @@ void snug__backends_retire(struct snug__backends *b, struct snug__backend *backe
 {
     pthread_mutex_lock(&b->lock);
     drain(backend, now_s, deadline_s);
+    b->epoch++;
     pthread_mutex_unlock(&b->lock);
 }
 

@@ -37,6 +37,7 @@ struct snug__backends {
     struct snug__backend list[SNUG__BACKENDS_MAX];
     int n_serials;
     int n_waiting;
+    int epoch; /* other in each stretch in which the same one serves under the same load */
     bool is_closing;
 };
 
@@ -48,8 +49,10 @@ void snug__backends_clear(struct snug__backends *b);
 
 struct snug__backend_lease {
     struct snug__backend *backend;
-    int serial, port;
+    int serial, port, member;
     const volatile int *cut;
+    int epoch;     /* when it was taken; -1: other servers were there too */
+    int n_at_once; /* requests that held the same one then, this one included */
 };
 
 /* Take the one that serves; wait up to timeout_s where there is none, or where it is `failed` (a
@@ -60,6 +63,10 @@ snug_status snug__backends_take(struct snug__backends *b, int failed, double tim
 /* The member that serves at this moment, or -1. */
 int snug__backends_member(struct snug__backends *b);
 void snug__backends_give(struct snug__backends *b, struct snug__backend_lease *lease);
+/* Has nothing of ours, and no change of load that was noticed, come between since it was taken?
+ * *out_n_at_once: requests that held the server meanwhile, on average. */
+bool snug__backends_is_steady(struct snug__backends *b, const struct snug__backend_lease *lease,
+                              double *out_n_at_once);
 
 /* ---- the control ---- */
 
@@ -79,6 +86,10 @@ void snug__backends_retire(struct snug__backends *b, struct snug__backend *backe
 /* One that drains must end by deadline_s. */
 void snug__backends_hurry(struct snug__backends *b, struct snug__backend *backend,
                           double deadline_s);
+/* Something changed that what is timed now depends on: a new epoch. */
+void snug__backends_disturb(struct snug__backends *b);
+int snug__backends_epoch(struct snug__backends *b);
+
 struct snug__backend_death {
     int member;
     enum snug__backend_state before;

@@ -55,6 +55,15 @@ void snug__front_release(struct snug__request *r)
     snug__backends_give(r->front->options.backends, &r->lease);
 }
 
+void snug__front_observe(struct snug__request *r)
+{
+    const struct snug__front_options *options = &r->front->options;
+    struct snug__observation observation = {.member = r->lease.member, .epoch = r->lease.epoch};
+    if (snug__backends_is_steady(options->backends, &r->lease, &observation.n_at_once) &&
+        snug__timings_find(&r->tail, &observation.timings))
+        options->observe(&observation, options->data);
+}
+
 /* ---- the answer ---- */
 
 /* libmicrohttpd counts the time spent in here as idle. */
@@ -91,6 +100,7 @@ static ssize_t read_answer(void *user, uint64_t at, char *out, size_t cap)
     if (body->len > 0) {
         const size_t n = body->len < cap ? body->len : cap;
         memcpy(out, body->data, n);
+        snug__timings_pass(&r->tail, out, n);
         snug_buffer_consume(body, n);
         return (ssize_t)n;
     }

@@ -152,7 +152,7 @@ static enum MHD_Result take_piece(struct snug__request *r, const char *data, siz
 
 static enum MHD_Result answer_status(struct snug__request *r)
 {
-    char *json = r->front->options.status(r->front->options.status_data);
+    char *json = r->front->options.status(r->front->options.data);
     struct MHD_Response *response =
         json ? MHD_create_response_from_buffer_with_free_callback(strlen(json), json, free) : NULL;
     if (!response) {
@@ -205,6 +205,8 @@ static void on_end(void *user, struct MHD_Connection *connection, void **request
     struct snug__request *r = *request;
     if (!r)
         return;
+    if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK && r->fate == SNUG__FATE_SERVED)
+        snug__front_observe(r);
     snug__front_release(r);
     count_end(r, code == MHD_REQUEST_TERMINATED_COMPLETED_OK);
     for (char **line = r->headers; line && *line; line++)

@@ -4,6 +4,7 @@
 #define SNUG_SERVE_FRONT_H
 
 #include "serve/backends.h"
+#include "serve/timings.h"
 
 #define SNUG__FRONT_BODY_MAX (16u << 20)   /* bytes of one request's body */
 #define SNUG__FRONT_BODIES_MAX (64u << 20) /* of all at once, told or held */
@@ -16,12 +17,21 @@
 
 struct snug__front;
 
+/* An answer that came whole, and what it says of its speed. */
+struct snug__observation {
+    int member, epoch;
+    double n_at_once; /* requests that its server had meanwhile, itself included */
+    struct snug__timings timings;
+};
+
 struct snug__front_options {
     const char *host;
     int port;                        /* 0: any */
     struct snug__backends *backends; /* kept */
     char *(*status)(void *data);     /* JSON of GET /snug/status, malloc'ed; any thread */
-    void *status_data;
+    /* A request was answered and its server had a steady time meanwhile; any thread. */
+    void (*observe)(const struct snug__observation *observation, void *data);
+    void *data; /* of both */
 };
 
 /* Of requests that are not for /snug/. */

@@ -31,7 +31,8 @@ struct snug__request {
     char **headers;     /* "Name: value" for the server behind, NULL at the end */
     struct snug__backend_lease lease;
     struct snug__upstream *upstream;
-    bool has_ended; /* the error event was written */
+    struct snug__timings_tail tail; /* of the answer */
+    bool has_ended;                 /* the error event was written */
     enum snug__fate fate;
 };
 
@@ -42,6 +43,8 @@ enum MHD_Result snug__front_refuse(struct snug__request *r, unsigned code, const
 enum MHD_Result snug__front_forward(struct snug__request *r);
 /* Give back what the exchange holds. */
 void snug__front_release(struct snug__request *r);
+/* It ended, and its answer is whole: what that says is passed on. */
+void snug__front_observe(struct snug__request *r);
 void snug__front_count_retry(struct snug__front *front);
 
 #endif

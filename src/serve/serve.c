@@ -3,18 +3,19 @@
  *   starting --ready--> serving --retired--> draining --empty, or late--> stopping --> gone
  *
  * It is also the thread that starts every server, since they die with the thread that started them.
- * Workload: a turn of the loop every 50 ms, a budget twice a second. */
+ * Workload: a turn of the loop every 50 ms, a budget four times a second. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "serve/serve_internal.h"
 #include "snug/units.h"
 
 static const double TICK_S = 0.05;
-static const double LOOK_S = 0.5;       /* between two budgets */
+static const double LOOK_S = 0.25;      /* between two budgets; each costs about 1 ms */
 static const double START_S = 600;      /* a large model from a slow disk */
 static const double DRAIN_WARM_S = 600; /* nobody waits for it */
 static const double DRAIN_COLD_S = 60;  /* the next one cannot start before */
@@ -60,25 +61,50 @@ static void limit(bool *knows, double *value, double cap)
     *knows = *knows || cap > 0;
 }
 
+/* Was the file written since the last time? Cheap enough for every turn of the loop. */
+static bool has_new_caps(struct snug__serve *s)
+{
+    struct stat now = {.st_size = 0};
+    if (!s->options->budget_path)
+        return false;
+    if (stat(s->options->budget_path, &now) != 0)
+        now = (struct stat){.st_size = -1};
+    const struct stat *before = &s->caps_stat;
+    const bool is_new = now.st_ino != before->st_ino || now.st_size != before->st_size ||
+                        now.st_mtim.tv_sec != before->st_mtim.tv_sec ||
+                        now.st_mtim.tv_nsec != before->st_mtim.tv_nsec;
+    s->caps_stat = now;
+    return is_new;
+}
+
 static void look(struct snug__serve *s, double now_s)
 {
     struct snug_budget budget;
     const struct snug_budget_options options = {.earlier = s->has_look ? &s->look : NULL};
     struct snug_adapt_view view = {0};
     s->look_s = now_s;
-    follow_caps(s);
     if (snug_budget_read(&options, &budget, &s->look, NULL) != SNUG_OK)
-        return;
+        return; /* the earlier view stands */
     s->has_look = true;
     view.knows_memory = budget.memory_available_bytes.is_known && budget.memory_own_bytes.is_known;
     if (view.knows_memory)
         view.free_bytes = budget.memory_available_bytes.value - budget.memory_reserve_bytes.value +
                           budget.memory_own_bytes.value;
     view.knows_cpus = budget.cpus_free.is_known && budget.cpus_allowed.is_known;
-    view.cpus_all = view.knows_cpus ? budget.cpus_allowed.value : s->caps.cpus;
+    view.cpus_all = view.knows_cpus ? budget.cpus_allowed.value : 0;
     view.cpus_free = view.knows_cpus ? fmin(budget.cpus_free.value, view.cpus_all) : 0;
+    s->there = view;
+}
+
+/* The view is what is there within the limits. */
+static void apply_limits(struct snug__serve *s)
+{
+    struct snug_adapt_view view = s->there;
+    if (!view.knows_cpus)
+        view.cpus_all = s->caps.cpus;
     limit(&view.knows_memory, &view.free_bytes, (double)s->options->memory_limit_bytes);
     limit(&view.knows_memory, &view.free_bytes, s->caps.memory_bytes);
+    s->is_capped = s->caps.cpus > 0 && s->caps.cpus < view.cpus_free;
     limit(&view.knows_cpus, &view.cpus_free, s->caps.cpus);
     pthread_mutex_lock(&s->lock);
     s->view = view;
@@ -261,16 +287,29 @@ static void act(struct snug__serve *s, const struct snug_adapt_decision *d, doub
         hurry_all(s, DRAIN_COLD_S, "the next config has no room beside it", now_s);
 }
 
-/* Twice a second; at once after a death, and often while nothing serves. */
+/* Limits given from outside are followed at once, what others take when it is looked for. */
+static void follow_budget(struct snug__serve *s, double now_s)
+{
+    const bool is_time = now_s - s->look_s >= LOOK_S;
+    const bool is_new = has_new_caps(s);
+    if (!is_time && !is_new)
+        return;
+    follow_caps(s);
+    if (is_time) /* CPU time is counted over an interval: not more often */
+        look(s, now_s);
+    apply_limits(s);
+    if (is_time)
+        snug__serve_learn(s, now_s);
+    ease_memory(s, now_s);
+    s->is_due = true;
+}
+
+/* With each look; at once after a death or new limits, and often while nothing serves. */
 static void decide(struct snug__serve *s, double now_s)
 {
     struct snug_adapt_decision decision;
-    const bool is_time = now_s - s->look_s >= LOOK_S;
-    if (is_time) { /* CPU time is counted over an interval: not more often */
-        look(s, now_s);
-        ease_memory(s, now_s);
-    }
-    if (s->next || !(is_time || s->is_due || s->state.present < 0))
+    follow_budget(s, now_s);
+    if (s->next || !(s->is_due || s->state.present < 0))
         return; /* one change at a time */
     s->is_due = false;
     snug_adapt_decide(&s->state, &s->options->rules, s->options->members, s->options->n_members,
@@ -334,7 +373,8 @@ static snug_status open_front(struct snug__serve *s, struct snug_error *err)
                                               .port = options->port,
                                               .backends = &s->backends,
                                               .status = snug__serve_status,
-                                              .status_data = s};
+                                              .observe = snug__serve_observe,
+                                              .data = s};
     const snug_status status = snug__front_open(&front, &s->front, err);
     if (status == SNUG_OK)
         snug__serve_say(s, "listen", -1, "http://%s%s%s:%d, %d config%s to choose from",
@@ -352,6 +392,7 @@ snug_status snug_serve_run(const struct snug_serve_options *options, struct snug
         .options = options, .look_s = -INFINITY, .decision = {.member = -1, .is_fitting = true}};
     pthread_mutex_init(&s.lock, NULL);
     snug_adapt_init(&s.state, &options->rules);
+    snug_adapt_look_ahead(&s.state, options->members, options->n_members, &s.view, 0, s.outlooks);
     snug_status status = snug__backends_init(&s.backends, err);
     if (status == SNUG_OK) {
         status = read_caps(&s, err);

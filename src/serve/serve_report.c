@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/json.h"
@@ -21,25 +22,40 @@ static void put_view(struct snug_json_writer *w, const struct snug_adapt_view *v
     snug_json_end(w);
 }
 
-/* Member i, or null where that is -1. */
+/* Predicted by trials, observed in requests at this load (null: too few), and the ratio learned. */
+static void put_phase(struct snug_json_writer *w, const char *key,
+                      const struct snug_adapt_outlook *now, enum snug_adapt_phase phase,
+                      double predicted_tps)
+{
+    snug_json_begin_object(w, key);
+    put_known(w, "predicted_tps", predicted_tps > 0, predicted_tps);
+    put_known(w, "observed_tps", now->tps[phase] > 0, now->tps[phase]);
+    snug_json_put_number(w, "ratio", now->ratio[phase]);
+    snug_json_end(w);
+}
+
+/* Member i, or null where that is -1. outlooks: of all members. */
 static void put_member(struct snug_json_writer *w, const char *key,
                        const struct snug_serve_options *options, int i,
-                       const struct snug_adapt_view *view)
+                       const struct snug_adapt_outlook *outlooks)
 {
     if (i < 0) {
         snug_json_put_number(w, key, NAN);
         return;
     }
     const struct snug_adapt_member *m = &options->members[i];
-    const struct snug_adapt_point now = snug_adapt_predict(m, view);
+    const struct snug_adapt_outlook *now = &outlooks[i];
     snug_json_begin_object(w, key);
     snug_json_put_int(w, "trial", options->configs[i].trial);
     snug_json_put_string(w, "config", options->configs[i].name);
     snug_json_put_int(w, "bytes", (int64_t)m->bytes);
     snug_json_put_int(w, "n_threads", m->n_threads);
-    snug_json_put_number(w, "speed_expected", now.speed);
-    snug_json_put_number(w, "ttft_s_expected", now.ttft_s);
-    snug_json_put_number(w, "tpot_s_expected", now.tpot_s);
+    snug_json_put_number(w, "speed_predicted", now->predicted.speed);
+    snug_json_put_number(w, "speed_expected", now->expected.speed);
+    snug_json_put_number(w, "ttft_s_expected", now->expected.ttft_s);
+    snug_json_put_number(w, "tpot_s_expected", now->expected.tpot_s);
+    put_phase(w, "prefill", now, SNUG_ADAPT_PREFILL, now->predicted.prefill_tps);
+    put_phase(w, "decode", now, SNUG_ADAPT_DECODE, now->predicted.decode_tps);
     snug_json_end(w);
 }
 
@@ -63,7 +79,7 @@ void snug__serve_say(struct snug__serve *s, const char *kind, int member, const 
     snug_json_put_string(&w, "event", kind);
     snug_json_put_string(&w, "text", text);
     if (member >= 0)
-        put_member(&w, "member", s->options, member, &s->view);
+        put_member(&w, "member", s->options, member, s->outlooks);
     put_view(&w, &s->view);
     snug_json_put_int(&w, "in_flight", counts.n_now);
     snug_json_end(&w);
@@ -100,17 +116,19 @@ char *snug__serve_status(void *data)
 {
     struct snug__serve *s = data;
     const struct snug_serve_options *options = s->options;
+    struct snug_adapt_outlook outlooks[SNUG_ADAPT_MEMBERS_MAX];
     struct snug__front_counts counts;
     struct snug_json_writer w = {0};
     pthread_mutex_lock(&s->lock);
+    memcpy(outlooks, s->outlooks, sizeof outlooks);
     const struct snug_adapt_view view = s->view;
     const struct snug_adapt_decision decision = s->decision;
     const int n_switches = s->n_switches;
     pthread_mutex_unlock(&s->lock);
     snug__front_counts(s->front, &counts);
     snug_json_begin_object(&w, NULL);
-    put_member(&w, "member", options, snug__backends_member(&s->backends), &view);
-    put_member(&w, "wanted", options, decision.member, &view);
+    put_member(&w, "member", options, snug__backends_member(&s->backends), outlooks);
+    put_member(&w, "wanted", options, decision.member, outlooks);
     snug_json_put_string(&w, "reason", decision.reason);
     snug_json_put_bool(&w, "fits", decision.is_fitting);
     put_view(&w, &view);
@@ -124,7 +142,7 @@ char *snug__serve_status(void *data)
     snug_json_put_int(&w, "switches", n_switches);
     snug_json_begin_array(&w, "members");
     for (int i = 0; i < options->n_members; i++)
-        put_member(&w, NULL, options, i, &view);
+        put_member(&w, NULL, options, i, outlooks);
     snug_json_end(&w);
     snug_json_end(&w);
     return snug_json_finish(&w, true);

@@ -32,6 +32,7 @@ def once(name):
     except FileExistsError: return False
 def note(name): open(path(name), "w").close()
 threads = sys.argv[sys.argv.index("--threads") + 1]
+ubatch = sys.argv[sys.argv.index("--ubatch-size") + 1]
 if os.path.exists(path("broken-" + threads)): sys.exit("no luck with " + threads)
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -59,6 +60,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             select.select([self.connection], [], [])
             note("left" if self.connection.recv(1, socket.MSG_PEEK) == b"" else "more")
             return
+        if do == "timed":
+            with open(path("ms-" + ubatch)) as file: ms = float(file.read())
+            timings = {{"prompt_n": 1, "prompt_ms": ms, "predicted_n": 101, "predicted_ms": 100 * ms}}
+            return self.reply(200, json.dumps({{"timings": timings}}, separators=(",", ":")).encode())
         if not do.startswith("stream"):
             return self.reply(418 if do == "teapot" else 200, body, Content_Type="text/plain")
         self.send_response(200)
@@ -184,8 +189,11 @@ class Adapting:
     def wait_file(self, name):
         wait_for(name, lambda: os.path.exists(os.path.join(self.folder, name)))
 
-    def put_file(self, name):
-        open(os.path.join(self.folder, name), "w").close()
+    def put_file(self, name, text=""):
+        path = os.path.join(self.folder, name)
+        with open(path + ".new", "w", encoding="ascii") as file:
+            file.write(text)
+        os.replace(path + ".new", path)
 
     def begin_stream(self):
         """(connection, reply) of an answer that goes on until the file "go" is there."""
@@ -221,20 +229,19 @@ class Client(threading.Thread):
             self.n += 1
 
 
-@unittest.skipUnless(os.path.exists(MODEL), "SNUG_TEST_DATA has no tales7m-f16.gguf")
-class AdaptTest(unittest.TestCase):
-    """Trial 1 needs more memory and runs on one thread, trial 2 less and on two."""
+class WithHistory(unittest.TestCase):
+    """Trials 1 and 2, of two configs, as a quiet machine would have them, whatever else ran."""
+    CONFIGS = ()
 
     @classmethod
     def setUpClass(cls):
         cls.home = tempfile.TemporaryDirectory(prefix="snug-adapt-")
         cls.store = os.path.join(cls.home.name, "history.db")
-        for threads, ubatch in (("1", "512"), ("2", "32")):
+        for threads, ubatch in cls.CONFIGS:
             subprocess.run([BIN, "bench", MODEL, "-p", "64", "-n", "8", "-c", "2048", "-r", "2",
                             "--n-threads", threads, "--n-ubatch", ubatch, "--store", cls.store],
                            env=dict(os.environ, HOME=cls.home.name), check=True, timeout=120,
                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        # As a quiet machine would have it, whatever else ran beside the test.
         with sqlite3.connect(cls.store) as history:
             history.execute("UPDATE trials SET prefill_tps = 1000, decode_tps = 100")
             history.execute("UPDATE conditions SET other_load_frac = 0")
@@ -248,6 +255,12 @@ class AdaptTest(unittest.TestCase):
         folder = tempfile.TemporaryDirectory(prefix="snug-adapt-")
         self.addCleanup(folder.cleanup)
         return Adapting(self.store, folder.name, *options, actor=actor, log=log)
+
+
+@unittest.skipUnless(os.path.exists(MODEL), "SNUG_TEST_DATA has no tales7m-f16.gguf")
+class AdaptTest(WithHistory):
+    """Trial 1 needs more memory and runs on one thread, trial 2 less and on two."""
+    CONFIGS = (("1", "512"), ("2", "32"))
 
     def test_no_request_fails_while_configs_change(self):
         with self.start(actor=False) as server:
@@ -492,6 +505,62 @@ class AdaptTest(unittest.TestCase):
             server = Adapting(self.store, folder.name, "--port", port, actor=True)
             self.assertEqual(1, server.process.wait(PATIENCE_S))
             self.assertIn("choose another with --port", server.err())
+
+
+@unittest.skipUnless(os.path.exists(MODEL), "SNUG_TEST_DATA has no tales7m-f16.gguf")
+class ObservedSpeedTest(WithHistory):
+    """Both on one thread, so that other programs slow them alike; trial 1 promises 100 tokens/s,
+    trial 2 80."""
+    CONFIGS = (("1", "512"), ("1", "32"))
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        with sqlite3.connect(cls.store) as history:
+            history.execute("UPDATE trials SET decode_tps = 80 WHERE id = 2")
+        history.close()
+
+    def ask_until(self, server, what, condition):
+        def ask():
+            self.assertEqual(200, server.ask("POST", "/x", {"do": "timed"})[0])
+            return condition(server.status())
+        return wait_for(what, ask)
+
+    def test_a_config_slower_than_measured_is_left_for_good(self):
+        with self.start() as server:
+            server.limit(memory_bytes=1 << 40)
+            server.put_file("ms-512", "10")
+            server.put_file("ms-32", "12.5")
+            server.wait_serving(1)
+            seen = self.ask_until(server, "an observed speed", lambda s: (
+                (m := s["member"]) and m["decode"]["observed_tps"] and m["decode"]))
+            self.assertAlmostEqual(100, seen["observed_tps"])
+            self.assertLessEqual(seen["predicted_tps"], 100.001)  # less where others are busy
+            server.put_file("ms-512", "80")
+            self.ask_until(server, "a change", lambda s: s["switches"] == 1 and s["member"])
+            self.assertEqual(2, server.wait_serving()["trial"])
+            self.assertRegex(server.err(), r"starting .*the present one at 0\.\d+ of its trials' speed")
+            status = self.ask_until(server, "its speed", lambda s: (
+                (m := s["member"]) and m["decode"]["observed_tps"] == 80 and s))
+            left = next(m for m in status["members"] if m["trial"] == 1)
+            self.assertLess(left["speed_expected"], 0.5 * left["speed_predicted"])
+            self.assertEqual(1, status["switches"])
+
+    def test_llama_servers_own_timings_are_read(self):
+        with self.start(actor=False) as server:
+            server.limit(memory_bytes=1 << 40)
+            server.wait_serving()
+            for is_stream in (False, True):
+                n_before = self.weight(server)
+                wait_for("more seen", lambda stream=is_stream, n=n_before: (
+                    self.complete(server, stream) and self.weight(server) != n))
+
+    def complete(self, server, is_stream):
+        return server.ask("POST", "/v1/completions", {
+            "prompt": "there was", "max_tokens": 400, "stream": is_stream, "ignore_eos": True})
+
+    def weight(self, server):
+        return [(m["decode"]["observed_tps"], m["decode"]["ratio"]) for m in server.status()["members"]]
 
 
 if __name__ == "__main__":

@@ -4,73 +4,7 @@
 
 #include "test.h"
 
-#include "snug/adapt.h"
-#include "snug/stats.h"
-
-#define GIB ((uint64_t)1 << 30)
-
-/* Two threads are faster, one needs less, and a small one is slow. */
-enum { FAST, ONE, SMALL, N_USUAL };
-
-static void usual_members(struct snug_adapt_member out[N_USUAL])
-{
-    static const struct {
-        uint64_t bytes;
-        int n_threads;
-        double speed;
-    } ROWS[N_USUAL] = {{8 * GIB, 2, 10}, {7 * GIB, 1, 6}, {3 * GIB, 1, 2}};
-    memset(out, 0, N_USUAL * sizeof *out);
-    for (int i = 0; i < N_USUAL; i++) {
-        out[i].bytes = ROWS[i].bytes;
-        out[i].n_threads = ROWS[i].n_threads;
-        out[i].points[0] = (struct snug_adapt_point){
-            .speed = ROWS[i].speed, .ttft_s = 1 / ROWS[i].speed, .tpot_s = 0.1 / ROWS[i].speed};
-        out[i].n_points = 1;
-    }
-}
-
-static struct snug_adapt_view view_of(double free_gib, double cpus_free)
-{
-    return (struct snug_adapt_view){.knows_memory = true,
-                                    .knows_cpus = true,
-                                    .free_bytes = free_gib * (double)GIB,
-                                    .cpus_free = cpus_free,
-                                    .cpus_all = 2};
-}
-
-/* A server whose starts take start_s and never fail, asked every step_s. */
-struct sim {
-    struct snug_adapt_member members[N_USUAL];
-    struct snug_adapt_rules rules;
-    struct snug_adapt_state state;
-    struct snug_adapt_decision decision;
-    double now_s, step_s, start_s;
-    int n_changes;
-};
-
-static void sim_open(struct sim *s)
-{
-    *s = (struct sim){.step_s = 1, .start_s = 0.3};
-    usual_members(s->members);
-    snug_adapt_rules_default(&s->rules);
-    snug_adapt_init(&s->state, &s->rules);
-}
-
-static void sim_step(struct sim *s, struct snug_adapt_view view)
-{
-    s->now_s += s->step_s;
-    snug_adapt_decide(&s->state, &s->rules, s->members, N_USUAL, &view, s->now_s, &s->decision);
-    if (s->decision.action == SNUG_ADAPT_KEEP)
-        return;
-    s->n_changes++;
-    snug_adapt_started(&s->state, &s->rules, s->members, s->decision.member, s->start_s, s->now_s);
-}
-
-static void sim_run(struct sim *s, struct snug_adapt_view view, int n)
-{
-    for (int i = 0; i < n; i++)
-        sim_step(s, view);
-}
+#include "adapt_sim.h"
 
 /* Steps until `member` serves; fails after so many. */
 static int steps_to(struct sim *s, struct snug_adapt_view view, int member, int n_max)
@@ -217,6 +151,26 @@ static void cpu_steps_are_answered_within_5_s(void **state)
     assert_int_equal(steps_to(&s, view_of(20, 2), FAST, 5), 3);
 }
 
+/* Half a second of somebody's work is waited out where a start takes longer. */
+static void short_bursts_start_no_slow_server(void **state)
+{
+    (void)state;
+    struct sim s;
+    sim_open(&s);
+    s.step_s = 0.25;
+    s.start_s = 2;
+    for (int i = 0; i < 20; i++) {
+        sim_run(&s, view_of(20, 2), 160);
+        sim_run(&s, view_of(20, 1), 4);
+    }
+    assert_int_equal(s.n_changes, 1);
+    s.start_s = 0.2;
+    sim_run(&s, view_of(20, 1), 40);
+    sim_run(&s, view_of(20, 2), 160);
+    assert_int_equal(s.state.present, FAST);
+    assert_int_equal(steps_to(&s, view_of(20, 1), ONE, 20), 3); /* 0.5 s */
+}
+
 static void memory_that_comes_back_is_used_within_5_s(void **state)
 {
     (void)state;
@@ -256,7 +210,8 @@ static void slow_starts_are_paid_off_first(void **state)
     s.start_s = 20;
     sim_run(&s, view_of(20, 1), 1);
     assert_int_equal(s.state.present, ONE);
-    sim_run(&s, view_of(20, 2), 99); /* 5 starts are 100 s */
+    sim_run(&s, view_of(20, 2),
+            74); /* 5 starts are 100 s, and three quarters for two thirds more */
     assert_int_equal(s.state.present, ONE);
     steps_to(&s, view_of(20, 2), FAST, 2);
 }
@@ -384,11 +339,6 @@ static void clock_that_falls_changes_nothing(void **state)
 
 /* ---- always ---- */
 
-static double uniform(struct snug_rng *rng, double lo, double hi)
-{
-    return lo + (hi - lo) * snug_rng_double(rng);
-}
-
 static void random_traces_keep_the_promises(void **state)
 {
     (void)state;
@@ -433,6 +383,7 @@ int main(void)
         cmocka_unit_test(limits_come_before_speed),
         cmocka_unit_test(memory_step_is_answered_at_once),
         cmocka_unit_test(cpu_steps_are_answered_within_5_s),
+        cmocka_unit_test(short_bursts_start_no_slow_server),
         cmocka_unit_test(memory_that_comes_back_is_used_within_5_s),
         cmocka_unit_test(small_or_short_gains_change_nothing),
         cmocka_unit_test(slow_starts_are_paid_off_first),
