@@ -10,7 +10,8 @@
  * cost, and conditions are kept. When it ends or is stopped, the table is written from what there
  * is; cells may be missing. --beside runs a command of the shell all the while, for a variant under
  * load: a trial that it did not outlive is not kept. --predict asks the law of this machine for
- * every config, calibrating once (30 s) and keeping that in FOLDER. Values of a row of numbers must
+ * every config, calibrating once (30 s) and keeping that in FOLDER; not with --beside, since the
+ * law is one of a quiet machine. Values of a row of numbers must
  * be steps of equal size, or doublings, as the row has them. Run it on a quiet machine. */
 #include <math.h>
 #include <signal.h>
@@ -294,6 +295,9 @@ static snug_status read_arguments(int argc, char **argv, struct tb_record_argume
                          SNUG_WORKLOAD_NAME_MAX);
     if (a->n_prompt + a->n_gen == 0)
         return snug_fail(err, SNUG_BAD_INPUT, "--prompt and --gen are both 0");
+    if (a->beside && a->predict)
+        return snug_fail(err, SNUG_BAD_INPUT,
+                         "--predict with --beside: the law is one of a quiet machine");
     if (strlen(a->table) + sizeof ".part" > sizeof((struct tb_recorder *)NULL)->part_path)
         return snug_fail(err, SNUG_BAD_INPUT, "the path of TABLE is too long");
     return SNUG_OK;

@@ -16,14 +16,14 @@ record() { # TABLE MODEL [more]
     table=$1 file=$2
     shift 2
     build/tunebench_record "$out/$file.gguf" "$out/$table.jsonl.gz" --name "$table" --reps 3 \
-        --minutes "$minutes" --predict "$out/law" --prompt 128 --gen 8 --context 1024 \
+        --minutes "$minutes" --prompt 128 --gen 8 --context 1024 \
         --knob n_threads=1,2 --knob n_threads_batch=1,2 --knob n_ubatch=32,64,128 \
         --knob flash_attn=on,off --knob repack=on,off "$@"
 }
 model s smollm2-135m 30
 model m qwen3-0.6b 12
 model e qwen3-30b-a3b 2
-record cpu-s s
-record cpu-m m
-record cpu-e e
+record cpu-s s --predict "$out/law"
+record cpu-m m --predict "$out/law"
+record cpu-e e --predict "$out/law"
 record cpu-s-load s --beside "./snug load --cpu 1 --bandwidth 2GB -q"

@@ -12,6 +12,7 @@
 #include "cli/cli.h"
 #include "plan/law_config.h"
 #include "plan/law_fit.h"
+#include "snug/budget.h"
 
 struct cli_prior {
     const struct cli_task *task;
@@ -63,6 +64,21 @@ struct cli_prior *cli_prior_open(const struct cli_task *task, enum snug_objectiv
     return NULL;
 }
 
+/* CPUs that others keep busy from here on change what threads are worth: the law, made where
+ * nothing disturbed it, then misleads more than it helps (tunebench, cpu-s-load: area 0.87 with it,
+ * 0.93 without). */
+static const double OTHERS_MAX_CPUS = 0.5, LOOK_S = 1.0;
+
+/* CPUs kept busy by others; 0 when that is not known. */
+static double others_cpus(void)
+{
+    struct snug_budget budget;
+    const struct snug_budget_options options = {.interval_s = LOOK_S};
+    const bool is_known =
+        snug_budget_read(&options, &budget, NULL, NULL) == SNUG_OK && budget.cpus_others.is_known;
+    return is_known ? budget.cpus_others.value : 0.0;
+}
+
 struct cli_prior *cli_prior_choose(const struct cli_task *task, enum snug_objective objective,
                                    const char *begun_with)
 {
@@ -71,6 +87,14 @@ struct cli_prior *cli_prior_choose(const struct cli_task *task, enum snug_object
     if (begun_with && strcmp(begun_with, source) != 0) {
         cli_say("the session began %s%s, which is not what snug plan knows now: goes on without",
                 begun_with[0] ? "with " : "without a law of this machine", begun_with);
+        cli_prior_close(prior);
+        return NULL;
+    }
+    const double others = prior && !begun_with ? others_cpus() : 0.0;
+    if (others > OTHERS_MAX_CPUS) {
+        cli_say("other programs keep %.1f CPUs busy: begins without what snug plan knows, which is "
+                "of a quiet machine",
+                others);
         cli_prior_close(prior);
         return NULL;
     }

@@ -110,6 +110,7 @@ check prompt_that_is_no_number_is_refused refused '--prompt' --prompt abc
 check no_tokens_are_refused refused 'both 0' --prompt 0 --gen 0
 check long_name_is_refused refused 'more than 64 characters' --name "$(printf '%065d' 0)"
 check minutes_that_are_no_number_are_refused refused '--minutes x' --minutes x
+check law_beside_a_load_is_refused refused 'of a quiet machine' --beside true --predict law
 bad=1
 check value_twice_is_refused refused 'f16 stands twice' --knob type_k=f16,q8_0,f16
 check switch_value_twice_is_refused refused 'on stands twice' --knob repack=on,on

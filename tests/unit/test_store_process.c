@@ -260,7 +260,7 @@ static void first_open_at_once_makes_one_store(void **state)
 /* How far the file gets before each limit; small limits already stop the opening. */
 static void no_room_is_one_clear_line_and_loses_nothing(void **state)
 {
-    static const long limits[] = {0, 1000, 5000, 20000, 60000, 120000, 250000, 400000};
+    static const long limits[] = {0, 1000, 5000, 20000, 60000, 120000, 250000, 400000, 800000};
     int n_added = 0;
     for (size_t i = 0; i < COUNT(limits); i++) {
         char name[32];
