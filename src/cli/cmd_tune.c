@@ -403,7 +403,8 @@ static snug_status tune(const struct cli_args *args, struct cli_task *task, stru
     struct cli_prior *prior = NULL;
     if (strcmp(options.strategy, "snug") == 0 &&    /* the others learn nothing */
         options.objective != SNUG_OBJECTIVE_ENERGY) /* and a law says nothing of joules */
-        prior = cli_prior_choose(task, options.objective, args->resume ? screen->begun_with : NULL);
+        prior = cli_prior_choose(task, options.objective, args->resume ? screen->begun_with : NULL,
+                                 args->resume ? 0.0 : cli_prior_others_cpus());
     if (prior) {
         options.prior = cli_prior_log_speed;
         options.prior_data = prior;

@@ -69,8 +69,7 @@ struct cli_prior *cli_prior_open(const struct cli_task *task, enum snug_objectiv
  * 0.93 without). */
 static const double OTHERS_MAX_CPUS = 0.5, LOOK_S = 1.0;
 
-/* CPUs kept busy by others; 0 when that is not known. */
-static double others_cpus(void)
+double cli_prior_others_cpus(void)
 {
     struct snug_budget budget;
     const struct snug_budget_options options = {.interval_s = LOOK_S};
@@ -80,7 +79,7 @@ static double others_cpus(void)
 }
 
 struct cli_prior *cli_prior_choose(const struct cli_task *task, enum snug_objective objective,
-                                   const char *begun_with)
+                                   const char *begun_with, double others_cpus)
 {
     struct cli_prior *prior = cli_prior_open(task, objective);
     const char *source = prior ? cli_prior_source(prior) : "";
@@ -90,11 +89,10 @@ struct cli_prior *cli_prior_choose(const struct cli_task *task, enum snug_object
         cli_prior_close(prior);
         return NULL;
     }
-    const double others = prior && !begun_with ? others_cpus() : 0.0;
-    if (others > OTHERS_MAX_CPUS) {
+    if (prior && !begun_with && others_cpus > OTHERS_MAX_CPUS) {
         cli_say("other programs keep %.1f CPUs busy: begins without what snug plan knows, which is "
                 "of a quiet machine",
-                others);
+                others_cpus);
         cli_prior_close(prior);
         return NULL;
     }

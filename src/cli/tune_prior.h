@@ -12,9 +12,11 @@ struct cli_prior;
 struct cli_prior *cli_prior_open(const struct cli_task *task, enum snug_objective objective);
 /* The same for a session, and say so. One that is resumed goes on with the prior it began with
  * (its source; "": none) or with none: what it was told before was asked for under that one. NULL:
- * a new session. */
+ * a new session, which has none where others keep the machine busy. */
 struct cli_prior *cli_prior_choose(const struct cli_task *task, enum snug_objective objective,
-                                   const char *begun_with);
+                                   const char *begun_with, double others_cpus);
+/* CPUs that other processes keep busy, looked at for a second; 0 when that is not known. */
+double cli_prior_others_cpus(void);
 void cli_prior_close(struct cli_prior *prior);
 /* "calibrated in 24 s on 2026-11-27" */
 const char *cli_prior_source(const struct cli_prior *prior);

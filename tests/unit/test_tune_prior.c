@@ -98,14 +98,21 @@ static void prior_is_the_law_of_the_threads_asked(void **state)
     struct cli_prior *prior = cli_prior_open(&task, SNUG_OBJECTIVE_DECODE);
     assert_non_null(prior);
     assert_string_equal(cli_prior_source(prior), "calibrated in a test");
-    /* A session that is resumed has the prior that it began with, or none. */
+    /* A session that is resumed has the prior that it began with, or none; a new one none where
+     * others keep the machine busy. */
     static const struct {
         const char *begun_with;
+        double others_cpus;
         bool has_prior;
-    } sessions[] = {{NULL, true}, {"calibrated in a test", true}, {"", false}, {"other", false}};
+    } sessions[] = {{NULL, 0.4, true},
+                    {NULL, 0.6, false},
+                    {"calibrated in a test", 0.0, true},
+                    {"calibrated in a test", 2.0, true},
+                    {"", 0.0, false},
+                    {"other", 0.0, false}};
     for (size_t i = 0; i < COUNT(sessions); i++) {
-        struct cli_prior *chosen =
-            cli_prior_choose(&task, SNUG_OBJECTIVE_DECODE, sessions[i].begun_with);
+        struct cli_prior *chosen = cli_prior_choose(
+            &task, SNUG_OBJECTIVE_DECODE, sessions[i].begun_with, sessions[i].others_cpus);
         assert_true((chosen != NULL) == sessions[i].has_prior);
         cli_prior_close(chosen);
     }
