@@ -2,9 +2,10 @@
 """Does `snug run --adapt` follow load and memory, and does it lose a request?
 
     perf/adapt.py --folder FOLDER [--traces 20] [--first 1] [--seconds 30] [--arms adapt,static,rule,default] [--model FILE]
+                  [--threads 1,2]
 
-A model (default: smollm2-135m of random weights, q4_0, 4 layers) is benched at each of MEMBERS: thread counts
-times variants that differ in memory. Then every member, as a plain llama-server, is asked at each level of busy
+A model (default: smollm2-135m of random weights, q4_0, 4 layers) is benched at each member: thread counts
+times VARIANTS, which differ in memory. Then every member, as a plain llama-server, is asked at each level of busy
 cores: the speed of each in requests, by which everything is scored (table.json).
 
 A trace (by its seed) is a row of steps of 5 to 10 s: so many busy cores (`snug load`) and a cap of memory, which
@@ -82,16 +83,19 @@ class Server:
     def __enter__(self):
         self.process = subprocess.Popen(self.argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         end = time.monotonic() + START_S
-        while time.monotonic() < end and self.process.poll() is None:
-            with contextlib.suppress(OSError):
-                if ask(self.port, "GET", "/health")[0] == 200:
-                    return self
-            time.sleep(0.05)
-        self.__exit__()
-        sys.exit(f"it did not come up: {' '.join(self.argv)}")
+        try:
+            while time.monotonic() < end and self.process.poll() is None:
+                with contextlib.suppress(OSError):
+                    if ask(self.port, "GET", "/health")[0] == 200:
+                        return self
+                time.sleep(0.05)
+            sys.exit(f"it did not come up: {' '.join(self.argv)}")
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __exit__(self, *_):
-        self.process.send_signal(signal.SIGINT)
+        self.process.terminate()
         try:
             self.process.wait(20)
         except subprocess.TimeoutExpired:
@@ -243,12 +247,15 @@ def run_trace(server, steps, folder, caps_path=None):
     client.start()
     load, said = start_load(steps, folder)
     begin, begin_unix = time.monotonic(), time.time()
-    for i, end in enumerate(ends):
-        if caps_path and i > 0:
-            write_caps(caps_path, steps[i]["cap"])
-        time.sleep(max(0.0, begin + end - time.monotonic()))
-    client.is_over.set()
-    rest = load.communicate(timeout=60)[1]
+    try:
+        for i, end in enumerate(ends):
+            if caps_path and i > 0:
+                write_caps(caps_path, steps[i]["cap"])
+            time.sleep(max(0.0, begin + end - time.monotonic()))
+        client.is_over.set()
+        rest = load.communicate(timeout=60)[1]
+    finally:
+        load.kill()
     if load.returncode != 0:
         sys.exit(f"snug load: {said}{rest}")
     client.join()
@@ -390,6 +397,8 @@ def main():
     parser.add_argument("--model")
     parser.add_argument("--threads", default="1,2")
     args = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):  # a job in the background would ignore the first
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     folder = args.folder or tempfile.mkdtemp(prefix="snug-adapt-")
     os.makedirs(folder, exist_ok=True)
     model = args.model or common.synth(folder, "smollm2-135m", "q4_0", 4)

@@ -44,13 +44,13 @@ struct snug_adapt_member {
 };
 
 struct snug_adapt_rules {
-    double margin_frac; /* a new member must leave so much of its need free besides */
-    double gain_frac;   /* ... and be so much faster, unless the present one does not fit */
-    double hold_s; /* ... all the time for so long; less where it is much faster, but a start or 0.5
-                      s */
-    double hold_more_s;    /* the same for a member with more threads; grows while that is undone */
-    double dwell_s;        /* least time between changes for speed; less where it is much faster */
-    double dwell_starts;   /* and that many times what the last change took to start */
+    double margin_frac;  /* a new member must leave so much of its need free besides */
+    double gain_frac;    /* ... and be so much faster, unless the present one does not fit */
+    double hold_s;       /* ... all the time for so long; for less where it is much faster, but for
+                            0.5 s or what a start takes */
+    double hold_more_s;  /* the same for a member with more threads; grows while that is undone */
+    double dwell_s;      /* least time between changes for speed; less where it is much faster */
+    double dwell_starts; /* and that many times what the last change took to start */
     double ttft_s, tpot_s; /* hard limits, 0: none */
 };
 /* 5 %, 10 %, 1.5 s, 1.5 s, 3 s, 5, none. */
@@ -77,10 +77,10 @@ enum snug_adapt_phase { SNUG_ADAPT_PREFILL, SNUG_ADAPT_DECODE, SNUG_ADAPT_N_PHAS
 /* A member at a level of load, as its requests saw it: log(observed / predicted) of each phase. */
 struct snug_adapt_cell {
     int member, level;
-    double seen_s; /* clock of the last of them */
     struct snug_adapt_seen {
         int n;                           /* requests; 0: nothing */
-        double weight_s, mean, var, tps; /* seconds that still count; of the log; speed itself */
+        double seen_s;                   /* clock of the last of them */
+        double weight_s, mean, var, tps; /* seconds that count then; of the log; speed itself */
     } seen[SNUG_ADAPT_N_PHASES];
 };
 

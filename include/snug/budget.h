@@ -52,13 +52,12 @@ struct snug_budget {
     struct snug_fact device_usable_bytes;                                       /* less reserve */
 };
 
-/* Read what may be used now. out_look (may be NULL) is a look for the next call's `earlier`.
- * Errors  none: of a missing source the fact is unknown
+/* Read what may be used now; where a source is missing the fact is unknown. out_look (may be NULL)
+ * is a look for the next call's `earlier`.
  * Cost    a look or two, and the interval where no earlier look is given. A look reads a file of
  *         each process of the machine */
-snug_status snug_budget_read(const struct snug_budget_options *options, struct snug_budget *out,
-                             struct snug_budget_look *out_look,
-                             struct snug_error *err) SNUG_CHECKED;
+void snug_budget_read(const struct snug_budget_options *options, struct snug_budget *out,
+                      struct snug_budget_look *out_look);
 
 #ifdef __cplusplus
 }

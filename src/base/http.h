@@ -1,4 +1,4 @@
-/* One HTTP GET, bounded in bytes, time and redirects; the only file that knows libcurl. */
+/* One HTTP GET, bounded in bytes, time and redirects. Only serve/upstream knows libcurl besides. */
 #ifndef SNUG_BASE_HTTP_H
 #define SNUG_BASE_HTTP_H
 

@@ -164,13 +164,12 @@ static snug_status find_speed(const struct cli_args *args, struct snug_machine *
     return status;
 }
 
-static snug_status read_budget(const struct snug_machine *machine, struct snug_budget *out,
-                               struct snug_error *err)
+static void read_budget(const struct snug_machine *machine, struct snug_budget *out)
 {
     struct snug_fact device;
     find_device(machine, &device);
     const struct snug_budget_options options = {.device_free_bytes = &device};
-    return snug_budget_read(&options, out, NULL, err);
+    snug_budget_read(&options, out, NULL);
 }
 
 static char *probe_json(const struct snug_machine *machine, const struct snug_budget *budget,
@@ -203,10 +202,9 @@ int cmd_probe(const struct cli_args *args)
         status = find_speed(args, &machine, &speed, &err);
     if (status == SNUG_OK && args->disk)
         status = snug_machine_measure_disk(args->disk, &speed.disk_bps, &err);
-    if (status == SNUG_OK)
-        status = read_budget(&machine, &budget, &err);
     if (status != SNUG_OK)
         return cli_fail(&err);
+    read_budget(&machine, &budget);
     if (args->json) {
         cli_buffer_json(&out, probe_json(&machine, &budget, &speed));
     } else {

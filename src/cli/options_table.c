@@ -207,7 +207,8 @@ const struct cli_option cli_options[] = {
     {"host", 0, TEXT, AT(host), 0, "ADDRESS", RUN, 0, 0,
      "adapt: address to serve on (default 127.0.0.1)"},
     {"ttft", 0, SECONDS, AT(ttft_s), 0, "TIME", RUN, 0, 0,
-     "adapt: time to the first token that no config may exceed, where one can keep it"},
+     "adapt: time to the first token that no config may exceed, where one can keep it (default: as "
+     "the last tuning had it)"},
     {"tpot", 0, SECONDS, AT(tpot_s), 0, "TIME", RUN, 0, 0,
      "adapt: the same of the time between two tokens"},
     {"allow-cache-types", 0, FLAG, AT(allow_cache_types), 0, NULL, RUN, 0, 0,

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/process.h"
 #include "cli/cli.h"
@@ -196,7 +197,9 @@ static snug_status add_member(const struct cli_args *args, struct adapting *a, i
             return SNUG_OK;
     }
     if (!cli_run_config(&a->space, k->trials[i].config_json, &config) ||
-        !(args->allow_cache_types || answers_alike(&a->space, &config)) ||
+        !(answers_alike(&a->space, &config) ||
+          (args->allow_cache_types &&
+           snug_limit_holds(&k->goal, SNUG_LIMIT_KLD, k->trials[i].kld_nats))) ||
         !gather(k, i, figures, &member))
         return SNUG_OK;
     member.n_threads = threads_of(&a->space, &config);
@@ -274,6 +277,23 @@ static snug_status check_rest(const struct cli_args *args, struct snug_error *er
     return SNUG_OK;
 }
 
+/* llama-server reads its options from there too, those of TAKEN among them. */
+static void drop_variables(void)
+{
+    static const char PREFIX[] = "LLAMA_ARG_";
+    for (size_t i = 0; environ[i];) {
+        const size_t n = strcspn(environ[i], "=");
+        const bool is_one = strncmp(environ[i], PREFIX, sizeof PREFIX - 1) == 0 && environ[i][n];
+        char *name = is_one ? strndup(environ[i], n) : NULL;
+        if (name) {
+            cli_say("%s is not passed on: options of llama-server stand behind --", name);
+            unsetenv(name); /* the next one moves up */
+        }
+        i += !name;
+        free(name);
+    }
+}
+
 static snug_status prepare(const struct cli_args *args, struct adapting *a, struct snug_error *err)
 {
     snug_status status = check_rest(args, err);
@@ -325,8 +345,10 @@ static snug_status serve(const struct cli_args *args, struct adapting *a, struct
                                          .event = on_event,
                                          .event_data = a};
     snug_adapt_rules_default(&options.rules);
-    options.rules.ttft_s = args->ttft_s;
-    options.rules.tpot_s = args->tpot_s;
+    const double *limits = a->known.goal.limit;
+    options.rules.ttft_s = args->ttft_s > 0 ? args->ttft_s : limits[SNUG_LIMIT_TTFT];
+    options.rules.tpot_s = args->tpot_s > 0 ? args->tpot_s : limits[SNUG_LIMIT_TPOT];
+    drop_variables();
     cli_catch_signals();
     const snug_status status = snug_serve_run(&options, &sum, err);
     if (status == SNUG_OK)

@@ -73,9 +73,8 @@ double cli_prior_others_cpus(void)
 {
     struct snug_budget budget;
     const struct snug_budget_options options = {.interval_s = LOOK_S};
-    const bool is_known =
-        snug_budget_read(&options, &budget, NULL, NULL) == SNUG_OK && budget.cpus_others.is_known;
-    return is_known ? budget.cpus_others.value : 0.0;
+    snug_budget_read(&options, &budget, NULL);
+    return budget.cpus_others.is_known ? budget.cpus_others.value : 0.0;
 }
 
 struct cli_prior *cli_prior_choose(const struct cli_task *task, enum snug_objective objective,

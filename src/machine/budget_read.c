@@ -263,11 +263,10 @@ static void read_numbers(const char *root, struct snug__budget_numbers *numbers)
     numbers->pressure_io_frac = machine.pressure_io_frac;
 }
 
-snug_status snug_budget_read(const struct snug_budget_options *options, struct snug_budget *out,
-                             struct snug_budget_look *out_look, struct snug_error *err)
+void snug_budget_read(const struct snug_budget_options *options, struct snug_budget *out,
+                      struct snug_budget_look *out_look)
 {
     struct snug__budget_numbers numbers = {0};
-    (void)err;
     if (options->earlier) {
         numbers.from = *options->earlier;
     } else {
@@ -283,5 +282,4 @@ snug_status snug_budget_read(const struct snug_budget_options *options, struct s
     snug__budget_compute(&numbers, out);
     if (out_look)
         *out_look = numbers.to;
-    return SNUG_OK;
 }

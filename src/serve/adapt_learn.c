@@ -36,12 +36,21 @@ static int level_of(const struct snug_adapt_view *view)
 
 /* ---- remembering ---- */
 
+static double left_s(const struct snug_adapt_seen *seen, double now_s)
+{
+    return seen->weight_s * exp2(-fmax(now_s - seen->seen_s, 0) / HALF_S);
+}
+
 static double weight_of(const struct snug_adapt_cell *cell, int phase, double now_s)
 {
     const struct snug_adapt_seen *seen = &cell->seen[phase];
-    if (seen->n < REQUESTS_LEAST || seen->weight_s < WEIGHT_LEAST_S)
-        return 0;
-    return seen->weight_s * exp2(-fmax(now_s - cell->seen_s, 0) / HALF_S);
+    const bool counts = seen->n >= REQUESTS_LEAST && seen->weight_s >= WEIGHT_LEAST_S;
+    return counts ? left_s(seen, now_s) : 0;
+}
+
+static double last_s(const struct snug_adapt_cell *cell)
+{
+    return fmax(cell->seen[SNUG_ADAPT_PREFILL].seen_s, cell->seen[SNUG_ADAPT_DECODE].seen_s);
 }
 
 /* The cell of a member and level; a new one takes the place of the oldest where there is no room.
@@ -53,7 +62,7 @@ static struct snug_adapt_cell *cell_of(struct snug_adapt_state *state, int membe
         struct snug_adapt_cell *cell = &state->cells[i];
         if (cell->member == member && cell->level == level)
             return cell;
-        if (cell->seen_s < oldest->seen_s)
+        if (last_s(cell) < last_s(oldest))
             oldest = cell;
     }
     if (state->n_cells < SNUG_ADAPT_CELLS_MAX)
@@ -62,13 +71,15 @@ static struct snug_adapt_cell *cell_of(struct snug_adapt_state *state, int membe
     return oldest;
 }
 
-static void see(struct snug_adapt_seen *seen, double tps, double predicted_tps, double s)
+static void see(struct snug_adapt_seen *seen, double tps, double predicted_tps, double s,
+                double now_s)
 {
     if (!(tps > 0 && predicted_tps > 0 && s > 0))
         return;
     const double y = fmax(-LOG_MAX, fmin(log(tps / predicted_tps), LOG_MAX));
     const double more_s = fmin(s, REQUEST_S);
-    seen->weight_s = fmin(seen->weight_s, WEIGHT_S - more_s) + more_s;
+    seen->weight_s = fmin(left_s(seen, now_s), WEIGHT_S - more_s) + more_s;
+    seen->seen_s = fmax(seen->seen_s, now_s);
     const double part = more_s / seen->weight_s, step = y - seen->mean;
     seen->mean += part * step;
     seen->var = (1 - part) * (seen->var + part * step * step);
@@ -81,11 +92,11 @@ void snug_adapt_observe(struct snug_adapt_state *state, const struct snug_adapt_
                         double now_s)
 {
     const struct snug_adapt_point predicted = snug_adapt_predict(&members[sample->member], view);
-    struct snug_adapt_cell *cell = cell_of(state, sample->member, level_of(view));
-    cell->seen_s = fmax(cell->seen_s, now_s);
-    see(&cell->seen[SNUG_ADAPT_PREFILL], sample->prefill_tps, predicted.prefill_tps,
-        sample->prefill_s);
-    see(&cell->seen[SNUG_ADAPT_DECODE], sample->decode_tps, predicted.decode_tps, sample->decode_s);
+    struct snug_adapt_seen *seen = cell_of(state, sample->member, level_of(view))->seen;
+    see(&seen[SNUG_ADAPT_PREFILL], sample->prefill_tps, predicted.prefill_tps, sample->prefill_s,
+        now_s);
+    see(&seen[SNUG_ADAPT_DECODE], sample->decode_tps, predicted.decode_tps, sample->decode_s,
+        now_s);
 }
 
 /* ---- what it says of all ---- */

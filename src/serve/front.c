@@ -152,7 +152,9 @@ static enum MHD_Result take_piece(struct snug__request *r, const char *data, siz
 
 static enum MHD_Result answer_status(struct snug__request *r)
 {
-    char *json = r->front->options.status(r->front->options.data);
+    struct snug__front_counts counts;
+    snug__front_counts(r->front, &counts);
+    char *json = r->front->options.status(&counts, r->front->options.data);
     struct MHD_Response *response =
         json ? MHD_create_response_from_buffer_with_free_callback(strlen(json), json, free) : NULL;
     if (!response) {

@@ -24,16 +24,6 @@ struct snug__observation {
     struct snug__timings timings;
 };
 
-struct snug__front_options {
-    const char *host;
-    int port;                        /* 0: any */
-    struct snug__backends *backends; /* kept */
-    char *(*status)(void *data);     /* JSON of GET /snug/status, malloc'ed; any thread */
-    /* A request was answered and its server had a steady time meanwhile; any thread. */
-    void (*observe)(const struct snug__observation *observation, void *data);
-    void *data; /* of both */
-};
-
 /* Of requests that are not for /snug/. */
 struct snug__front_counts {
     int64_t n_served;  /* answered by a server to the end, whatever it said */
@@ -42,6 +32,17 @@ struct snug__front_counts {
     int64_t n_gone;    /* the client left first */
     int64_t n_retried; /* begun again at another server; counted above too */
     int n_now;
+};
+
+struct snug__front_options {
+    const char *host;
+    int port;                        /* 0: any */
+    struct snug__backends *backends; /* kept */
+    /* JSON of GET /snug/status, malloc'ed; any thread, also before the front is open. */
+    char *(*status)(const struct snug__front_counts *counts, void *data);
+    /* A request was answered and its server had a steady time meanwhile; any thread. */
+    void (*observe)(const struct snug__observation *observation, void *data);
+    void *data; /* of both */
 };
 
 /* Errors  SNUG_IO: the address cannot be listened on, with the reason; SNUG_NO_MEMORY */

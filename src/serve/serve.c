@@ -83,8 +83,7 @@ static void look(struct snug__serve *s, double now_s)
     const struct snug_budget_options options = {.earlier = s->has_look ? &s->look : NULL};
     struct snug_adapt_view view = {0};
     s->look_s = now_s;
-    if (snug_budget_read(&options, &budget, &s->look, NULL) != SNUG_OK)
-        return; /* the earlier view stands */
+    snug_budget_read(&options, &budget, &s->look);
     s->has_look = true;
     view.knows_memory = budget.memory_available_bytes.is_known && budget.memory_own_bytes.is_known;
     if (view.knows_memory)

@@ -50,6 +50,6 @@ void snug__serve_learn(struct snug__serve *s, double now_s);
 void snug__serve_say(struct snug__serve *s, const char *kind, int member, const char *format, ...)
     SNUG_PRINTF(4, 5);
 /* The status of this moment as JSON; any thread. data: the struct snug__serve. */
-char *snug__serve_status(void *data);
+char *snug__serve_status(const struct snug__front_counts *counts, void *data);
 
 #endif

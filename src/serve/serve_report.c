@@ -112,12 +112,11 @@ static void put_servers(struct snug_json_writer *w, struct snug__backends *b,
     pthread_mutex_unlock(&b->lock);
 }
 
-char *snug__serve_status(void *data)
+char *snug__serve_status(const struct snug__front_counts *counts, void *data)
 {
     struct snug__serve *s = data;
     const struct snug_serve_options *options = s->options;
     struct snug_adapt_outlook outlooks[SNUG_ADAPT_MEMBERS_MAX];
-    struct snug__front_counts counts;
     struct snug_json_writer w = {0};
     pthread_mutex_lock(&s->lock);
     memcpy(outlooks, s->outlooks, sizeof outlooks);
@@ -125,7 +124,6 @@ char *snug__serve_status(void *data)
     const struct snug_adapt_decision decision = s->decision;
     const int n_switches = s->n_switches;
     pthread_mutex_unlock(&s->lock);
-    snug__front_counts(s->front, &counts);
     snug_json_begin_object(&w, NULL);
     put_member(&w, "member", options, snug__backends_member(&s->backends), outlooks);
     put_member(&w, "wanted", options, decision.member, outlooks);
@@ -133,12 +131,12 @@ char *snug__serve_status(void *data)
     snug_json_put_bool(&w, "fits", decision.is_fitting);
     put_view(&w, &view);
     put_servers(&w, &s->backends, options);
-    snug_json_put_int(&w, "in_flight", counts.n_now);
-    snug_json_put_int(&w, "served", counts.n_served);
-    snug_json_put_int(&w, "failed", counts.n_failed);
-    snug_json_put_int(&w, "refused", counts.n_refused);
-    snug_json_put_int(&w, "gone", counts.n_gone);
-    snug_json_put_int(&w, "retried", counts.n_retried);
+    snug_json_put_int(&w, "in_flight", counts->n_now);
+    snug_json_put_int(&w, "served", counts->n_served);
+    snug_json_put_int(&w, "failed", counts->n_failed);
+    snug_json_put_int(&w, "refused", counts->n_refused);
+    snug_json_put_int(&w, "gone", counts->n_gone);
+    snug_json_put_int(&w, "retried", counts->n_retried);
     snug_json_put_int(&w, "switches", n_switches);
     snug_json_begin_array(&w, "members");
     for (int i = 0; i < options->n_members; i++)

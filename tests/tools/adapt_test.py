@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import sqlite3
@@ -44,7 +45,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD": self.wfile.write(body)
     def do_GET(self):
-        echo = json.dumps({{"path": self.path, "headers": dict(self.headers.items())}}).encode()
+        variables = [name for name in os.environ if name.startswith("LLAMA_")]
+        echo = json.dumps({{"path": self.path, "headers": dict(self.headers.items()),
+                           "variables": variables}}).encode()
         self.reply(200, echo, X_Actor="yes", Content_Type="application/json")
     do_HEAD = do_GET
     def event(self, text):
@@ -103,12 +106,12 @@ def is_alive(pid):
 class Adapting:
     """A running snug run --adapt."""
 
-    def __init__(self, store, folder, *options, actor=False, log=None):
+    def __init__(self, store, folder, *options, actor=False, log=None, variables=()):
         self.folder = folder
         self.log = log or os.path.join(folder, "log.jsonl")
         self.caps = os.path.join(folder, "caps.json")
         env = {key: value for key, value in os.environ.items() if not key.startswith("SNUG_")}
-        env.update(HOME=folder, STAGE=folder)
+        env.update(variables, HOME=folder, STAGE=folder)
         if actor:
             tool = os.path.join(folder, "llama-server")
             with open(tool, "w", encoding="utf-8") as file:
@@ -251,10 +254,12 @@ class WithHistory(unittest.TestCase):
     def tearDownClass(cls):
         cls.home.cleanup()
 
-    def start(self, *options, actor=True, log=None):
+    def start(self, *options, actor=True, store=None, **how):
         folder = tempfile.TemporaryDirectory(prefix="snug-adapt-")
         self.addCleanup(folder.cleanup)
-        return Adapting(self.store, folder.name, *options, actor=actor, log=log)
+        server = Adapting(store or self.store, folder.name, *options, actor=actor, **how)
+        self.addCleanup(server.__exit__)
+        return server
 
 
 @unittest.skipUnless(os.path.exists(MODEL), "SNUG_TEST_DATA has no tales7m-f16.gguf")
@@ -335,6 +340,44 @@ class AdaptTest(WithHistory):
             large = json.dumps({"x": "y" * (1 << 20)}).encode()
             self.assertEqual(large, server.ask("POST", "/x", large)[2])
 
+    def test_options_in_variables_do_not_reach_the_server(self):
+        variables = {"LLAMA_ARG_API_PREFIX": "/v2", "LLAMA_ARG_THREADS": "7", "LLAMA_API_KEY": "x"}
+        with self.start(variables=variables) as server:
+            server.wait_serving()
+            self.assertEqual(["LLAMA_API_KEY"], json.loads(server.ask("GET", "/x")[2])["variables"])
+            self.assertIn("LLAMA_ARG_THREADS is not passed on", server.err())
+
+    def tuned(self, limits, *changes):
+        """A history in which a tuning with these limits came to its end."""
+        store = shutil.copy(self.store, os.path.join(self.home.name, "tuned.db"))
+        with sqlite3.connect(store) as history:
+            for change in changes:
+                history.execute("UPDATE trials SET " + change)
+            history.execute(
+                "INSERT INTO sessions(task_id, kind, options_json, result_json, owner,"
+                " started_unix_s, finished_unix_s) VALUES(1, 'tune', '{}', ?, '', 0, 1)",
+                (json.dumps({"objective": "request", "limits": limits}),))
+        history.close()
+        return store
+
+    def test_limits_of_the_last_tuning_hold(self):
+        """The first is the better one on one CPU, and is over the limit."""
+        store = self.tuned({"max-tpot": 0.09}, "tpot_p50_s = 0.01, tpot_p95_s = 0.01",
+                           "tpot_p50_s = 0.1 WHERE id = 1")
+        with self.start(store=store) as server:
+            server.wait_serving(2)
+        with self.start("--tpot", "10s", store=store) as server:
+            server.wait_serving(1)
+
+    def test_cache_types_keep_the_limit_of_the_last_tuning(self):
+        """What their price is nobody knows."""
+        other = """config_json = replace(config_json, '"type_k":"f16"', '"type_k":"q8_0"') WHERE id = 2"""
+        for limits, trials in (({}, [1, 2]), ({"max-kld": 0.1}, [1])):
+            with self.start("--allow-cache-types", store=self.tuned(limits, other)) as server:
+                self.assertEqual(trials, sorted(m["trial"] for m in server.status()["members"]))
+        with self.start(store=self.tuned({}, other)) as server:
+            self.assertEqual([1], [m["trial"] for m in server.status()["members"]])
+
     def test_a_server_that_dies_costs_no_request(self):
         with self.start() as server:
             first = server.wait_serving()["pid"]
@@ -357,7 +400,7 @@ class AdaptTest(WithHistory):
     def test_a_stream_that_breaks_ends_with_an_error_event(self):
         with self.start() as server:
             server.wait_serving()
-            open(os.path.join(server.folder, "go"), "w").close()
+            server.put_file("go")
             code, _, body = server.ask("POST", "/x", {"do": "stream and die"})
             events = [line[6:] for line in body.decode().split("\n") if line.startswith("data: ")]
             self.assertEqual((200, "one"), (code, events[0]))
@@ -474,7 +517,7 @@ class AdaptTest(WithHistory):
     def test_a_config_that_does_not_start_is_left_for_another(self):
         with self.start() as server:
             server.wait_serving(1)
-            open(os.path.join(server.folder, "broken-1"), "w").close()
+            server.put_file("broken-1")
             self.assertEqual(200, server.ask("POST", "/x", {"do": "die"})[0])
             self.assertEqual(2, server.serving()["trial"])
 
@@ -495,14 +538,11 @@ class AdaptTest(WithHistory):
             wait_for("the word", lambda: "stay as they were" in server.err())
             server.limit(cpus=-1)  # spoilt in another way
             wait_for("the word", lambda: "cpus must be a number above 0" in server.err())
-            self.assertEqual(1, server.status()["budget"]["cpus_free"] <= 1)
+            self.assertLessEqual(server.status()["budget"]["cpus_free"], 1)
 
     def test_a_port_in_use_is_said(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = str(taken.getsockname()[1])
-            folder = tempfile.TemporaryDirectory(prefix="snug-adapt-")
-            self.addCleanup(folder.cleanup)
-            server = Adapting(self.store, folder.name, "--port", port, actor=True)
+            server = self.start("--port", str(taken.getsockname()[1]))
             self.assertEqual(1, server.process.wait(PATIENCE_S))
             self.assertIn("choose another with --port", server.err())
 

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
@@ -107,13 +108,33 @@ class Cli(unittest.TestCase):
             file.write(text)
         return path
 
-    def run_cases(self, *names, **env):
+    def begin(self, *names, **env):
         env = {"SNUG_BIN": self.program, "SNUG_TEST_DATA": self.folder.name, "SNUG_STORE": "x",
                "NO_COLOR": "1", "PATH": os.environ["PATH"], **env}
         command = [sys.executable, RUN, "--grace", "0.5", "--cases", self.folder.name, *names]
-        ran = subprocess.run(command, env=env, text=True, stdout=subprocess.PIPE, timeout=120,
-                             stderr=subprocess.STDOUT, check=False)
-        return ran.returncode, ran.stdout
+        return subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT)
+
+    def run_cases(self, *names, **env):
+        runner = self.begin(*names, **env)
+        tap = runner.communicate(timeout=120)[0]
+        return runner.returncode, tap
+
+    def test_what_a_step_started_ends_with_the_runner(self):
+        self.put("a.case", "case it\n$ echo $$ >pid; mv pid $DATA; snug hang\n")
+        pid_path = os.path.join(self.folder.name, "pid")
+        runner = self.begin()
+        try:
+            while not os.path.exists(pid_path) and runner.poll() is None:
+                time.sleep(0.01)
+            with open(pid_path, encoding="ascii") as file:
+                group = int(file.read())
+            os.killpg(group, 0)
+        finally:
+            runner.terminate()
+            runner.communicate(timeout=60)
+        self.assertEqual(143, runner.returncode)
+        self.assertRaises(ProcessLookupError, os.killpg, group, 0)
 
     def expect(self, body, passes):
         self.put("a.case", f"case it\n{body}\n")

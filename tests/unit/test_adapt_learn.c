@@ -91,6 +91,24 @@ static void corrections_are_bounded_and_follow_changes(void **state)
     assert_float_equal(ratio_of(&s, FAST, view), 1, 0.02);
 }
 
+/* Each phase ages by its own last request, and a new one does not make the old ones young. */
+static void what_was_seen_long_ago_counts_little(void **state)
+{
+    (void)state;
+    struct sim s;
+    struct snug_adapt_outlook outlooks[N_USUAL];
+    const struct snug_adapt_view view = view_of(20, 2);
+    sim_open(&s);
+    give_rates(&s);
+    ask(&s, FAST, view, 0.5, 12);
+    s.now_s += 6000; /* ten half-lives */
+    const struct snug_adapt_sample decode = {.member = FAST, .decode_tps = 10, .decode_s = 1};
+    snug_adapt_observe(&s.state, s.members, &view, &decode, s.now_s);
+    snug_adapt_look_ahead(&s.state, s.members, N_USUAL, &view, s.now_s, outlooks);
+    assert_float_equal(outlooks[FAST].ratio[SNUG_ADAPT_DECODE], 1, 0.02);
+    assert_true(outlooks[FAST].ratio[SNUG_ADAPT_PREFILL] > 0.6);
+}
+
 /* More members and levels than there are cells: the oldest go. */
 static void full_cells_forget_the_oldest(void **state)
 {
@@ -233,6 +251,7 @@ int main(void)
         cmocka_unit_test(nothing_seen_corrects_nothing),
         cmocka_unit_test(requests_correct_the_member_most_and_others_in_part),
         cmocka_unit_test(corrections_are_bounded_and_follow_changes),
+        cmocka_unit_test(what_was_seen_long_ago_counts_little),
         cmocka_unit_test(full_cells_forget_the_oldest),
         cmocka_unit_test(slower_than_measured_is_left),
         cmocka_unit_test(observed_times_count_for_the_limits),

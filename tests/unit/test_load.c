@@ -8,6 +8,8 @@
 
 #include "test.h"
 
+#include "load.h"
+
 #include "base/process.h"
 #include "machine/load_internal.h"
 #include "machine/machine_json.h"
@@ -153,7 +155,7 @@ static void disk_is_used_without_a_file_that_could_remain(void **state)
         .peak = level, .reserve_bytes = MIB, .n_threads = 2, .folder = *state};
     const snug_status status = snug__load_gen_start(&options, &gen, &err);
     if (status == SNUG_UNSUPPORTED || status == SNUG_INFEASIBLE) { /* no disk, or a full one */
-        print_message("skipped: %s\n", err.text);
+        print_message("# skipped: %s\n", err.text);
         skip();
     }
     assert_int_equal(status, SNUG_OK);
@@ -182,7 +184,7 @@ static void disk_reads_only_what_was_written(void **state)
     uint64_t before[16];
     const snug_status status = snug__load_disk_open(&disk, *state, &err);
     if (status == SNUG_UNSUPPORTED || status == SNUG_INFEASIBLE) {
-        print_message("skipped: %s\n", err.text);
+        print_message("# skipped: %s\n", err.text);
         skip();
     }
     assert_int_equal(status, SNUG_OK);
@@ -255,37 +257,13 @@ static void report_survives_json(void **state)
 
 /* ---- the process ---- */
 
-/* The program under test: without a name the load would start this one, and all tests again. */
-static const char *program(void)
-{
-    const char *path = getenv("SNUG_BIN");
-    if (!path)
-        skip();
-    return path;
-}
-
-static struct snug_load *start_load(const struct snug_load_level *level, double duration_s)
-{
-    struct snug_error err;
-    struct snug_load *load = NULL;
-    struct snug_load_trace trace;
-    struct snug_machine machine;
-    assert_ok(snug_machine_probe("", &machine, &err));
-    assert_ok(snug_load_trace_steady(level, duration_s, &trace, &err));
-    const struct snug_load_options options = {
-        .trace = &trace, .machine = &machine, .program = program()};
-    assert_ok(snug_load_start(&options, &load, &err));
-    snug_load_trace_clear(&trace);
-    return load;
-}
-
 static void load_runs_reports_and_ends(void **state)
 {
     (void)state;
     struct snug_error err;
     struct snug_load_report r = {0};
     const struct snug_load_level level = {.cpu = 0.5, .memory_bytes = 24 * MIB};
-    struct snug_load *load = start_load(&level, 0);
+    struct snug_load *load = load_start(&level, 0);
     const int pid = snug__load_pid(load);
     const double end_s = patience();
     uint64_t rss = 0;
@@ -318,7 +296,7 @@ static void load_starts_where_there_are_more_cpus_than_it_may_use(void **state)
     assert_ok(snug_machine_probe("", &machine, &err));
     machine.n_threads_usable = SNUG_LOAD_CPUS_MAX + 1;
     const struct snug_load_options options = {
-        .trace = &trace, .machine = &machine, .program = program()};
+        .trace = &trace, .machine = &machine, .program = load_program()};
     assert_ok(snug_load_start(&options, &load, &err));
     assert_ok(snug_load_stop(&load, NULL, &err));
 }
@@ -329,7 +307,7 @@ static void load_ends_with_its_trace(void **state)
     struct snug_error err;
     struct snug_load_report r = {0};
     const struct snug_load_level level = {.cpu = 0.1};
-    struct snug_load *load = start_load(&level, 0.3);
+    struct snug_load *load = load_start(&level, 0.3);
     const double end_s = patience();
     do {
         assert_ok(snug_load_poll(load, PATIENCE_S, NULL, &r, &err));
@@ -345,7 +323,7 @@ static void load_that_is_killed_is_a_crash(void **state)
     struct snug_error err;
     struct snug_load_report r = {0};
     const struct snug_load_level level = {.cpu = 0.1};
-    struct snug_load *load = start_load(&level, 0);
+    struct snug_load *load = load_start(&level, 0);
     assert_int_equal(kill(snug__load_pid(load), SIGKILL), 0);
     snug_status status = SNUG_OK;
     while (status == SNUG_OK) /* what it said before may still be in the pipe */
@@ -365,7 +343,8 @@ static void load_says_why_it_does_not_start(void **state)
     const struct snug_load_trace trace = {.steps = steps, .n = 2};
     struct snug_machine machine;
     assert_ok(snug_machine_probe("", &machine, &err));
-    struct snug_load_options options = {.trace = &trace, .machine = &machine, .program = program()};
+    struct snug_load_options options = {
+        .trace = &trace, .machine = &machine, .program = load_program()};
     assert_fails(SNUG_BAD_INPUT, snug_load_start(&options, &load, &err));
     options.folder = "/proc/self/nowhere";
     assert_fails(SNUG_NOT_FOUND, snug_load_start(&options, &load, &err));

@@ -124,7 +124,7 @@ static void trace_survives_being_printed_and_parsed(void **state)
     struct snug_rng rng;
     const uint64_t seed = 20;
     snug_rng_init(&rng, seed);
-    print_message("seed %llu\n", (unsigned long long)seed);
+    print_message("# seed %llu\n", (unsigned long long)seed);
     for (int round = 0; round < 200; round++) {
         struct snug_load_step steps[8] = {0};
         struct snug_load_trace t = {.steps = steps, .n = 2 + (int)snug_rng_below(&rng, 7)}, back;

@@ -6,6 +6,8 @@
 
 #include "test.h"
 
+#include "load.h"
+
 #include "cli/load_under.h"
 
 static int raise_when_settled, raise_when_spawned; /* signals, 0: none */
@@ -30,25 +32,6 @@ int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *
     return code;
 }
 
-static struct snug_load *start_load(void)
-{
-    struct snug_error err;
-    struct snug_load *load = NULL;
-    struct snug_load_trace trace;
-    struct snug_machine machine;
-    const struct snug_load_level level = {.cpu = 0.1};
-    const char *program = getenv("SNUG_BIN");
-    if (!program)
-        skip();
-    assert_ok(snug_machine_probe("", &machine, &err));
-    assert_ok(snug_load_trace_steady(&level, 0, &trace, &err));
-    const struct snug_load_options options = {
-        .trace = &trace, .machine = &machine, .program = program};
-    assert_ok(snug_load_start(&options, &load, &err));
-    snug_load_trace_clear(&trace);
-    return load;
-}
-
 /* Its exit status under a load; words is ended by NULL. */
 static int run_command(char **words)
 {
@@ -57,7 +40,8 @@ static int run_command(char **words)
     while (words[args.n_rest])
         args.n_rest++;
     cli_stop = 0;
-    struct snug_load *load = start_load();
+    const struct snug_load_level level = {.cpu = 0.1};
+    struct snug_load *load = load_start(&level, 0);
     const int code = load_under_run(&args, load);
     raise_when_settled = raise_when_spawned = 0;
     assert_ok(snug_load_stop(&load, NULL, &err));
