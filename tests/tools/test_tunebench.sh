@@ -4,24 +4,9 @@
 #   tests/tools/test_tunebench.sh SNUG TUNEBENCH TUNEBENCH_RECORD
 set -u
 snug=$(realpath "$1") bench=$(realpath "$2") record=$(realpath "$3")
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-trap 'exit 1' HUP INT TERM
-export HOME="$tmp" XDG_DATA_HOME="$tmp/data" XDG_CACHE_HOME="$tmp/cache"
-n=0
-log=$tmp/log
-tables=$(dirname "$(realpath "$0")")/../../perf/tunebench/tables
-cd "$tmp" || exit 1
-
-check() { # check NAME COMMAND...: one case; what it says is shown when it fails
-    n=$((n + 1))
-    name=$1
-    shift
-    if "$@" >"$log" 2>&1; then echo "ok $n - $name"; else
-        echo "not ok $n - $name"
-        sed 's/^/# /' "$log"
-    fi
-}
+tools=$(dirname "$(realpath "$0")")
+tables=$tools/../../perf/tunebench/tables
+. "$tools/tap.sh"
 
 ends() { # ends STATUS TEXT COMMAND...: with this status, and TEXT in what it says
     want=$1 text=$2
