@@ -52,6 +52,22 @@ keeps_all() {
     cmp t.gz.part all && recording --blocks 1 --reps 2 && cmp t.gz.part all
 }
 
+head_has() { # head_has PATTERN: the first line of the sealed table
+    gunzip -c t.gz | head -n 1 >head && grep -q "$1" head || { cat head; return 1; }
+}
+
+# The engine states the bytes of configs that differ in poll once.
+stating_costs() {
+    rm -f t.gz.part
+    recording --blocks 1 --reps 1 --knob poll=0,50,100 && head_has '"estimate_s":0\.0*[1-9]'
+}
+
+fit_is_of_the_table() {
+    rm -f t.gz.part
+    "$record" m.gguf t.gz --name t --knob type_k=q8_0,f16 --knob flash_attn=off --prompt 8 --gen 2 \
+        --context 64 --blocks 1 --reps 1 && head_has '"fit":{"type_k":"f16","flash_attn":"off"}'
+}
+
 replays() { # the sealed table is one that tunebench reads
     "$bench" t.gz --seeds 1 --trials 3 --methods random --objective decode | grep -q '"n_cells": *2'
 }
@@ -65,7 +81,7 @@ plays_all() { # every recorded table, and no declared front breaks its limit
 
 beside_is_gone() {
     rm -f t.gz.part
-    ends 1 'ended with status 7' recording --blocks 1 --beside 'exit 7' && trials 0
+    ends 1 'ended with code 7' recording --blocks 1 --beside 'exit 7' && trials 0
 }
 
 # A line of the shell, longer than any buffer it might be cut to.
@@ -108,6 +124,8 @@ check recording_goes_on_where_it_was_killed goes_on
 check fewer_repetitions_drop_nothing keeps_all
 check other_blocks_are_another_recording ends 1 'of another recording' recording --blocks 2
 check sealed_table_replays replays
+check stating_bytes_is_charged stating_costs
+check choice_of_fit_is_a_config_of_the_table fit_is_of_the_table
 check switch_at_one_value_is_recorded_there sh -c 'rm -f t.gz.part; "$0" m.gguf t.gz --name t \
     --knob n_ubatch=32,64 --knob flash_attn=on --prompt 8 --gen 2 --context 64 --blocks 1 --reps 1 &&
     ! grep -q "\"flash_attn\": *\"off\"" t.gz.part && [ "$(grep -c "\"rep\"" t.gz.part)" -eq 2 ]' "$record"
