@@ -93,6 +93,7 @@ beside_runs() {
 
 check help_is_an_answer ends 0 'usage: tunebench' "$bench" --help
 check help_of_recorder_is_an_answer ends 0 'usage: tunebench_record' "$record" --help
+check no_table_is_refused ends 2 '1 to 16 tables, not 0' "$bench" --methods snug
 check unknown_method_is_refused ends 2 '--methods snug,nope' "$bench" --generate 1 --methods snug,nope
 check objectives_that_no_table_has_are_refused ends 2 '--objectives decode,energy' "$bench" --generate 1 --objectives decode,energy
 check noise_that_is_no_number_is_refused ends 2 '--noise abc' "$bench" --generate 1 --noise abc
