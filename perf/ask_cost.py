@@ -4,12 +4,11 @@
     perf/ask_cost.py [--trials 100] [--rounds 9] [--asks 20]
 
 Needs Optuna (Debian: python3-optuna; the GP sampler needs Optuna 3.6, python3-torch and python3-scipy) for the
-interpreter that runs it. bench_ask (of the build folder)
-tells snug's strategy N trials of a task of ten knobs, one in ten failed, and writes them down. Optuna is
-given the same trials, two objectives as in snug (speed up, memory down), failed ones as failed; the GP
-sampler of versions that take one objective only is given the speed alone. Rounds
-alternate: snug's median ask and tell, then Optuna's. CPU seconds of the process on both sides, one
-thread. A suggestion is one ask and one tell: Optuna learns in ask, snug in tell."""
+interpreter that runs it. bench_ask (of the build folder) tells snug's strategy N trials of a task of ten
+knobs, one in ten failed, and writes them down. Optuna is given the same trials, two objectives as in snug
+(speed up, memory down), failed ones as failed; the GP sampler, which took one objective only at first, is
+given the speed alone. Rounds alternate: snug's median ask and tell, then Optuna's. CPU seconds of the
+process on both sides, one thread. A suggestion is one ask and one tell: Optuna learns in ask, snug in tell."""
 import argparse
 import json
 import os

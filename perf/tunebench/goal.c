@@ -128,6 +128,6 @@ void tb_goal_region(const struct tb_table *t, const struct snug_observation *fir
         if (t->goal.axis[d] == SNUG_AXIS_MEMORY)
             problem->ref[d] = (double)problem->bounds.bytes_ref;
         else
-            problem->ref[d] = first && first->axis[d].value > 0 ? 0.1 * first->axis[d].value : 1e-3;
+            problem->ref[d] = snug__strategy_axis_ref(first ? first->axis[d].value : 0);
     }
 }

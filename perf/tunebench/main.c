@@ -147,32 +147,9 @@ static snug_status generate(const struct arguments *a, uint64_t seed, struct tb_
     return status == SNUG_OK ? tb_table_init(out, table, a->objective, err) : status;
 }
 
-static snug_status open_table(const struct arguments *a, int i, struct tb_table *out,
-                              struct snug_error *err)
-{
-    struct snug__table *table = NULL;
-    snug_status status = SNUG_OK;
-    if (i >= a->n_paths) {
-        status = generate(a, (uint64_t)(i - a->n_paths), out, err);
-    } else {
-        status = snug__table_read(a->paths[i], &table, err);
-        if (status == SNUG_OK)
-            status = tb_table_init(out, table, a->objective, err);
-    }
-    for (size_t k = 0; status == SNUG_OK && k < out->table->n_reps; k++)
-        out->table->reps[k].setup_s *= a->load_factor;
-    out->n_inert = a->n_inert;
-    if (status == SNUG_OK && !snug_goal_is_plain(&a->goal)) {
-        status = tb_table_set_goal(out, &a->goal, err);
-        if (status != SNUG_OK)
-            tb_table_clear(out);
-    }
-    return status;
-}
-
 /* "offload-5": the generated table of that seed; else a file. */
-static snug_status open_past(const struct arguments *a, const char *name, struct tb_table *out,
-                             struct snug_error *err)
+static snug_status open_named(const struct arguments *a, const char *name, struct tb_table *out,
+                              struct snug_error *err)
 {
     static const char GENERATED[] = "offload-";
     long seed = 0;
@@ -182,6 +159,22 @@ static snug_status open_past(const struct arguments *a, const char *name, struct
     struct snug__table *table = NULL;
     const snug_status status = snug__table_read(name, &table, err);
     return status == SNUG_OK ? tb_table_init(out, table, a->objective, err) : status;
+}
+
+static snug_status open_table(const struct arguments *a, int i, struct tb_table *out,
+                              struct snug_error *err)
+{
+    snug_status status = i < a->n_paths ? open_named(a, a->paths[i], out, err)
+                                        : generate(a, (uint64_t)(i - a->n_paths), out, err);
+    for (size_t k = 0; status == SNUG_OK && k < out->table->n_reps; k++)
+        out->table->reps[k].setup_s *= a->load_factor;
+    out->n_inert = a->n_inert;
+    if (status == SNUG_OK && !snug_goal_is_plain(&a->goal)) {
+        status = tb_table_set_goal(out, &a->goal, err);
+        if (status != SNUG_OK)
+            tb_table_clear(out);
+    }
+    return status;
 }
 
 /* All of the list "A,B", and what was tuned on them. */
@@ -195,17 +188,13 @@ static snug_status open_pasts(const struct arguments *a, struct tb_table *out,
         char name[4096];
         const size_t length = strcspn(at, ",");
         snprintf(name, sizeof name, "%.*s", (int)length, at);
-        status = open_past(a, name, &out[n], err);
+        status = open_named(a, name, &out[n], err);
         at = at[length] ? at + length + 1 : NULL;
     }
     if (status == SNUG_OK && at)
         status =
             snug_fail(err, SNUG_BAD_INPUT, "--past %s: at most %d tables", a->past, SNUG_PASTS_MAX);
-    if (status == SNUG_OK && n > 0) {
-        tb_past = &out[0];
-        status = tb_sessions_open(out, n, a->n_seeds, err);
-    }
-    return status;
+    return status == SNUG_OK && n > 0 ? tb_sessions_open(out, n, a->n_seeds, err) : status;
 }
 
 /* Does the list "A,B" hold a name of n characters? */
@@ -231,18 +220,18 @@ static int choose_methods(const char *list, const struct tb_method **out)
     return n;
 }
 
-/* The first name of a list that no method has, and its length; NULL: all are known. */
-static const char *unknown_method(const char *list, size_t *out_n)
+/* Is every name of the list a method's? */
+static bool are_methods(const char *list)
 {
     for (const char *at = list; at; at = strchr(at, ',')) {
         char name[32];
         at += *at == ',';
-        *out_n = strcspn(at, ",");
-        snprintf(name, sizeof name, "%.*s", (int)(*out_n < 31 ? *out_n : 31), at);
-        if (*out_n > 31 || !tb_method_find(name))
-            return at;
+        const size_t n = strcspn(at, ",");
+        snprintf(name, sizeof name, "%.*s", (int)(n < sizeof name ? n : 0), at);
+        if (!tb_method_find(name))
+            return false;
     }
-    return NULL;
+    return true;
 }
 
 static snug_status bench(const struct arguments *a, struct snug_json_writer *w,
@@ -267,7 +256,6 @@ static snug_status bench(const struct arguments *a, struct snug_json_writer *w,
     }
     snug_json_end(w);
     snug_json_end(w);
-    tb_past = NULL;
     tb_sessions_close();
     for (int i = 0; i < SNUG_PASTS_MAX; i++)
         tb_table_clear(&pasts[i]);
@@ -294,7 +282,6 @@ static bool read_option(const char *name, const char *value, struct arguments *a
 {
     long n = 0;
     double share = 0;
-    size_t length = 0;
     if (strcmp(name, "--generate") == 0 && read_number(value, 0, TB_TABLES_MAX, &n))
         a->n_generate = (int)n;
     else if (strcmp(name, "--seeds") == 0 && read_number(value, 1, TB_SEEDS_MAX, &n))
@@ -307,7 +294,7 @@ static bool read_option(const char *name, const char *value, struct arguments *a
         a->write_seed = n;
     else if (strcmp(name, "--past") == 0)
         a->past = value;
-    else if (strcmp(name, "--methods") == 0 && !unknown_method(value, &length))
+    else if (strcmp(name, "--methods") == 0 && are_methods(value))
         a->methods = value;
     else if (strcmp(name, "--trace") == 0 && tb_method_find(value))
         a->trace = value;
@@ -347,8 +334,11 @@ static bool read_arguments(int argc, char **argv, struct arguments *a)
             return false;
         }
     }
-    return a->n_paths + a->n_generate <= TB_TABLES_MAX &&
-           (a->write_seed >= 0 || a->n_paths + a->n_generate > 0);
+    const int n = a->n_paths + a->n_generate;
+    const bool is_good = a->write_seed >= 0 || (n > 0 && n <= TB_TABLES_MAX);
+    if (!is_good)
+        fprintf(stderr, "tunebench: 1 to %d tables, not %d\n", TB_TABLES_MAX, n);
+    return is_good;
 }
 
 static int usage(FILE *out)
@@ -361,7 +351,7 @@ static int usage(FILE *out)
             "         [--inert 0..%d]     beside the table's, so many knobs that change nothing\n"
             "         [--loads 0..1000]   loading takes so many times the recorded seconds\n"
             "         [--threads 1..%d] [--past TABLE,...]\n"
-            "       a table is a file; --past also takes offload-SEED, a generated one. Of it, "
+            "       a table is a file, or offload-SEED, a generated one; of those of --past, "
             "snug-past knows\n"
             "       what a tuning saw that started cold, restune-like so many random configs of "
             "the first\n"

@@ -44,8 +44,6 @@ const struct tb_method *tb_method_find(const char *name)
     return NULL;
 }
 
-const struct tb_table *tb_past;
-
 /* ---- none: only what it was told first ---- */
 
 static snug_status ask_none(struct snug_strategy *s, struct snug_config *out_config,

@@ -37,11 +37,11 @@ static void on_signal(int number)
 static snug_status check_beside(struct tb_recorder *r, struct snug_error *err)
 {
     struct snug_process_exit ended;
+    char how[400];
     if (!r->beside || snug_process_wait(r->beside, 0, &ended) == SNUG_TIMEOUT)
         return SNUG_OK;
-    return snug_fail(err, SNUG_CRASHED, "--beside %.200s ended with %s %d: %.400s",
-                     r->arguments->beside, ended.signal ? "signal" : "status",
-                     ended.signal ? ended.signal : ended.code, snug_buffer_text(&r->beside->tail));
+    snug_process_exit_text(r->beside, &ended, how, sizeof how);
+    return snug_fail(err, SNUG_CRASHED, "--beside %.200s %s", r->arguments->beside, how);
 }
 
 static snug_status record_one(struct tb_recorder *r, int i, int rep, struct snug_error *err)

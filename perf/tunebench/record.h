@@ -48,6 +48,10 @@ snug_status tb_record_add_row(struct tb_recorder *r, const char *argument,
 /* The engine's config of a config of the table; rows that are not recorded at their default. */
 void tb_record_to_engine(const struct tb_recorder *r, const struct snug_config *config,
                          struct snug_config *out);
+/* The nearest config of the table; a name that is not recorded, or a switch that is recorded at one
+ * of its values, has the table's default. */
+void tb_record_from_engine(const struct tb_recorder *r, const struct snug_config *engine_config,
+                           struct snug_config *out);
 /* One trial as a line, malloc'ed; NULL with err. setup_s is of this trial: 0 where the model was
  * loaded already, which sealing fills in. */
 char *tb_record_line(struct tb_recorder *r, const struct snug_config *config, int rep,

@@ -99,18 +99,39 @@ snug_status tb_record_add_row(struct tb_recorder *r, const char *argument, struc
     return SNUG_OK;
 }
 
+/* The same value in another row of that knob: names stand in another order there. -1: not there. */
+static int64_t value_in(const struct snug_knob *from, int64_t value, const struct snug_knob *to)
+{
+    if (from->kind != SNUG_KNOB_ENUM)
+        return value;
+    for (int k = 0; k < to->n_values; k++)
+        if (strcmp(to->values[k], from->values[value]) == 0)
+            return k;
+    return -1;
+}
+
 void tb_record_to_engine(const struct tb_recorder *r, const struct snug_config *config,
                          struct snug_config *out)
 {
     snug_space_default(r->engine_space, out);
     for (int i = 0; i < r->space.n; i++) {
-        const struct snug_knob *from = &r->space.knobs[i];
-        const struct snug_knob *to = &r->engine_space->knobs[r->engine_row[i]];
-        int64_t value = config->value[i];
-        for (int k = 0; from->kind == SNUG_KNOB_ENUM && k < to->n_values; k++)
-            if (strcmp(to->values[k], from->values[config->value[i]]) == 0)
-                value = k;
-        out->value[r->engine_row[i]] = value;
+        const int row = r->engine_row[i];
+        out->value[row] =
+            value_in(&r->space.knobs[i], config->value[i], &r->engine_space->knobs[row]);
+    }
+}
+
+void tb_record_from_engine(const struct tb_recorder *r, const struct snug_config *engine_config,
+                           struct snug_config *out)
+{
+    snug_space_default(&r->space, out);
+    for (int i = 0; i < r->space.n; i++) {
+        const struct snug_knob *knob = &r->space.knobs[i];
+        const int row = r->engine_row[i];
+        const int64_t value =
+            value_in(&r->engine_space->knobs[row], engine_config->value[row], knob);
+        if (knob->is_tuned && value >= 0)
+            out->value[i] = snug_knob_level(knob, snug_knob_index(knob, value));
     }
 }
 

@@ -166,7 +166,8 @@ static void put_line(struct snug_buffer *body, const struct snug_json_node *line
     free(text);
 }
 
-/* What stating bytes takes: the median over first repetitions, where nothing was cached yet. */
+/* What stating bytes takes: the mean over first repetitions, since the engine states those of a few
+ * configs and knows them of the others. */
 static double estimate_of(const struct snug_json_node *const *lines, size_t n)
 {
     double seconds[TB_RECORD_CONFIGS_MAX];
@@ -174,7 +175,7 @@ static double estimate_of(const struct snug_json_node *const *lines, size_t n)
     for (size_t i = 0; i < n && n_found < TB_RECORD_CONFIGS_MAX; i++)
         if (snug_json_get_int(lines[i], "rep", 0) == 0)
             seconds[n_found++] = snug_json_get_number(lines[i], "estimate_s", 0);
-    return n_found ? snug_stats_median(seconds, n_found) : 0;
+    return n_found ? snug_stats_mean(seconds, n_found) : 0;
 }
 
 /* All lines, parsed as one array, to body with setup_s filled in. */
@@ -231,16 +232,12 @@ static void put_made(struct snug_json_writer *w, const struct tb_recorder *r)
     snug_json_end(w);
 }
 
-/* --fit's choice on the nearest levels of the table's rows, as its default is. */
 static void put_fit(struct snug_json_writer *w, const struct tb_recorder *r)
 {
     struct snug_config fit, config;
     if (snug_engine_fit(r->engine_space, &r->workload, r->arguments->model, &fit, NULL) != SNUG_OK)
         return;
-    for (int k = 0; k < r->space.n; k++) {
-        const struct snug_knob *knob = &r->space.knobs[k];
-        config.value[k] = snug_knob_level(knob, snug_knob_index(knob, fit.value[r->engine_row[k]]));
-    }
+    tb_record_from_engine(r, &fit, &config);
     snug_config_to_json(w, "fit", &r->space, &config);
 }
 

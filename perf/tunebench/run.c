@@ -134,12 +134,14 @@ static snug_status set_past(struct run *r, struct snug_error *err)
     const struct tb_session *sessions =
         method->past != TB_PAST_NONE ? tb_sessions_of(r->options->seed) : NULL;
     const int n = sessions ? tb_n_pasts : 0;
-    r->upside_down = calloc((size_t)n + 1, sizeof *r->upside_down);
-    if (!r->upside_down)
-        return snug_fail(err, SNUG_NO_MEMORY, "no memory for a past");
+    if (n > 0 && method->past == TB_PAST_WRONG) {
+        r->upside_down = calloc((size_t)n, sizeof *r->upside_down);
+        if (!r->upside_down)
+            return snug_fail(err, SNUG_NO_MEMORY, "no memory for a past");
+    }
     for (int i = 0; i < n; i++) {
         const struct tb_session *session = &sessions[i];
-        if (method->past == TB_PAST_WRONG) {
+        if (r->upside_down) {
             turn_over(&sessions[i], &r->upside_down[i]);
             session = &r->upside_down[i];
         }
@@ -220,25 +222,14 @@ static snug_status tell(struct run *r, const struct snug_observation *o, double 
     return status == SNUG_OK ? note(r, o, clock_s, err) : status;
 }
 
-/* The region the tuner is given, from its first trials, as the tuning loop draws it: above a
- * tenth of the first good speed, below 1.5 times its bytes and the limit. */
+/* The region the tuner is given, around the first of its trials that ran. */
 static void set_region(struct run *r, const struct snug_observation *first, int n)
 {
-    struct snug_front_bounds *bounds = &r->problem.bounds;
-    const uint64_t limit = r->table->table->limit_bytes;
     const struct snug_observation *good = NULL;
-    *bounds = (struct snug_front_bounds){1e-3, limit};
-    for (int i = n - 1; i >= 0; i--) {
-        if (first[i].outcome != SNUG_TRIAL_OK)
-            continue;
-        good = &first[i];
-        bounds->speed_ref = 0.1 * first[i].speed;
-        bounds->bytes_ref = first[i].bytes / 2 * 3;
-    }
-    if (limit && (bounds->bytes_ref > limit || !bounds->bytes_ref))
-        bounds->bytes_ref = limit;
-    if (!bounds->bytes_ref)
-        bounds->bytes_ref = 1;
+    for (int i = n - 1; i >= 0; i--)
+        good = first[i].outcome == SNUG_TRIAL_OK ? &first[i] : good;
+    r->problem.bounds = snug__strategy_region(good ? good->speed : 0, good ? good->bytes : 0,
+                                              r->table->table->limit_bytes);
     tb_goal_region(r->table, good, &r->problem);
 }
 

@@ -74,9 +74,6 @@ void tb_goal_observe(const struct tb_table *t, const struct snug_measurement *m,
 void tb_goal_region(const struct tb_table *t, const struct snug_observation *first,
                     struct snug_problem *problem);
 
-/* A task of the past that methods may learn from; NULL: cold start. Set before any run. */
-extern const struct tb_table *tb_past;
-
 /* What past tuning sessions left: on each of so many tables, per seed, the trials of snug itself,
  * started cold with another seed. */
 #define TB_PAST_TRIALS 40
@@ -86,10 +83,11 @@ struct tb_session {
     double expected[TB_PAST_TRIALS]; /* by the table's predictions; NAN without */
     int n_trials;
 };
-/* Those of one seed, [tb_n_pasts]; NULL: cold start. Set before any run. */
+/* Those of one seed, [tb_n_pasts]; NULL: cold start. */
 extern int tb_n_pasts;
 const struct tb_session *tb_sessions_of(uint64_t seed);
-/* Run them, on at most SNUG_PASTS_MAX tables for seeds 0..n_seeds-1; tables are kept. */
+/* Run them, before any run that may learn from them, on at most SNUG_PASTS_MAX tables for seeds
+ * 0..n_seeds-1; tables are kept. */
 snug_status tb_sessions_open(const struct tb_table *tables, int n_tables, int n_seeds,
                              struct snug_error *err) SNUG_CHECKED;
 void tb_sessions_close(void);

@@ -269,9 +269,14 @@ static int choose_type(const struct snug__preset *preset, const struct part *par
     return fit_row(n_row, type);
 }
 
-static uint64_t tensor_bytes(const struct snug__shape_tensor *t)
+/* Bytes of a tensor of this type, and its place behind those that are there. */
+static void place(struct snug__shape *shape, struct snug__shape_tensor *t, int type)
 {
-    return ggml_row_size((enum ggml_type)t->type, t->ne[0]) * (uint64_t)(t->ne[1] * t->ne[2]);
+    t->type = type;
+    t->bytes = ggml_row_size((enum ggml_type)type, t->ne[0]) * (uint64_t)(t->ne[1] * t->ne[2]);
+    t->offset = shape->bytes_data;
+    shape->bytes_data = (t->offset + t->bytes + SNUG__GGUF_ALIGNMENT - 1) / SNUG__GGUF_ALIGNMENT *
+                        SNUG__GGUF_ALIGNMENT;
 }
 
 static void add_tensor(struct snug__shape *shape, const struct part *part, int64_t layer)
@@ -286,14 +291,10 @@ static void add_tensor(struct snug__shape *shape, const struct part *part, int64
     t->ne[0] = width(shape->preset, part->in);
     t->ne[1] = width(shape->preset, part->out);
     t->ne[2] = part->is_stack ? shape->preset->n_expert : 1;
-    t->type = GGML_TYPE_F32;
-    if (part->role == SNUG__MATRIX)
-        t->type = choose_type(shape->preset, part, t->ne[0], shape->weight_type->type);
-    t->bytes = tensor_bytes(t);
-    t->offset = shape->bytes_data;
-    uint64_t end = t->offset + t->bytes;
-    shape->bytes_data =
-        (end + SNUG__GGUF_ALIGNMENT - 1) / SNUG__GGUF_ALIGNMENT * SNUG__GGUF_ALIGNMENT;
+    place(shape, t,
+          part->role != SNUG__MATRIX
+              ? GGML_TYPE_F32
+              : choose_type(shape->preset, part, t->ne[0], shape->weight_type->type));
 }
 
 /* The types of a plan in place of those of the recipe; offsets follow. */
@@ -313,11 +314,7 @@ static snug_status set_types(struct snug__shape *shape, const struct snug_synth_
         if (t->role == SNUG__MATRIX && !is_row_whole(t->ne[0], type))
             return snug_fail(err, SNUG_BAD_INPUT, "%s: rows of %lld are not whole blocks of %s",
                              t->name, (long long)t->ne[0], snug_model_type_name(type));
-        t->type = t->role == SNUG__MATRIX ? type : t->type;
-        t->bytes = tensor_bytes(t);
-        t->offset = shape->bytes_data;
-        shape->bytes_data = (t->offset + t->bytes + SNUG__GGUF_ALIGNMENT - 1) /
-                            SNUG__GGUF_ALIGNMENT * SNUG__GGUF_ALIGNMENT;
+        place(shape, t, t->role == SNUG__MATRIX ? type : t->type);
     }
     return SNUG_OK;
 }

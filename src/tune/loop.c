@@ -15,12 +15,6 @@
 #include "tune/session.h"
 #include "tune/strategy.h"
 
-/* A front point counts when it is at least this part of the default's speed: what keeps little on
- * a GPU is some ten times slower, and still of use. */
-static const double SPEED_REF_FRAC = 0.1;
-/* And needs at most this many times the default's bytes, if the limit is higher. */
-static const double BYTES_REF_FACTOR = 1.5;
-
 /* Of a time budget, kept for measuring the front again. */
 static const double FRONT_TIME_FRAC = 0.2;
 
@@ -251,14 +245,8 @@ static void fix_bounds(struct loop *l, bool has_tried_fit)
         return;
     const bool use_fit = has_failed && r->i_fit >= 0 && r->trials[r->i_fit].speed > 0.0;
     const struct snug_tune_trial *d = &r->trials[use_fit ? r->i_fit : r->i_default];
-    const uint64_t limit = l->options->memory_limit_bytes;
-    const double by_default = BYTES_REF_FACTOR * (double)snug_bytes_stated(&d->measurement.bytes);
-    r->bounds.speed_ref = d->speed > 0.0 ? SPEED_REF_FRAC * d->speed : 1e-3;
-    r->bounds.bytes_ref = by_default > 0.0 ? (uint64_t)by_default : limit;
-    if (limit && limit < r->bounds.bytes_ref)
-        r->bounds.bytes_ref = limit;
-    if (!r->bounds.bytes_ref)
-        r->bounds.bytes_ref = 1;
+    r->bounds = snug__strategy_region(d->speed, snug_bytes_stated(&d->measurement.bytes),
+                                      l->options->memory_limit_bytes);
     snug__tune_goal_refs(l->options, d, r);
     for (int i = 0; i < r->n_trials; i++) /* those that came before the region, also by a resume */
         r->trials[i].hypervolume = hypervolume(l, i + 1);

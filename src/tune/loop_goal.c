@@ -10,10 +10,7 @@
 #include "snug/units.h"
 #include "tune/strategy.h"
 
-/* An axis counts from this part of the first trial's speed, or tokens per joule, on; as in loop.c
- * for speed and memory. */
-static const double SPEED_REF_FRAC = 0.1;
-/* And up to a tenth more than the largest price that may be paid. */
+/* A quality price counts up to a tenth more than the largest that may be paid. */
 static const double KLD_REF_FACTOR = 1.1, KLD_REF_MIN = 1e-6;
 
 static double kld_of(const struct snug_tune_options *o, const struct snug_config *config)
@@ -91,7 +88,7 @@ void snug__tune_goal_refs(const struct snug_tune_options *o, const struct snug_t
         else if (o->goal.axis[d] == SNUG_AXIS_KLD)
             r->ref[d] = fmax(KLD_REF_FACTOR * largest_kld(o), KLD_REF_MIN);
         else
-            r->ref[d] = around->axis[d] > 0 ? SPEED_REF_FRAC * around->axis[d] : 1e-3;
+            r->ref[d] = snug__strategy_axis_ref(around->axis[d]);
     }
 }
 

@@ -260,6 +260,23 @@ double snug__strategy_speed_sd(const struct snug_measurement *m, const struct sn
     return fmax(sd / sqrt((double)n), 0.003);
 }
 
+/* What keeps little on a GPU is some ten times slower, and still of use. */
+static const double REGION_SPEED_FRAC = 0.1;
+static const double REGION_BYTES_FACTOR = 1.5;
+
+double snug__strategy_axis_ref(double value)
+{
+    return value > 0.0 ? REGION_SPEED_FRAC * value : 1e-3;
+}
+
+struct snug_front_bounds snug__strategy_region(double speed, uint64_t bytes, uint64_t limit_bytes)
+{
+    uint64_t bytes_ref = bytes ? (uint64_t)(REGION_BYTES_FACTOR * (double)bytes) : limit_bytes;
+    if (limit_bytes && limit_bytes < bytes_ref)
+        bytes_ref = limit_bytes;
+    return (struct snug_front_bounds){snug__strategy_axis_ref(speed), bytes_ref ? bytes_ref : 1};
+}
+
 bool snug__strategy_was_told(const struct snug_strategy *s, const struct snug_config *config)
 {
     for (size_t i = 0; i < s->n_told; i++)

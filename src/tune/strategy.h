@@ -64,6 +64,11 @@ snug_status snug__strategy_front(struct snug_strategy *s, size_t *out_index, dou
  * spread; a floor keeps three lucky blocks honest. 0: fewer than two blocks. */
 double snug__strategy_speed_sd(const struct snug_measurement *m, const struct snug_workload *w,
                                enum snug_objective objective);
+/* The region of a hypervolume around a trial (speed 0: none ran): points count above a tenth of its
+ * speed and up to 1.5 times its bytes, and the limit (0: none). */
+struct snug_front_bounds snug__strategy_region(double speed, uint64_t bytes, uint64_t limit_bytes);
+/* And from which value on another axis counts that is learned, by the trial's (0: none). */
+double snug__strategy_axis_ref(double value);
 /* Gain of trial i (by order of telling) on each axis of the goal, given the speed believed of it;
  * an axis that is learned counts with the geometric mean over the trials of its config. Not finite
  * where it is no point: it failed, or one trial of its config broke a limit. */

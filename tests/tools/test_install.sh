@@ -16,23 +16,7 @@ if [ -z "$root" ]; then
     echo '1..0 # SKIP with system libraries this is meson install'
     exit 0
 fi
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-trap 'exit 1' HUP INT TERM
-export HOME="$tmp/home" XDG_DATA_HOME="$tmp/data" XDG_CACHE_HOME="$tmp/cache"
-n=0
-log=$tmp/log
-cd "$tmp" || exit 1
-
-check() { # check NAME COMMAND...: one case; what it says is shown when it fails
-    n=$((n + 1))
-    name=$1
-    shift
-    if "$@" >"$log" 2>&1; then echo "ok $n - $name"; else
-        echo "not ok $n - $name"
-        sed 's/^/# /' "$log"
-    fi
-}
+. "$source/tests/tools/tap.sh"
 
 skip() { n=$((n + 1)); echo "ok $n - $1 # SKIP $2"; }
 

@@ -4,24 +4,9 @@
 #   tests/tools/test_tunebench.sh SNUG TUNEBENCH TUNEBENCH_RECORD
 set -u
 snug=$(realpath "$1") bench=$(realpath "$2") record=$(realpath "$3")
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-trap 'exit 1' HUP INT TERM
-export HOME="$tmp" XDG_DATA_HOME="$tmp/data" XDG_CACHE_HOME="$tmp/cache"
-n=0
-log=$tmp/log
-tables=$(dirname "$(realpath "$0")")/../../perf/tunebench/tables
-cd "$tmp" || exit 1
-
-check() { # check NAME COMMAND...: one case; what it says is shown when it fails
-    n=$((n + 1))
-    name=$1
-    shift
-    if "$@" >"$log" 2>&1; then echo "ok $n - $name"; else
-        echo "not ok $n - $name"
-        sed 's/^/# /' "$log"
-    fi
-}
+tools=$(dirname "$(realpath "$0")")
+tables=$tools/../../perf/tunebench/tables
+. "$tools/tap.sh"
 
 ends() { # ends STATUS TEXT COMMAND...: with this status, and TEXT in what it says
     want=$1 text=$2
@@ -67,6 +52,22 @@ keeps_all() {
     cmp t.gz.part all && recording --blocks 1 --reps 2 && cmp t.gz.part all
 }
 
+head_has() { # head_has PATTERN: the first line of the sealed table
+    gunzip -c t.gz | head -n 1 >head && grep -q "$1" head || { cat head; return 1; }
+}
+
+# The engine states the bytes of configs that differ in poll once.
+stating_costs() {
+    rm -f t.gz.part
+    recording --blocks 1 --reps 1 --knob poll=0,50,100 && head_has '"estimate_s":0\.0*[1-9]'
+}
+
+fit_is_of_the_table() {
+    rm -f t.gz.part
+    "$record" m.gguf t.gz --name t --knob type_k=q8_0,f16 --knob flash_attn=off --prompt 8 --gen 2 \
+        --context 64 --blocks 1 --reps 1 && head_has '"fit":{"type_k":"f16","flash_attn":"off"}'
+}
+
 replays() { # the sealed table is one that tunebench reads
     "$bench" t.gz --seeds 1 --trials 3 --methods random --objective decode | grep -q '"n_cells": *2'
 }
@@ -80,7 +81,7 @@ plays_all() { # every recorded table, and no declared front breaks its limit
 
 beside_is_gone() {
     rm -f t.gz.part
-    ends 1 'ended with status 7' recording --blocks 1 --beside 'exit 7' && trials 0
+    ends 1 'ended with code 7' recording --blocks 1 --beside 'exit 7' && trials 0
 }
 
 # A line of the shell, longer than any buffer it might be cut to.
@@ -92,6 +93,7 @@ beside_runs() {
 
 check help_is_an_answer ends 0 'usage: tunebench' "$bench" --help
 check help_of_recorder_is_an_answer ends 0 'usage: tunebench_record' "$record" --help
+check no_table_is_refused ends 2 '1 to 16 tables, not 0' "$bench" --methods snug
 check unknown_method_is_refused ends 2 '--methods snug,nope' "$bench" --generate 1 --methods snug,nope
 check objectives_that_no_table_has_are_refused ends 2 '--objectives decode,energy' "$bench" --generate 1 --objectives decode,energy
 check noise_that_is_no_number_is_refused ends 2 '--noise abc' "$bench" --generate 1 --noise abc
@@ -123,6 +125,8 @@ check recording_goes_on_where_it_was_killed goes_on
 check fewer_repetitions_drop_nothing keeps_all
 check other_blocks_are_another_recording ends 1 'of another recording' recording --blocks 2
 check sealed_table_replays replays
+check stating_bytes_is_charged stating_costs
+check choice_of_fit_is_a_config_of_the_table fit_is_of_the_table
 check switch_at_one_value_is_recorded_there sh -c 'rm -f t.gz.part; "$0" m.gguf t.gz --name t \
     --knob n_ubatch=32,64 --knob flash_attn=on --prompt 8 --gen 2 --context 64 --blocks 1 --reps 1 &&
     ! grep -q "\"flash_attn\": *\"off\"" t.gz.part && [ "$(grep -c "\"rep\"" t.gz.part)" -eq 2 ]' "$record"

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "cli/knobs_rank.h"
+#include "tune/ladder.h"
 
 static const struct cli_args NO_ARGS = {.operand = NULL};
 
@@ -76,6 +77,9 @@ static void read_gives_a_row_per_config(void **state)
     const struct snug_measurement again[] = {measured(100), measured(12)};
     add(&h, h.task, config_at(7), &again[0]); /* 10, 100, 12 */
     add(&h, h.task, config_at(7), &again[1]);
+    int64_t id = 0; /* one that was only begun is none */
+    assert_ok(snug_store_trial_add(h.store, h.task, 0, snug__ladder_role(1), "snug", &STORE_SPACE,
+                                   &(struct snug_config){{16, 0, 0}}, &again[0], &id, &err));
     assert_ok(read_history(&h, &NO_ARGS, &data, &err));
     assert_int_equal(data.n_rows, 8);
     assert_int_equal(data.n_trials, 10);

@@ -69,8 +69,9 @@ static snug_status open_state(struct snug_strategy *s, struct snug_error *err)
         return snug_fail(err, SNUG_NO_MEMORY, "restune");
     tb_gp_clear(&st->past_speed, s->lattice.n_dims, true);
     tb_gp_clear(&st->past_bytes, s->lattice.n_dims, true);
-    if (tb_past)
-        learn_past(s, tb_past);
+    const struct tb_session *past = tb_sessions_of(s->problem.seed);
+    if (past)
+        learn_past(s, past->table);
     return SNUG_OK;
 }
 
