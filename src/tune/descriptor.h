@@ -54,8 +54,8 @@ struct snug__descriptor_parts {
     const char *load_level;
 };
 void snug__descriptor_init(struct snug__descriptor *d, const struct snug__descriptor_parts *parts);
-/* Of a stored task. JSON that cannot be read makes its part unknown. out_n_layer may be NULL: 0
- * where it is not known. */
+/* Of a stored task. JSON that cannot be read makes its part unknown. Both counts may be NULL: 0
+ * where they are not known. */
 void snug__descriptor_of_task(struct snug__descriptor *d, const struct snug_task_view *task,
                               int64_t *out_n_layer, int *out_n_threads);
 /* 0 for the same; the root of the sum over parts of the mean square step of what both know. What

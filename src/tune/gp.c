@@ -156,11 +156,6 @@ void snug_gp_set_noise(struct snug_gp *gp, int i, double noise_sd)
     gp->n_factored = 0;
 }
 
-double snug_gp_evidence(struct snug_gp *gp)
-{
-    return snug_gp_log_posterior(gp, gp->theta, NULL);
-}
-
 void snug_gp_expect(struct snug_gp *gp, const struct snug_gp_params *params)
 {
     for (int d = 0; d < gp->n_dims; d++)

@@ -38,10 +38,8 @@ snug_status snug_gp_add(struct snug_gp *gp, const double *x, double y, double no
 void snug_gp_set_values(struct snug_gp *gp, const double *y);
 /* Replace the known standard error of point i. */
 void snug_gp_set_noise(struct snug_gp *gp, int i, double noise_sd);
-/* Log posterior density (up to a constant) of the present parameters and values. */
-double snug_gp_evidence(struct snug_gp *gp);
-/* The same for each of n_sets vectors of values, [n_sets][n], at the present parameters; the values
- * stay as they are. Cost of one factorisation and O(n^2) for each. */
+/* Log posterior density (up to a constant) of the present parameters for each of n_sets vectors of
+ * values, [n_sets][n]; the present values stay. Cost of one factorisation and O(n^2) for each. */
 void snug_gp_evidences(struct snug_gp *gp, const double *values, int n_sets, double *out);
 /* Expect lengths and noise to be about these, learned elsewhere from the same dims; before a fit.
  */

@@ -198,10 +198,25 @@ static double likelihood(struct snug_gp *gp, int from, int n, double *alpha)
     return -0.5 * (fit + snug__gp_log_det(w->factor, n) + shift * shift);
 }
 
+/* Add the prior of theta, whose signal lies around the spread of the values. */
+static double add_prior(const struct snug_gp *gp, const double *theta, double value,
+                        double *gradient)
+{
+    double centre[SNUG_GP_THETA_MAX];
+    snug__gp_prior_centre(gp, centre);
+    for (int j = 0; j < gp->n_dims + 2; j++) {
+        double sd = prior_log_sd(gp, j), z = (theta[j] - centre[j]) / sd;
+        value -= 0.5 * z * z;
+        if (gradient)
+            gradient[j] -= z / sd;
+    }
+    return value;
+}
+
 /* The part that repeats within one fit: distances are filled already. */
 static double posterior(struct snug_gp *gp, const double *theta, double *gradient)
 {
-    double alpha[SNUG_GP_FIT_MAX], centre[SNUG_GP_THETA_MAX];
+    double alpha[SNUG_GP_FIT_MAX];
     int from = first_point(gp), n = gp->n - from;
     fill_kernel(gp, theta, from, n);
     if (!snug__gp_cholesky(gp->work.k, n, gp->work.factor))
@@ -213,14 +228,7 @@ static double posterior(struct snug_gp *gp, const double *theta, double *gradien
         LAPACKE_dpotri_work(LAPACK_COL_MAJOR, 'L', n, gp->work.factor, n);
         likelihood_gradient(gp, theta, alpha, n, gradient);
     }
-    snug__gp_prior_centre(gp, centre);
-    for (int j = 0; j < gp->n_dims + 2; j++) {
-        double sd = prior_log_sd(gp, j), z = (theta[j] - centre[j]) / sd;
-        value -= 0.5 * z * z;
-        if (gradient)
-            gradient[j] -= z / sd;
-    }
-    return value;
+    return add_prior(gp, theta, value, gradient);
 }
 
 double snug_gp_log_posterior(struct snug_gp *gp, const double *theta, double *out_gradient)
@@ -232,7 +240,7 @@ double snug_gp_log_posterior(struct snug_gp *gp, const double *theta, double *ou
 
 void snug_gp_evidences(struct snug_gp *gp, const double *values, int n_sets, double *out)
 {
-    double alpha[SNUG_GP_FIT_MAX], centre[SNUG_GP_THETA_MAX], kept[SNUG_GP_POINTS_MAX];
+    double alpha[SNUG_GP_FIT_MAX], kept[SNUG_GP_POINTS_MAX];
     const int from = first_point(gp), n = gp->n - from;
     memcpy(kept, gp->y, (size_t)gp->n * sizeof *kept);
     fill_distances(gp, from, n);
@@ -240,12 +248,8 @@ void snug_gp_evidences(struct snug_gp *gp, const double *values, int n_sets, dou
     const bool is_definite = snug__gp_cholesky(gp->work.k, n, gp->work.factor);
     for (int k = 0; k < n_sets; k++) {
         memcpy(gp->y, values + (size_t)k * (size_t)gp->n, (size_t)gp->n * sizeof *values);
-        out[k] = is_definite ? likelihood(gp, from, n, alpha) : (double)-INFINITY;
-        snug__gp_prior_centre(gp, centre); /* its signal lies around the spread of the values */
-        for (int j = 0; is_definite && j < gp->n_dims + 2; j++) {
-            const double z = (gp->theta[j] - centre[j]) / prior_log_sd(gp, j);
-            out[k] -= 0.5 * z * z;
-        }
+        out[k] = is_definite ? add_prior(gp, gp->theta, likelihood(gp, from, n, alpha), NULL)
+                             : -(double)INFINITY;
     }
     memcpy(gp->y, kept, (size_t)gp->n * sizeof *kept);
 }

@@ -1,4 +1,4 @@
-/* Frozen rows: what the forests say of each, and whether its values need the same bytes. */
+/* Frozen rows: what the forests say of each, and whether its values need the same of all known. */
 #include "tune/inert.h"
 
 #include <math.h>
@@ -28,21 +28,42 @@ static void add_row(struct rows *rows, const struct snug_strategy *s,
     rows->y[rows->n++] = y;
 }
 
-/* Log speed of what ran in full, or 1 for what failed and 0 for what ran. */
-static void fill(struct rows *rows, const struct snug_strategy *s, bool is_of_failures)
+/* What a row may matter for: log speed, logs of what else the goal learns, and failing. */
+enum { SPEED, AXES, LIMITS = AXES + SNUG_AXES_MAX, FAILS = LIMITS + SNUG_LIMIT_KLD, N_RESPONSES };
+
+static bool is_learned(const struct snug_goal *goal, int response)
+{
+    const int d = response - AXES;
+    if (response == SPEED || response == FAILS)
+        return true;
+    if (response >= LIMITS)
+        return goal->limit[response - LIMITS] > 0;
+    return !snug_goal_is_plain(goal) && d < goal->n_axes && snug_axis_is_learned(goal->axis[d]) &&
+           goal->axis[d] != (enum snug_axis)snug_goal_lead(goal);
+}
+
+/* Not finite where a trial does not tell it. */
+static double response_of(const struct snug_observation *o, int response)
+{
+    const bool is_ok = o->outcome == SNUG_TRIAL_OK;
+    if (response == FAILS)
+        return is_ok ? 0 : 1;
+    return log(!is_ok              ? (double)NAN
+               : response == SPEED ? o->speed
+               : response < LIMITS ? o->axis[response - AXES].value
+                                   : o->limited[response - LIMITS].value);
+}
+
+static void fill(struct rows *rows, const struct snug_strategy *s, int response)
 {
     rows->n = 0;
     for (int d = 0; d < s->lattice.n_dims; d++)
         rows->knobs[d] = (struct snug_knobs_knob){s->lattice.is_named[d], s->lattice.n_levels[d]};
     for (size_t i = 0; i < s->n_told; i++) {
         const struct snug_observation *o = &s->told[i];
-        const bool is_ok = o->outcome == SNUG_TRIAL_OK;
-        if (!snug__lattice_has(&s->lattice, &o->config) || o->rung > 0)
-            continue;
-        if (is_of_failures)
-            add_row(rows, s, o, is_ok ? 0 : 1);
-        else if (is_ok)
-            add_row(rows, s, o, log(o->speed));
+        const double y = response_of(o, response);
+        if (snug__lattice_has(&s->lattice, &o->config) && o->rung == 0 && isfinite(y))
+            add_row(rows, s, o, y);
     }
 }
 
@@ -67,8 +88,16 @@ static snug_status keep_what_matters(struct snug__inert *out, const struct rows 
     return SNUG_OK;
 }
 
-/* Does a config need other bytes at any level of a row? */
-static bool changes_bytes(const struct snug_strategy *s, const struct snug_config *at, int d)
+/* Where it is an axis; as a limit it settles what can run. */
+static double price_of(const struct snug_strategy *s, const struct snug_config *config)
+{
+    return snug_goal_has(&s->problem.goal, SNUG_AXIS_KLD)
+               ? s->problem.kld(config, s->problem.kld_data)
+               : 0;
+}
+
+/* Does a config need other bytes, or have another price, at any level of a row? */
+static bool changes_known(const struct snug_strategy *s, const struct snug_config *at, int d)
 {
     const struct snug_knob *knob = &s->lattice.space->knobs[s->lattice.row[d]];
     const int n = s->lattice.n_levels[d], step = s->lattice.is_named[d] || n < 3 ? 1 : n - 1;
@@ -79,7 +108,8 @@ static bool changes_bytes(const struct snug_strategy *s, const struct snug_confi
         struct snug_config config = *at;
         config.value[s->lattice.row[d]] = snug_knob_level(knob, i);
         if (!snug__strategy_can_run(s, &config, &there) ||
-            fabs((double)there - (double)here) > BYTES_FRAC * (double)here)
+            fabs((double)there - (double)here) > BYTES_FRAC * (double)here ||
+            fabs(price_of(s, &config) - price_of(s, at)) > 0)
             return true;
     }
     return false;
@@ -116,14 +146,17 @@ snug_status snug__inert_learn(struct snug__inert *out, struct snug_strategy *s,
         return snug_fail(err, SNUG_NO_MEMORY, "no memory to rank %d rows", n_dims);
     for (int d = 0; d < n_dims; d++)
         inert.is_frozen[d] = true;
-    fill(rows, s, false);
-    snug_status status = keep_what_matters(&inert, rows, s, err);
-    fill(rows, s, true);
-    if (status == SNUG_OK && rows->n > n_ok)
-        status = keep_what_matters(&inert, rows, s, err);
+    snug_status status = SNUG_OK;
+    for (int response = 0; status == SNUG_OK && response < N_RESPONSES; response++) {
+        if (!is_learned(&s->problem.goal, response))
+            continue;
+        fill(rows, s, response);
+        if (response != FAILS || rows->n > n_ok)
+            status = keep_what_matters(&inert, rows, s, err);
+    }
     free(rows);
     for (int d = 0; status == SNUG_OK && d < n_dims; d++) {
-        inert.is_frozen[d] = inert.is_frozen[d] && !changes_bytes(s, &best->config, d);
+        inert.is_frozen[d] = inert.is_frozen[d] && !changes_known(s, &best->config, d);
         inert.value[d] = best->config.value[s->lattice.row[d]];
         inert.n_frozen += inert.is_frozen[d];
     }

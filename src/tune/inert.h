@@ -12,8 +12,9 @@ struct snug__inert {
 };
 
 /* Decide anew from all that was told. A row is frozen when forests drop it (snug/knobs.h) for log
- * speed and, once something failed, for failing too, and when it changes no bytes. Nothing is
- * frozen before 12 trials ran, nor on an error. Cost: snug_knobs_rank, once or twice. */
+ * speed, for every other figure that the goal learns and, once something failed, for failing too,
+ * and when it changes neither bytes nor an axis that is known. Nothing is frozen before 12 trials
+ * ran, nor on an error. Cost: snug_knobs_rank for each of these. */
 snug_status snug__inert_learn(struct snug__inert *out, struct snug_strategy *s,
                               struct snug_error *err) SNUG_CHECKED;
 /* Does a config keep all frozen rows at their value? */

@@ -48,9 +48,9 @@ static bool choose(const struct snug_task_view *view, void *data)
     snug__descriptor_of_task(&d, view, NULL, NULL);
     /* speeds are no part of a stored machine; those of the same one are the same */
     static const int speeds[] = {SNUG__DESCRIPTOR_bandwidth_bps, SNUG__DESCRIPTOR_flops};
-    for (int i = 0; i < 2; i++)
-        if (strcmp(view->machine_fingerprint, c->query->machine_fingerprint) == 0)
-            d.value[speeds[i]] = c->query->here->value[speeds[i]];
+    const bool is_here = strcmp(view->machine_fingerprint, c->query->machine_fingerprint) == 0;
+    for (int i = 0; i < 2 && is_here; i++)
+        d.value[speeds[i]] = c->query->here->value[speeds[i]];
     const double similarity = thousandths(snug__descriptor_similarity(&d, c->query->here));
     int at = c->n;
     while (at > 0 && c->best[at - 1].similarity < similarity)
@@ -313,7 +313,7 @@ static bool take_record(const char **at, struct snug__past_task *task, int *out_
                          take_number(at, '/', INT64_MAX - 1, &task->until) &&
                          take_number(at, '/', SNUG__PAST_TRIALS_MAX, &n) &&
                          take_number(at, end, 1000, &similarity);
-    if (!is_read || task->until < 1)
+    if (!is_read || task->until < 1 || n < SNUG__TRANSFER_TRIALS_MIN)
         return false;
     *out_n = (int)n;
     task->similarity = (double)similarity / 1000;

@@ -67,7 +67,7 @@ struct lesson {
 
 static bool is_good(const struct snug_observation *o)
 {
-    return o->outcome == SNUG_TRIAL_OK && o->speed > 0 && isfinite(o->speed) &&
+    return o->outcome == SNUG_TRIAL_OK && o->rung == 0 && o->speed > 0 && isfinite(o->speed) &&
            o->log_speed_sd >= 0 && isfinite(o->log_speed_sd);
 }
 

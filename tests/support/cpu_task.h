@@ -184,4 +184,39 @@ done:
     return area;
 }
 
+/* Of 12 tasks, a seed each: mean true hypervolume after each of 12 trials of "snug", which holds
+ * what it has once it converged. `pose` may change the problem before. NAN when something failed.
+ */
+static inline double cpu_task_mean_area(void (*pose)(struct snug_problem *problem,
+                                                     struct cpu_task *task, uint64_t seed))
+{
+    enum { N = 12 };
+    snug_status status = SNUG_OK;
+    double sum = 0;
+    for (uint64_t seed = 0; seed < N && (status == SNUG_OK || status == SNUG_NOT_FOUND); seed++) {
+        struct cpu_task task;
+        struct snug_strategy *s = NULL;
+        struct snug_rng rng;
+        struct snug_point truth[N];
+        cpu_task_init(&task, seed + 20);
+        struct snug_problem p = cpu_task_problem(&task, seed, 16);
+        if (pose)
+            pose(&p, &task, seed + 20);
+        struct snug_config config = p.base;
+        snug_rng_init(&rng, seed);
+        status = snug_strategy_new("snug", &p, &s, NULL);
+        for (size_t i = 0; i < N; i++) {
+            const struct snug_observation o = cpu_task_run(&task, &config, &rng);
+            truth[i] = (struct snug_point){cpu_task_speed(&task, &config), o.bytes};
+            sum += snug_front_hypervolume(truth, i + 1, &p.bounds) / (N * N);
+            if (status == SNUG_OK)
+                status = snug_strategy_tell(s, &o, NULL);
+            if (status == SNUG_OK)
+                status = snug_strategy_ask(s, &config, NULL, NULL);
+        }
+        snug_strategy_free(s);
+    }
+    return status == SNUG_OK || status == SNUG_NOT_FOUND ? sum : (double)NAN;
+}
+
 #endif

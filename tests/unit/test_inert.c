@@ -1,13 +1,19 @@
 /* Rows that change nothing: frozen when enough was seen, and only those. */
 #include "test.h"
 
+#include <math.h>
+
 #include "cpu_task.h"
 #include "tune/inert.h"
 
+static const struct snug_goal PLAIN = {.n_axes = 0};
+
 enum { N = 300 }; /* few enough for the cap of tells, and enough to be sure */
 
-/* Random trials of a task in which polling and NUMA change nothing, or NUMA much. */
-static struct snug_strategy *tell_random(struct cpu_task *task, double numa_gain, int n)
+/* Random trials of a task in which polling and NUMA change nothing, or NUMA much. Another speed,
+ * which counts by the goal alone, depends on polling. */
+static struct snug_strategy *tell_random(struct cpu_task *task, double numa_gain,
+                                         const struct snug_goal *goal, int n)
 {
     struct snug_error err = {0};
     struct snug_strategy *s = NULL;
@@ -17,12 +23,17 @@ static struct snug_strategy *tell_random(struct cpu_task *task, double numa_gain
     task->poll_gain = 0;
     task->numa_gain[1] = numa_gain;
     task->numa_gain[2] = -numa_gain;
-    const struct snug_problem p = cpu_task_problem(task, 3, 64);
+    struct snug_problem p = cpu_task_problem(task, 3, 64);
+    p.goal = *goal;
+    p.ref[0] = p.ref[1] = p.ref[2] = 1;
     struct snug_config config = p.base;
     snug_rng_init(&rng, 3);
     assert_ok(snug_strategy_new("random", &p, &s, &err));
     for (int i = 0; i < n; i++) {
-        const struct snug_observation o = cpu_task_run(task, &config, &rng);
+        struct snug_observation o = cpu_task_run(task, &config, &rng);
+        o.axis[0].value = o.speed;
+        o.axis[1].value = 10 * exp(0.01 * (double)config.value[CPU_POLL]);
+        o.limited[SNUG_LIMIT_TTFT].value = 1 / o.axis[1].value;
         assert_ok(snug_strategy_tell(s, &o, &err));
         assert_ok(snug_strategy_ask(s, &config, NULL, &err));
     }
@@ -36,7 +47,7 @@ static void row_is_frozen_when_it_changes_neither_speed_nor_bytes(void **state)
     struct snug_error err = {0};
     struct cpu_task task;
     struct snug__inert inert;
-    struct snug_strategy *s = tell_random(&task, 0, N);
+    struct snug_strategy *s = tell_random(&task, 0, &PLAIN, N);
     assert_int_equal(s->lattice.n_dims, CPU_N_ROWS);
     assert_ok(snug__inert_learn(&inert, s, &err));
     assert_true(inert.is_frozen[CPU_POLL] && inert.is_frozen[CPU_NUMA]);
@@ -59,10 +70,30 @@ static void row_comes_back_when_it_is_seen_to_matter(void **state)
     struct snug_error err = {0};
     struct cpu_task task;
     struct snug__inert inert;
-    struct snug_strategy *s = tell_random(&task, 0.8, N);
+    struct snug_strategy *s = tell_random(&task, 0.8, &PLAIN, N);
     assert_ok(snug__inert_learn(&inert, s, &err));
     assert_false(inert.is_frozen[CPU_NUMA]);
     snug_strategy_free(s);
+}
+
+static void row_that_matters_for_another_axis_or_a_limit_stays_free(void **state)
+{
+    (void)state;
+    static const struct snug_goal goals[] = {
+        {.axis = {SNUG_AXIS_DECODE, SNUG_AXIS_PREFILL, SNUG_AXIS_MEMORY}, .n_axes = 3},
+        {.axis = {SNUG_AXIS_DECODE, SNUG_AXIS_MEMORY},
+         .n_axes = 2,
+         .limit = {[SNUG_LIMIT_TTFT] = 1}}};
+    for (size_t i = 0; i < COUNT(goals); i++) {
+        struct snug_error err = {0};
+        struct cpu_task task;
+        struct snug__inert inert;
+        struct snug_strategy *s = tell_random(&task, 0, &goals[i], N);
+        assert_ok(snug__inert_learn(&inert, s, &err));
+        assert_true(inert.is_frozen[CPU_NUMA]);
+        assert_false(inert.is_frozen[CPU_POLL]);
+        snug_strategy_free(s);
+    }
 }
 
 static void nothing_is_frozen_while_trials_are_few(void **state)
@@ -71,7 +102,7 @@ static void nothing_is_frozen_while_trials_are_few(void **state)
     struct snug_error err = {0};
     struct cpu_task task;
     struct snug__inert inert;
-    struct snug_strategy *s = tell_random(&task, 0, 11);
+    struct snug_strategy *s = tell_random(&task, 0, &PLAIN, 11);
     assert_ok(snug__inert_learn(&inert, s, &err));
     assert_int_equal(inert.n_frozen, 0);
     assert_true(snug__inert_allows(&inert, &s->lattice, &s->told[3].config));
@@ -83,6 +114,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(row_is_frozen_when_it_changes_neither_speed_nor_bytes),
         cmocka_unit_test(row_comes_back_when_it_is_seen_to_matter),
+        cmocka_unit_test(row_that_matters_for_another_axis_or_a_limit_stays_free),
         cmocka_unit_test(nothing_is_frozen_while_trials_are_few),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

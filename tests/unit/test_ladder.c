@@ -5,7 +5,7 @@
 
 #include "cpu_task.h"
 #include "tune/ladder.h"
-#include "tune/strategy.h"
+#include "tune/strategies/snug_model.h"
 
 static void rung_is_shorter_than_the_full_effort(void **state)
 {
@@ -101,6 +101,34 @@ static void low_rung_informs_and_is_not_declared(void **state)
     snug_strategy_free(s);
 }
 
+/* One ask of four looks at frozen rows too, also where every trial goes on up the ladder. */
+static void trial_that_goes_on_is_of_one_ask(void **state)
+{
+    (void)state;
+    struct snug_error err = {0};
+    struct cpu_task task;
+    struct snug_strategy *s = NULL;
+    struct snug_rng rng;
+    int n_wide = 0;
+    cpu_task_init(&task, 5);
+    struct snug_problem p = cpu_task_problem(&task, 1, 16);
+    p.drops_inert = true;
+    struct snug_config config = p.base;
+    snug_rng_init(&rng, 1);
+    assert_ok(snug_strategy_new("snug", &p, &s, &err));
+    for (int i = 0; i < 8; i++) {
+        struct snug_observation o = cpu_task_run(&task, &config, &rng);
+        o.rung = 1;
+        assert_ok(snug_strategy_tell(s, &o, &err));
+        o.rung = 0;
+        assert_ok(snug_strategy_tell(s, &o, &err));
+        n_wide += ((const struct snug__model_state *)s->state)->is_wide;
+        assert_ok(snug_strategy_ask(s, &config, NULL, &err));
+    }
+    assert_int_equal(n_wide, 2);
+    snug_strategy_free(s);
+}
+
 static void rung_that_does_not_exist_is_refused(void **state)
 {
     (void)state;
@@ -131,6 +159,7 @@ int main(void)
         cmocka_unit_test(rung_is_shorter_than_the_full_effort),
         cmocka_unit_test(bias_is_learned_from_pairs_and_small_before),
         cmocka_unit_test(low_rung_informs_and_is_not_declared),
+        cmocka_unit_test(trial_that_goes_on_is_of_one_ask),
         cmocka_unit_test(rung_that_does_not_exist_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -249,9 +249,10 @@ static void past_tasks_are_found_again_by_their_record(void **state)
     snug__past_tasks_clear(&again);
     snug__past_tasks_clear(&found);
     static const char *const odd[] = {
-        "x",        "1",           "1/2/3",      "1/2/3/4/5",
-        "1/2/3/4,", ",1/2/3/4",    "-1/2/3/4",   "99999999999999999999/1/3/4",
-        "1/0/3/4",  "1/2/513/500", "1/2/3/1001", "77/9/5/500"};
+        "x",         "1",           "1/2/3",      "1/2/3/4/5",
+        "1/2/3/4,",  ",1/2/3/4",    "-1/2/3/4",   "99999999999999999999/1/3/4",
+        "1/0/3/4",   "1/2/513/500", "1/2/3/1001", "77/9/5/500",
+        "77/9/0/500"};
     for (size_t i = 0; i < COUNT(odd); i++)
         assert_fails(SNUG_NOT_FOUND, snug__past_tasks_find_again(&h.query, odd[i], &again, &err));
     sqlite3 *db = NULL;

@@ -105,38 +105,19 @@ static double wrong_prior(const struct snug_config *config, void *data)
     return -good_prior(config, data);
 }
 
-/* Mean over seeds of the true hypervolume after each of 12 trials. */
+static snug_prior_fn posed_prior;
+
+static void pose_prior(struct snug_problem *problem, struct cpu_task *task, uint64_t seed)
+{
+    (void)seed;
+    problem->prior = posed_prior;
+    problem->prior_data = task;
+}
+
 static double mean_area(snug_prior_fn prior)
 {
-    struct snug_error err = {0};
-    double sum = 0;
-    int n = 0;
-    for (uint64_t seed = 0; seed < 12; seed++) {
-        struct cpu_task task;
-        struct snug_strategy *s = NULL;
-        struct snug_rng rng;
-        struct snug_point truth[12];
-        snug_status status = SNUG_OK;
-        cpu_task_init(&task, seed + 20);
-        struct snug_problem p = cpu_task_problem(&task, seed, 16);
-        p.prior = prior;
-        p.prior_data = &task;
-        struct snug_config config = p.base;
-        snug_rng_init(&rng, seed);
-        assert_ok(snug_strategy_new("snug", &p, &s, &err));
-        for (int i = 0; i < 12; i++, n++) {
-            const struct snug_observation o = cpu_task_run(&task, &config, &rng);
-            truth[i] = (struct snug_point){cpu_task_speed(&task, &config), o.bytes};
-            sum += snug_front_hypervolume(truth, (size_t)i + 1, &p.bounds);
-            if (status == SNUG_OK) /* one that has converged holds what it has */
-                assert_ok(snug_strategy_tell(s, &o, &err));
-            if (status == SNUG_OK)
-                status = snug_strategy_ask(s, &config, NULL, &err);
-            assert_true(status == SNUG_OK || status == SNUG_NOT_FOUND);
-        }
-        snug_strategy_free(s);
-    }
-    return sum / n;
+    posed_prior = prior;
+    return cpu_task_mean_area(pose_prior);
 }
 
 static void snug_gains_by_a_good_prior_and_loses_little_by_a_wrong_one(void **state)
@@ -279,6 +260,13 @@ static void snug_asks_for_few_bytes(void **state)
     snug_strategy_free(s);
 }
 
+/* What loads the model in the made-up task. */
+static bool is_load(const struct snug_config *config, const struct snug_config *loaded)
+{
+    return config->value[CPU_REPACK] != loaded->value[CPU_REPACK] ||
+           config->value[CPU_MMAP] != loaded->value[CPU_MMAP];
+}
+
 /* One tuning of a task; a load takes so many seconds, a trial some 3 besides. */
 static double tune_with_loads(uint64_t seed, double load_s, int *out_n_loads)
 {
@@ -296,10 +284,9 @@ static double tune_with_loads(uint64_t seed, double load_s, int *out_n_loads)
     assert_ok(snug_strategy_new("snug", &p, &s, &err));
     do {
         struct snug_observation o = cpu_task_run(&task, &config, &rng);
-        const bool is_load = n == 0 || config.value[CPU_REPACK] != loaded.value[CPU_REPACK] ||
-                             config.value[CPU_MMAP] != loaded.value[CPU_MMAP];
-        *out_n_loads += is_load;
-        o.setup_s = is_load ? load_s : 0;
+        const bool has_loaded = n == 0 || is_load(&config, &loaded);
+        *out_n_loads += has_loaded;
+        o.setup_s = has_loaded ? load_s : 0;
         o.work_s = 40 / o.speed;
         loaded = config;
         truth[n++] = (struct snug_point){cpu_task_speed(&task, &config), o.bytes};
@@ -326,6 +313,60 @@ static void snug_loads_the_model_less_often_for_the_same_front(void **state)
     assert_true(dear > 0.98 * cheap); /* a seed's fronts differ by some per cent either way */
 }
 
+/* Bytes as they are guessed, so that stating them changes no gain. */
+static bool additive_bytes(const struct snug_config *config, uint64_t *out_bytes, void *data)
+{
+    (void)data;
+    *out_bytes = CPU_TASK_MIB *
+                 (uint64_t)(400 + 150 * config->value[CPU_REPACK] - 30 * config->value[CPU_TYPE_K]);
+    return true;
+}
+
+/* Beside a twin that was told the same but for the seconds, at every ask. */
+static void snug_spares_a_load_for_a_guess_s_width_of_gain_alone(void **state)
+{
+    (void)state;
+    enum { N = 30 };
+    struct snug_error err = {0};
+    int n_other = 0;
+    print_message("# seeds 0..19\n");
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        struct cpu_task task;
+        struct snug_strategy *s = NULL, *twin = NULL;
+        struct snug_rng rng;
+        struct snug_ask_info info, twin_info;
+        cpu_task_init(&task, seed + 300);
+        struct snug_problem p = cpu_task_problem(&task, seed, 16);
+        p.bytes = additive_bytes;
+        struct snug_config config = p.base, loaded = p.base, twin_config;
+        snug_rng_init(&rng, seed);
+        assert_ok(snug_strategy_new("snug", &p, &s, &err));
+        assert_ok(snug_strategy_new("snug", &p, &twin, &err));
+        for (int i = 0; i < N; i++) {
+            struct snug_observation o = cpu_task_run(&task, &config, &rng);
+            (void)additive_bytes(&config, &o.bytes, NULL);
+            o.work_s = 40 / o.speed;
+            assert_ok(snug_strategy_tell(twin, &o, &err));
+            o.setup_s = i == 0 || is_load(&config, &loaded) ? 20 : 0;
+            loaded = config;
+            assert_ok(snug_strategy_tell(s, &o, &err));
+            const snug_status status = snug_strategy_ask(twin, &twin_config, &twin_info, &err);
+            assert_int_equal(snug_strategy_ask(s, &config, &info, &err), status);
+            if (status != SNUG_OK)
+                break;
+            if (snug_config_equal(&task.space, &config, &twin_config))
+                continue;
+            n_other++;
+            assert_true(info.expected_gain > 0.969 * twin_info.expected_gain);
+            assert_true(info.expected_gain < 1.001 * twin_info.expected_gain);
+        }
+        snug_strategy_free(s);
+        snug_strategy_free(twin);
+    }
+    print_message("# %d other configs\n", n_other);
+    assert_true(n_other > 20);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -338,6 +379,7 @@ int main(void)
         cmocka_unit_test(snug_predictions_hold),
         cmocka_unit_test(snug_asks_for_few_bytes),
         cmocka_unit_test(snug_loads_the_model_less_often_for_the_same_front),
+        cmocka_unit_test(snug_spares_a_load_for_a_guess_s_width_of_gain_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

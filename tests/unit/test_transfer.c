@@ -116,6 +116,17 @@ static void transfer_of_a_row_that_was_missing_is_at_its_default(void **state)
 
 /* ---- pasts ---- */
 
+/* A config of the lattice at random. */
+static struct snug_config draw(const struct snug__lattice *lattice, struct snug_rng *rng)
+{
+    double u[SNUG_KNOBS_MAX];
+    struct snug_config config;
+    for (int d = 0; d < lattice->n_dims; d++)
+        u[d] = snug_rng_double(rng);
+    snug__lattice_from_unit(lattice, u, &config);
+    return config;
+}
+
 /* A past session on a made-up machine: so many random configs of it. */
 struct session {
     struct cpu_task task;
@@ -131,11 +142,7 @@ static void session_run(struct session *s, uint64_t seed, int n, double similari
     snug__lattice_init(&lattice, &s->task.space, &p.base);
     snug_rng_init(&rng, seed + 77);
     for (int i = 0; i < n; i++) {
-        double u[SNUG_KNOBS_MAX];
-        struct snug_config config;
-        for (int d = 0; d < lattice.n_dims; d++)
-            u[d] = snug_rng_double(&rng);
-        snug__lattice_from_unit(&lattice, u, &config);
+        const struct snug_config config = draw(&lattice, &rng);
         s->trials[i] = cpu_task_run(&s->task, &config, &rng);
     }
     s->past = (struct snug_past){
@@ -175,11 +182,7 @@ static double agreement(struct snug__transfer *t, const struct snug__lattice *la
     double ey = 0, ee = 0, yy = 0;
     snug_rng_init(&rng, 5);
     for (int i = 0; i < N; i++) {
-        double u[SNUG_KNOBS_MAX];
-        struct snug_config config;
-        for (int d = 0; d < lattice->n_dims; d++)
-            u[d] = snug_rng_double(&rng);
-        snug__lattice_from_unit(lattice, u, &config);
+        const struct snug_config config = draw(lattice, &rng);
         snug__lattice_features(lattice, &config, x + i * lattice->n_dims);
         y[i] = log(cpu_task_speed(task, &config));
     }
@@ -298,11 +301,7 @@ static void transfer_weighs_pasts_by_how_they_rank(void **state)
     snug_rng_init(&rng, 9);
     const double before = snug__transfer_trust(t);
     for (int i = 0; i < N; i++) {
-        double u[SNUG_KNOBS_MAX];
-        struct snug_config config;
-        for (int d = 0; d < lattice.n_dims; d++)
-            u[d] = snug_rng_double(&rng);
-        snug__lattice_from_unit(&lattice, u, &config);
+        const struct snug_config config = draw(&lattice, &rng);
         snug__lattice_features(&lattice, &config, x);
         y[i] = log(cpu_task_speed(&s[0].task, &config));
         own[i] = i % 2; /* a target that knows nothing */
@@ -336,6 +335,11 @@ static void transfer_of_pasts_that_cannot_teach_is_none(void **state)
     assert_null(transfer_of(&s, 1, &lattice));
     for (int i = 0; i < 20; i++) {
         s.trials[i].outcome = SNUG_TRIAL_OK;
+        s.trials[i].rung = 1;
+    }
+    assert_null(transfer_of(&s, 1, &lattice));
+    for (int i = 0; i < 20; i++) {
+        s.trials[i].rung = 0;
         s.trials[i].speed = i % 2 ? (double)NAN : (double)INFINITY;
     }
     assert_null(transfer_of(&s, 1, &lattice));
@@ -367,75 +371,48 @@ static void transfer_takes_trials_and_pasts_up_to_their_caps(void **state)
 
 /* ---- in the strategy ---- */
 
-/* Mean over seeds of the true hypervolume after each of 12 trials; past NULL: cold. */
-static double mean_area(struct session *(*past_of)(uint64_t seed))
-{
-    struct snug_error err = {0};
-    double sum = 0;
-    int n = 0;
-    for (uint64_t seed = 0; seed < 12; seed++) {
-        struct cpu_task task;
-        struct snug_strategy *s = NULL;
-        struct snug_rng rng;
-        struct snug_point truth[12];
-        snug_status status = SNUG_OK;
-        cpu_task_init(&task, seed + 20);
-        struct snug_problem p = cpu_task_problem(&task, seed, 16);
-        struct session *past = past_of ? past_of(seed + 20) : NULL;
-        p.pasts = past ? &past->past : NULL;
-        p.n_pasts = past != NULL;
-        struct snug_config config = p.base;
-        snug_rng_init(&rng, seed);
-        assert_ok(snug_strategy_new("snug", &p, &s, &err));
-        for (int i = 0; i < 12; i++, n++) {
-            const struct snug_observation o = cpu_task_run(&task, &config, &rng);
-            truth[i] = (struct snug_point){cpu_task_speed(&task, &config), o.bytes};
-            sum += snug_front_hypervolume(truth, (size_t)i + 1, &p.bounds);
-            if (status == SNUG_OK) /* one that has converged holds what it has */
-                assert_ok(snug_strategy_tell(s, &o, &err));
-            if (status == SNUG_OK)
-                status = snug_strategy_ask(s, &config, NULL, &err);
-            assert_true(status == SNUG_OK || status == SNUG_NOT_FOUND);
-        }
-        snug_strategy_free(s);
-    }
-    return sum / n;
-}
-
 static struct session kept;
 
-/* The same machine with another model: half of what repacking brought, other threads, batches. */
-static struct session *related(uint64_t seed)
+static void pose_kept(struct snug_problem *problem)
 {
-    cpu_task_init(&kept.task, seed);
+    problem->pasts = &kept.past;
+    problem->n_pasts = 1;
+}
+
+/* The same machine with another model: half of what repacking brought, other threads, batches. */
+static void related(struct snug_problem *problem, struct cpu_task *task, uint64_t seed)
+{
+    kept.task = *task;
     kept.task.serial_frac *= 1.25;
     kept.task.repack_gain *= 0.5;
     kept.task.flash_gain += 0.05;
     kept.task.ubatch_best -= 1;
     kept.task.prefill_share *= 0.8;
     session_run(&kept, seed, 40, 0.75);
-    return &kept;
+    pose_kept(problem);
 }
 
-static struct session *misleading(uint64_t seed)
+static void misleading(struct snug_problem *problem, struct cpu_task *task, uint64_t seed)
 {
-    session_init(&kept, seed, 40, 0.75);
+    kept.task = *task;
+    session_run(&kept, seed, 40, 0.75);
     for (int i = 0; i < kept.past.n_trials; i++)
         kept.trials[i].speed = 1 / kept.trials[i].speed;
-    return &kept;
+    pose_kept(problem);
 }
 
-static struct session *useless(uint64_t seed)
+static void useless(struct snug_problem *problem, struct cpu_task *task, uint64_t seed)
 {
-    session_init(&kept, seed, 2, 1);
-    return &kept;
+    kept.task = *task;
+    session_run(&kept, seed, 2, 1);
+    pose_kept(problem);
 }
 
 static void snug_gains_by_a_related_past_and_loses_little_by_a_misleading_one(void **state)
 {
     (void)state;
-    const double cold = mean_area(NULL), good = mean_area(related);
-    const double wrong = mean_area(misleading), none = mean_area(useless);
+    const double cold = cpu_task_mean_area(NULL), good = cpu_task_mean_area(related);
+    const double wrong = cpu_task_mean_area(misleading), none = cpu_task_mean_area(useless);
     print_message("# mean hypervolume: cold %.3f, related past %.3f, misleading %.3f\n", cold, good,
                   wrong);
     assert_true(good > 1.02 * cold);

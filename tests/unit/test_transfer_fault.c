@@ -2,9 +2,11 @@
 #include "fault.h"
 #include "store.h"
 
+#include <math.h>
+
 #include "cpu_task.h"
 #include "tune/past_tasks.h"
-#include "tune/transfer.h"
+#include "tune/strategies/snug_model.h"
 
 static void transfer_fails_cleanly_at_every_allocation(void **state)
 {
@@ -42,6 +44,56 @@ static void transfer_fails_cleanly_at_every_allocation(void **state)
         assert_true(status == SNUG_OK || (is_hit && status == SNUG_NO_MEMORY));
     }
     assert_true(n > 20);
+}
+
+/* Learning of one trial fails somewhere, of speed or of another axis; the next one takes its place
+ * in what the past expects of each. */
+static void tell_that_fails_leaves_the_past_in_step(void **state)
+{
+    (void)state;
+    static struct snug_observation trials[8];
+    static struct cpu_task task;
+    struct snug_rng rng;
+    cpu_task_init(&task, 2);
+    struct snug_problem p = cpu_task_problem(&task, 1, 16);
+    p.goal = (struct snug_goal){.axis = {SNUG_AXIS_DECODE, SNUG_AXIS_PREFILL, SNUG_AXIS_MEMORY},
+                                .n_axes = 3};
+    p.ref[0] = p.ref[1] = 1;
+    p.ref[2] = (double)p.bounds.bytes_ref;
+    snug_rng_init(&rng, 3);
+    for (int i = 0; i < 8; i++) {
+        struct snug_config config = p.base;
+        config.value[CPU_THREADS] = 1 + i;
+        trials[i] = cpu_task_run(&task, &config, &rng);
+        trials[i].axis[0] = trials[i].axis[1] = (struct snug_told){trials[i].speed, 0};
+    }
+    const struct snug_past past = {
+        .space = &task.space, .trials = trials, .n_trials = 8, .similarity = 1};
+    p.pasts = &past;
+    p.n_pasts = 1;
+    long n = 0;
+    for (bool is_hit = true; is_hit; n++) {
+        struct snug_error err = {0};
+        struct snug_strategy *s = NULL;
+        double expected[4];
+        assert_ok(snug_strategy_new("snug", &p, &s, &err));
+        for (int i = 0; i < 3; i++)
+            assert_ok(snug_strategy_tell(s, &trials[i], &err));
+        fault_begin(n);
+        const snug_status status = snug_strategy_tell(s, &trials[7], &err);
+        is_hit = fault_end();
+        const struct snug__model_state *st = s->state;
+        if (status != SNUG_OK) {
+            assert_true(is_hit && status == SNUG_NO_MEMORY);
+            assert_ok(snug_strategy_tell(s, &trials[3], &err));
+        }
+        assert_int_equal(snug_gp_n(st->gp), 4);
+        assert_ok(snug__transfer_expect(st->transfer, st->x, 4, expected, &err));
+        for (int i = 0; i < 4; i++)
+            assert_true(fabs(snug__transfer_told(st->transfer, i) - expected[i]) < 1e-9);
+        snug_strategy_free(s);
+    }
+    assert_true(n > 10);
 }
 
 static void past_tasks_fail_cleanly_at_every_allocation(void **state)
@@ -85,6 +137,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(transfer_fails_cleanly_at_every_allocation),
+        cmocka_unit_test(tell_that_fails_leaves_the_past_in_step),
         cmocka_unit_test_setup_teardown(past_tasks_fail_cleanly_at_every_allocation,
                                         test_folder_open, test_folder_close),
     };

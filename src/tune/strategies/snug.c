@@ -2,7 +2,7 @@
  * most.
  *
  * 1. Start: the first max(4, min(n_dims / 2 + 1, n_trials / 4)) trials, the default and --fit's
- *    among them, are points of the scrambled Sobol sequence; 2 with a prior.
+ *    among them, are points of the scrambled Sobol sequence; 2 with a prior or a past.
  * 2. Then one at a time: hyper-parameters are learned at every tell; ask scores candidates by exact
  *    expected hypervolume improvement (ehvi.c) times the chance that they run at all, and takes the
  *    best. Bytes are known, not learned. The front stands on the model's mean at the measured
@@ -242,7 +242,8 @@ static snug_status climb(struct snug_strategy *s, int at, struct snug_error *err
     return SNUG_OK;
 }
 
-/* Neighbours of the front, then climbs from the best candidates; only where not all are listed. */
+/* Neighbours of the front, what was best in the past, then climbs from the best candidates; only
+ * where not all are listed. */
 static snug_status refine(struct snug_strategy *s, struct snug_error *err)
 {
     struct snug__model_state *st = s->state;
@@ -309,6 +310,7 @@ static int choose_cheaper(struct snug_strategy *s, int best)
     return snug__trial_cost_choose(s, pool, best, enough, true);
 }
 
+/* Leaves the front of earlier trials behind. */
 static bool is_converged(struct snug_strategy *s, double area, double gain)
 {
     const struct snug__model_state *st = s->state;
@@ -348,7 +350,8 @@ static snug_status ask_model(struct snug_strategy *s, struct snug_config *out_co
     const snug_status status = rank_candidates(s, &area, err);
     if (status != SNUG_OK)
         return status;
-    int best = choose(s);
+    const int best = choose(s);
+    const int chosen = best < 0 ? best : choose_cheaper(s, best); /* by the front of all told */
     double gain = best < 0 ? 0 : st->pool.items[best].score;
     if (is_converged(s, area, gain))
         return snug_fail(err, SNUG_NOT_FOUND,
@@ -356,14 +359,14 @@ static snug_status ask_model(struct snug_strategy *s, struct snug_config *out_co
                          100 * gain / area);
     if (best < 0) /* nothing is expected to gain, but it is too early to stop */
         return snug__strategy_sobol_config(s, out_config, err);
-    const struct snug__candidate *item = &st->pool.items[choose_cheaper(s, best)];
+    const struct snug__candidate *item = &st->pool.items[chosen];
     gain = item->score;
     *out_config = item->config;
     out_info->expected_gain = area > 0 ? gain / area : (double)NAN;
     out_info->predicted_speed = exp(item->mean);
     out_info->predicted_log_sd = item->sd;
     for (int i = 0; i < st->pool.n; i++)
-        out_info->n_candidates += !st->pool.items[i].was_told;
+        out_info->n_candidates += !is_out(s, &st->pool.items[i]);
     return SNUG_OK;
 }
 

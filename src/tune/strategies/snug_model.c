@@ -1,10 +1,13 @@
 /* What strategy "snug" learns: log speed with what the cost model and past tasks expect taken out,
- * the chance of a failure, and what low rungs of the effort ladder say. See snug.c, 4 to 6 and 11.
+ * the chance of a failure, and what low rungs of the effort ladder say. See snug.c, 4 to 6, 10
+ * and 11.
  */
 #include "tune/strategies/snug_model.h"
 
 #include <math.h>
 #include <stdlib.h>
+
+#include "tune/ladder.h"
 
 /* A point this uncertain says nothing. */
 #define NO_NEWS_SD 1e3
@@ -24,7 +27,6 @@ static int fit_evaluations(int n)
     return at_most(at_least(FIT_EVALUATIONS_MIN, FIT_WORK / n), FIT_EVALUATIONS_MAX);
 }
 
-/* What the cost model expects, in log speed: where it says nothing, what it says on average. */
 double snug__model_prior_or_level(const struct snug__model_state *st, double prior)
 {
     return isfinite(prior) ? prior : st->prior_level;
@@ -40,7 +42,6 @@ static double past_of_told(const struct snug__model_state *st, int i)
     return st->transfer ? snug__transfer_told(st->transfer, i) : 0;
 }
 
-/* What is expected of GP point i before its own process is asked. */
 double snug__model_expected(const struct snug__model_state *st, int i)
 {
     return st->prior_weight * snug__model_prior_or_level(st, st->prior[i]) +
@@ -160,6 +161,15 @@ static snug_status fit_speed(struct snug_strategy *s, struct snug_error *err)
     return snug_gp_fit(st->gp, has_moved ? n_evaluations : 0, err);
 }
 
+/* As if the good trial that was told last had not been. */
+static void unlearn_speed(struct snug__model_state *st, const struct snug_observation *o)
+{
+    snug_gp_remove_last(st->gp);
+    st->n_low -= o->rung > 0;
+    if (st->transfer)
+        snug__transfer_remove_last(st->transfer);
+}
+
 static snug_status learn_speed(struct snug_strategy *s, size_t at, const double *x,
                                const struct snug_observation *o, struct snug_error *err)
 {
@@ -168,20 +178,19 @@ static snug_status learn_speed(struct snug_strategy *s, size_t at, const double 
     snug_status status = snug_gp_add(st->gp, x, log(o->speed), o->log_speed_sd, err);
     if (status != SNUG_OK)
         return status;
+    if (st->transfer)
+        status = snug__transfer_tell(st->transfer, x, err);
+    if (status != SNUG_OK) {
+        snug_gp_remove_last(st->gp);
+        return status;
+    }
     st->told_of_point[n] = (int)at;
     st->y[n] = log(o->speed);
     st->prior[n] = snug__model_ask_prior(s, &o->config);
     st->n_low += o->rung > 0;
-    status = st->transfer ? snug__transfer_tell(st->transfer, x, err) : SNUG_OK;
-    const bool is_past_told = status == SNUG_OK && st->transfer;
-    if (status == SNUG_OK)
-        status = fit_speed(s, err);
-    if (status != SNUG_OK) {
-        snug_gp_remove_last(st->gp);
-        st->n_low -= o->rung > 0;
-    }
-    if (status != SNUG_OK && is_past_told)
-        snug__transfer_remove_last(st->transfer);
+    status = fit_speed(s, err);
+    if (status != SNUG_OK)
+        unlearn_speed(st, o);
     return status;
 }
 
@@ -198,6 +207,16 @@ static snug_status learn_failure(struct snug__model_state *st, const double *x, 
     else
         snug_gp_remove_last(st->failures);
     return status;
+}
+
+/* What went on up the ladder is of one ask. */
+static size_t n_asks(const struct snug_strategy *s)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->n_told; i++)
+        n += i == 0 || s->told[i - 1].rung == 0 ||
+             !snug_config_equal(s->problem.space, &s->told[i - 1].config, &s->told[i].config);
+    return n;
 }
 
 snug_status snug__model_tell(struct snug_strategy *s, struct snug_error *err)
@@ -221,7 +240,7 @@ snug_status snug__model_tell(struct snug_strategy *s, struct snug_error *err)
             const int n_evaluations = fit_evaluations(snug_gp_n(st->gp));
             status = snug__axes_tell(st->axes, s, at, x, n_evaluations, err);
             if (status != SNUG_OK)
-                snug_gp_remove_last(st->gp);
+                unlearn_speed(st, o);
         }
         if (status != SNUG_OK && snug_gp_n(st->failures) > n_before)
             snug_gp_remove_last(st->failures); /* as if nothing had been told */
@@ -229,13 +248,12 @@ snug_status snug__model_tell(struct snug_strategy *s, struct snug_error *err)
     if (s->problem.drops_inert && s->n_told % INERT_EVERY == 0 &&
         snug__inert_learn(&st->inert, s, NULL) != SNUG_OK)
         st->inert.n_frozen = 0; /* a help, and no need */
-    st->is_wide = s->n_told % INERT_EVERY == INERT_EVERY - 1;
+    st->is_wide = n_asks(s) % INERT_EVERY == INERT_EVERY - 1;
     if (status == SNUG_OK && (o->rung == 0 || !is_ok))
         snug__pool_mark_told(&st->pool, s, &o->config);
     return status;
 }
 
-/* Put the model's mean in the place of measured speeds. */
 snug_status snug__model_smooth(struct snug_strategy *s, struct snug_error *err)
 {
     struct snug__model_state *st = s->state;

@@ -7,7 +7,6 @@
 #include "tune/ehvi.h"
 #include "tune/gp.h"
 #include "tune/inert.h"
-#include "tune/ladder.h"
 #include "tune/pool.h"
 #include "tune/transfer.h"
 
@@ -61,7 +60,7 @@ snug_status snug__model_smooth(struct snug_strategy *s, struct snug_error *err) 
 double snug__model_ask_prior(const struct snug_strategy *s, const struct snug_config *config);
 /* The same in log speed: where it says nothing, what it says on average. */
 double snug__model_prior_or_level(const struct snug__model_state *st, double prior);
-/* What prior and past, weighed, expect of GP point i. */
+/* What prior and past, weighed, expect of GP point i before its own process is asked. */
 double snug__model_expected(const struct snug__model_state *st, int i);
 
 #endif
