@@ -81,12 +81,12 @@ snug_status snug_gzip_pack(const void *data, size_t n, void **out_data, size_t *
     z.next_out = packed;
     z.avail_out = (uInt)room;
     const bool is_done = packed && deflate(&z, Z_FINISH) == Z_STREAM_END;
-    *out_n = room - z.avail_out;
     deflateEnd(&z);
     if (!is_done) {
         free(packed);
         return snug_fail(err, SNUG_NO_MEMORY, "no memory to pack %zu bytes", n);
     }
     *out_data = packed;
+    *out_n = room - z.avail_out;
     return SNUG_OK;
 }

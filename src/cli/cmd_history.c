@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "base/gzip.h"
 #include "base/json.h"
 #include "cli/known.h"
 #include "cli/task.h"
@@ -134,51 +133,38 @@ static int run_list(const struct cli_args *args)
 
 /* ---- counts ---- */
 
-static int64_t count(const struct snug_history_counts *counts, enum snug_history_kind kind)
-{
-    return counts->n[kind];
-}
-
-static size_t put_count(char *out, size_t cap, size_t n, int64_t value, const char *one,
-                        const char *more)
-{
-    return n + (size_t)snprintf(out + n, n < cap ? cap - n : 0, "%s%lld %s", n ? ", " : "",
-                                (long long)value, value == 1 ? one : more);
-}
+/* "trial" and "n_trials" of each kind. */
+static const struct {
+    const char *one, *counted;
+} KINDS[] = {
+#define KIND(name, text, counted, cap) {text, counted},
+    SNUG_HISTORY_KINDS(KIND)
+#undef KIND
+};
 
 /* "12 trials, 2 tasks, 1 machine, 1 model"; what is rare only where there is some. */
 static const char *counts_text(const struct snug_history_counts *counts, char *out, size_t cap)
 {
-    static const struct {
-        enum snug_history_kind kind;
-        const char *one, *more;
-        bool is_rare;
-    } words[] = {
-        {SNUG_HISTORY_TRIAL, "trial", "trials", false},
-        {SNUG_HISTORY_TASK, "task", "tasks", false},
-        {SNUG_HISTORY_MACHINE, "machine", "machines", false},
-        {SNUG_HISTORY_MODEL, "model", "models", false},
-        {SNUG_HISTORY_QUALITY, "quality", "qualities", true},
-        {SNUG_HISTORY_SENSITIVITY, "sensitivity", "sensitivities", true},
+    static const enum snug_history_kind order[] = {
+        SNUG_HISTORY_TRIAL, SNUG_HISTORY_TASK,    SNUG_HISTORY_MACHINE,
+        SNUG_HISTORY_MODEL, SNUG_HISTORY_QUALITY, SNUG_HISTORY_SENSITIVITY,
     };
     size_t n = 0;
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (!words[i].is_rare || count(counts, words[i].kind) > 0)
-            n = put_count(out, cap, n, count(counts, words[i].kind), words[i].one, words[i].more);
+    for (size_t i = 0; i < sizeof order / sizeof *order && n < cap; i++) {
+        const int64_t value = counts->n[order[i]];
+        if (i < 4 || value > 0)
+            n += (size_t)snprintf(out + n, cap - n, "%s%lld %s", i ? ", " : "", (long long)value,
+                                  value == 1 ? KINDS[order[i]].one : KINDS[order[i]].counted + 2);
+    }
     return out;
 }
 
 static void put_counts(struct snug_json_writer *w, const char *key,
                        const struct snug_history_counts *counts)
 {
-    static const char *const keys[] = {
-#define COUNTED(name, text, counted, cap) counted,
-        SNUG_HISTORY_KINDS(COUNTED)
-#undef COUNTED
-    };
     snug_json_begin_object(w, key);
     for (int k = 0; k < SNUG_HISTORY_N_KINDS; k++)
-        snug_json_put_int(w, keys[k], counts->n[k]);
+        snug_json_put_int(w, KINDS[k].counted, counts->n[k]);
     snug_json_end(w);
 }
 
@@ -193,23 +179,25 @@ static int put_json(struct snug_json_writer *w)
 
 /* ---- export ---- */
 
-/* "snug history export m.gguf", meant as a filter, must not cost the model. */
-static snug_status check_target(const char *path, struct snug_error *err)
+/* "snug history export m.gguf", meant as a filter, must not cost the model, nor a tar.gz. */
+static snug_status check_target(struct snug_store *store, const char *path, struct snug_error *err)
 {
     struct stat info;
-    char first[2] = "";
+    char *data = NULL;
+    size_t n = 0;
+    int64_t id = 0;
     if (stat(path, &info) != 0 || !S_ISREG(info.st_mode) || info.st_size == 0)
         return SNUG_OK;
-    FILE *file = fopen(path, "rb");
-    const size_t n = file ? fread(first, 1, sizeof first, file) : 0;
-    if (file)
-        fclose(file);
-    if (snug_gzip_is(first, n))
-        return SNUG_OK;
-    return snug_fail(err, SNUG_BAD_INPUT,
-                     "%s: is there and is no history file; give another name: snug history export "
-                     "FILE [MODEL]",
-                     path);
+    snug_status status = snug_file_read(path, SNUG_HISTORY_PACKED_MAX, &data, &n, err);
+    if (status == SNUG_OK)
+        status = snug_history_find(store, path, data, n, &id, err);
+    free(data);
+    if (status == SNUG_BAD_INPUT)
+        return snug_fail(err, SNUG_BAD_INPUT,
+                         "%s: is there and is no history file; give another name: snug history "
+                         "export FILE [MODEL]",
+                         path);
+    return status == SNUG_NOT_FOUND || status == SNUG_NEWER ? SNUG_OK : status;
 }
 
 static int write_file(const char *path, const void *data, size_t n)
@@ -232,6 +220,8 @@ static snug_status export_data(const struct cli_args *args, void **out_data, siz
         status = snug_model_open(args->operand3, &model, err);
     if (status == SNUG_OK)
         status = snug_store_open(args->store, &store, err);
+    if (status == SNUG_OK)
+        status = check_target(store, args->operand2, err);
     if (status == SNUG_OK)
         status = snug_history_export(store, args->operand3 ? model.hash : NULL, out_data, out_n,
                                      out, err);
@@ -259,9 +249,9 @@ static int tell_exported(const struct cli_args *args, const struct snug_history_
     cli_say("%s: %s; without paths and names", is_stdout ? "stdout" : path,
             counts_text(&done->counts, text, sizeof text));
     if (done->n_left_out > 0)
-        cli_say("%lld trials are left out: no start time, or a config that names a device of this "
+        cli_say("%lld trial%s left out: no start time, or a config that names a device of this "
                 "machine alone",
-                (long long)done->n_left_out);
+                (long long)done->n_left_out, done->n_left_out == 1 ? " is" : "s are");
     if (!is_stdout)
         cli_say("\nnext, on the other machine: snug history import %s", cli_base_name(path));
     return CLI_OK;
@@ -277,9 +267,7 @@ static int run_export(const struct cli_args *args)
     if (strcmp(path, "-") == 0 && isatty(STDOUT_FILENO))
         return cli_fail_text(CLI_MISUSE, "a history file is no text for a terminal: give a FILE");
     cli_catch_signals(); /* no half-written file is left beside */
-    snug_status status = check_target(path, &err);
-    if (status == SNUG_OK)
-        status = export_data(args, &data, &n, &done, &err);
+    snug_status status = export_data(args, &data, &n, &done, &err);
     if (status == SNUG_OK && cli_stop)
         status = snug_fail(&err, SNUG_INTERRUPTED, "%s: stopped; nothing was written", path);
     int code = status == SNUG_OK ? write_file(path, data, n) : cli_fail(&err);
@@ -343,8 +331,7 @@ static int tell_imported(const struct cli_args *args, struct snug_store *store,
                          const struct snug_history_imported *done)
 {
     const char *name = file_name(args->operand2);
-    const int64_t n_known =
-        count(&done->in_file, SNUG_HISTORY_TRIAL) - count(&done->added, SNUG_HISTORY_TRIAL);
+    const int64_t n_known = done->in_file.n[SNUG_HISTORY_TRIAL] - done->added.n[SNUG_HISTORY_TRIAL];
     char text[256];
     if (args->json) {
         struct snug_json_writer w = {0};

@@ -46,8 +46,7 @@ static void trial_row(const struct known *k, const struct known_trial *trial,
     snug_table_cell_positive(table, m->decode_tps, 2);
     snug_table_cell_positive(table, m->ttft_s, 4);
     snug_table_cell_positive(table, m->tpot_p95_s, 5);
-    snug_table_cell_positive(
-        table, m->outcome == SNUG_TRIAL_OK ? snug_measurement_request_s(m, &k->workload) : 0.0, 4);
+    snug_table_cell_positive(table, is_ok ? snug_measurement_request_s(m, &k->workload) : 0.0, 4);
     snug_table_cell_text(table, trial->on_front ? "*" : "");
     snug_table_cell_text(table, is_ok ? snug_verdict_name(snug_verdict_of(m->warnings)) : "");
     snug_table_cell_text(table, trial->quality_text);
@@ -157,12 +156,19 @@ int cli_known_trials(const struct cli_args *args)
 
 /* ---- export ---- */
 
+/* JSON lines where nothing else is asked for. */
+static enum snug_table_format export_format(const struct cli_args *args)
+{
+    return args->format || args->json ? cli_table_format(args) : SNUG_TABLE_JSONL;
+}
+
 static int work_export(const struct cli_args *args, const struct known *k, struct snug_buffer *out)
 {
-    if (args->format && (strcmp(args->format, "csv") == 0 || strcmp(args->format, "md") == 0))
-        known_export_table(k, cli_table_format(args), out);
+    const enum snug_table_format format = export_format(args);
+    if (format == SNUG_TABLE_CSV || format == SNUG_TABLE_MD)
+        known_export_table(k, format, out);
     else
-        known_export(k, args->json || (args->format && strcmp(args->format, "json") == 0), out);
+        known_export(k, format == SNUG_TABLE_JSON, out);
     return out->is_failed ? cli_fail_text(CLI_FAILED, "no memory for the export") : CLI_OK;
 }
 
@@ -171,7 +177,7 @@ int cmd_export(const struct cli_args *args)
     struct snug_buffer out = {0};
     struct snug_error err = {0};
     int code = with_each(args, work_export, &out);
-    if (code == CLI_OK && (args->json || (args->format && strcmp(args->format, "json") == 0)))
+    if (code == CLI_OK && export_format(args) == SNUG_TABLE_JSON)
         snug_buffer_puts(&out, "\n]\n");
     if (code == CLI_OK && args->output && strcmp(args->output, "-") != 0) {
         if (snug_file_write(args->output, out.data, out.len, &err) != SNUG_OK)

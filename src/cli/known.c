@@ -49,7 +49,7 @@ static bool take_task(const struct snug_task_view *view, void *data)
     k->model_path = snug_arena_strdup(&k->arena, view->model_path);
     k->build = snug_arena_strdup(&k->arena, view->build);
     l->is_failed = !k->machine_json || !k->machine_name || !k->model_json || !k->model_name ||
-                   !k->model_path || !k->build;
+                   !k->model_hash || !k->model_path || !k->build;
     return !l->is_failed;
 }
 

@@ -29,8 +29,8 @@ static void find_price(struct snug_store *store, struct known *k, struct known_t
     struct snug_quality quality;
     char text[128];
     trial->kld_nats = (double)NAN;
-    if (!k->model_hash || snug_json_parse("config", trial->config_json, strlen(trial->config_json),
-                                          &doc, NULL) != SNUG_OK)
+    if (snug_json_parse("config", trial->config_json, strlen(trial->config_json), &doc, NULL) !=
+        SNUG_OK)
         return;
     const struct snug_json_node *config = snug_json_root(doc);
     snug_quality_init(&quality);

@@ -30,8 +30,8 @@
 #define SNUG__TRIAL_LISTS SNUG__TRIAL_NUMBERS(SNUG__NUMBER_NAME) SNUG__TRIAL_BYTES(SNUG__BYTES_NAME)
 
 #define SNUG__SQL_TRIAL_TEXT                                                                       \
-    "INSERT INTO trials(" SNUG__TRIAL_TEXTS SNUG__TRIAL_LISTS                                      \
-    ") VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?" SNUG__TRIAL_NUMBERS(SNUG__PLACE)                          \
+    "INSERT INTO trials(import_id, " SNUG__TRIAL_TEXTS SNUG__TRIAL_LISTS                           \
+    ") VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?" SNUG__TRIAL_NUMBERS(SNUG__PLACE)                       \
         SNUG__TRIAL_BYTES(SNUG__PLACE) ") RETURNING id"
 
 #endif

@@ -13,27 +13,47 @@
 #include "store/store_internal.h"
 #include "trial/trial_json.h"
 
-#define MACHINES_MAX 1024
-#define MODELS_MAX 1024
-#define HEADER_ROOM 4096 /* bytes a header is shorter than */
+#define ONE_BY_ONE "export one model at a time: snug history export FILE MODEL"
+
+enum { /* lines at most, by kind */
+#define LINES(name, text, counted, max) MAX_##name = (max),
+       SNUG_HISTORY_KINDS(LINES)
+#undef LINES
+};
 
 struct writing {
     struct snug_store *store;
     struct snug_arena arena;
     struct snug_buffer body;
     struct snug_history_exported done;
-    const char *machines[MACHINES_MAX]; /* fingerprints of the lines so far */
-    const char *models[MODELS_MAX];     /* hashes */
-    int64_t task;                       /* number of the line whose trials are written */
-    snug_status status;                 /* of callbacks */
+    const char *machines[MAX_MACHINE]; /* fingerprints of the lines so far */
+    const char *models[MAX_MODEL];     /* hashes */
+    int64_t task;                      /* number of the line whose trials are written */
+    snug_status status;                /* of callbacks */
     struct snug_error *err;
 };
 
 /* ---- lines ---- */
 
-/* Takes what was written into raw. A line that lacks what it needs is SNUG_BAD_INPUT. */
+/* One line of a kind, with room for a header left. */
+static snug_status append_line(struct writing *x, enum snug_history_kind kind, const char *line)
+{
+    const struct snug__history_kind *of = &snug__history_kinds[kind];
+    if (x->done.counts.n[kind] == of->max ||
+        x->body.len + strlen(line) > SNUG_HISTORY_TEXT_MAX - SNUG_HISTORY_LINE_MAX)
+        return snug_fail(x->err, SNUG_BAD_INPUT,
+                         "%s: more than one file may hold (%lld %s, or %u bytes); " ONE_BY_ONE,
+                         x->store->path, (long long)of->max, of->counted + 2,
+                         SNUG_HISTORY_TEXT_MAX);
+    snug_buffer_printf(&x->body, "%s\n", line);
+    x->done.counts.n[kind]++;
+    return SNUG_OK;
+}
+
+/* Takes what was written into raw. *out_is_told false: it lacks what its kind needs, and is left
+ * out. */
 static snug_status write_line(struct writing *x, enum snug_history_kind kind,
-                              struct snug_json_writer *raw)
+                              struct snug_json_writer *raw, bool *out_is_told)
 {
     char *text = snug_json_finish(raw, false), *line = NULL;
     struct snug_json *doc = NULL;
@@ -41,28 +61,15 @@ static snug_status write_line(struct writing *x, enum snug_history_kind kind,
                               : snug_fail(x->err, SNUG_NO_MEMORY, "no memory for a line");
     if (status == SNUG_OK)
         status = snug__history_sieve(snug_json_root(doc), kind, false, &line, x->err);
-    if (status == SNUG_OK) {
-        snug_buffer_puts(&x->body, line);
-        snug_buffer_puts(&x->body, "\n");
-        x->done.counts.n[kind]++;
-    }
+    if (status == SNUG_OK)
+        status = append_line(x, kind, line);
+    else if (status == SNUG_BAD_INPUT)
+        status = SNUG_OK;
+    *out_is_told = line != NULL;
     snug_json_free(doc);
     free(text);
     free(line);
     return status;
-}
-
-/* Room for one more line of a kind? */
-static snug_status check_room(const struct writing *x, enum snug_history_kind kind)
-{
-    const int64_t max = snug__history_kind_max(kind);
-    if (x->done.counts.n[kind] < max && x->body.len < SNUG_HISTORY_TEXT_MAX - HEADER_ROOM)
-        return SNUG_OK;
-    return snug_fail(x->err, SNUG_BAD_INPUT,
-                     "%s: more than one file may hold (%lld %s, or %u bytes); export one model at "
-                     "a time: snug history export FILE MODEL",
-                     x->store->path, (long long)max, snug__history_count_name(kind) + 2,
-                     SNUG_HISTORY_TEXT_MAX);
 }
 
 static void put_stored(struct snug_json_writer *w, const char *key, const char *json)
@@ -83,24 +90,20 @@ static int64_t line_of(struct writing *x, enum snug_history_kind kind, const cha
 {
     const char **ids = kind == SNUG_HISTORY_MACHINE ? x->machines : x->models;
     struct snug_json_writer w = {0};
+    bool is_told = false;
     for (int64_t i = 0; i < x->done.counts.n[kind]; i++)
         if (strcmp(ids[i], id) == 0)
             return i + 1;
-    x->status = check_room(x, kind);
-    if (x->status != SNUG_OK)
-        return 0;
     const char *copy = snug_arena_strdup(&x->arena, id);
     snug_json_begin_object(&w, NULL);
     snug_json_put_string(&w, id_key, id);
     put_stored(&w, "facts", json);
     snug_json_end(&w);
-    x->status = write_line(x, kind, &w);
+    x->status = write_line(x, kind, &w, &is_told);
     if (x->status == SNUG_OK && !copy)
         x->status = snug_fail(x->err, SNUG_NO_MEMORY, "no memory for a line");
-    if (x->status != SNUG_OK) {
-        x->status = x->status == SNUG_BAD_INPUT ? SNUG_OK : x->status;
+    if (x->status != SNUG_OK || !is_told)
         return 0;
-    }
     ids[x->done.counts.n[kind] - 1] = copy;
     return x->done.counts.n[kind];
 }
@@ -111,9 +114,7 @@ static bool write_trial(const struct snug_trial_view *view, void *data)
 {
     struct writing *x = data;
     struct snug_json_writer w = {0};
-    x->status = check_room(x, SNUG_HISTORY_TRIAL);
-    if (x->status != SNUG_OK)
-        return false;
+    bool is_told = false;
     snug_json_begin_object(&w, NULL);
     snug_json_put_int(&w, "task", x->task);
     snug_json_put_string(&w, "role", view->role);
@@ -122,16 +123,13 @@ static bool write_trial(const struct snug_trial_view *view, void *data)
     put_stored(&w, "effective", view->effective_json);
     snug_measurement_to_json(&w, "measurement", view->measurement);
     snug_json_end(&w);
-    x->status = write_line(x, SNUG_HISTORY_TRIAL, &w);
-    if (x->status == SNUG_BAD_INPUT) {
-        x->status = SNUG_OK;
-        x->done.n_left_out++;
-    }
+    x->status = write_line(x, SNUG_HISTORY_TRIAL, &w, &is_told);
+    x->done.n_left_out += !is_told;
     return x->status == SNUG_OK;
 }
 
 static snug_status write_task_line(struct writing *x, const struct snug_task_view *view,
-                                   int64_t machine, int64_t model)
+                                   int64_t machine, int64_t model, bool *out_is_told)
 {
     const struct snug_workload *workload = &view->workload;
     struct snug_json_writer w = {0};
@@ -147,125 +145,70 @@ static snug_status write_task_line(struct writing *x, const struct snug_task_vie
     snug_json_put_int(&w, "n_ctx", workload->n_ctx);
     snug_json_put_string(&w, "workload_hash", workload->hash);
     snug_json_end(&w);
-    return write_line(x, SNUG_HISTORY_TASK, &w);
+    return write_line(x, SNUG_HISTORY_TASK, &w, out_is_told);
 }
 
 static bool write_task(const struct snug_task_view *view, void *data)
 {
     struct writing *x = data;
     const struct snug_trial_filter filter = {.task_id = view->id};
+    bool is_told = false;
     if (view->n_trials == 0)
         return true;
     const int64_t machine = line_of(x, SNUG_HISTORY_MACHINE, "fingerprint",
                                     view->machine_fingerprint, view->machine_json);
     const int64_t model =
         machine ? line_of(x, SNUG_HISTORY_MODEL, "hash", view->model_hash, view->model_json) : 0;
-    if (x->status == SNUG_OK && machine && model)
-        x->status = check_room(x, SNUG_HISTORY_TASK);
-    if (x->status != SNUG_OK)
-        return false;
-    const snug_status status =
-        machine && model ? write_task_line(x, view, machine, model) : SNUG_BAD_INPUT;
-    if (status == SNUG_BAD_INPUT) {
-        x->done.n_left_out += view->n_trials;
-        return true;
-    }
+    if (machine && model)
+        x->status = write_task_line(x, view, machine, model, &is_told);
     x->task = x->done.counts.n[SNUG_HISTORY_TASK];
-    x->status = status;
-    if (status == SNUG_OK) {
+    if (x->status == SNUG_OK && is_told) {
         const snug_status read = snug_store_trials(x->store, &filter, write_trial, x, x->err);
         x->status = x->status == SNUG_OK ? read : x->status;
+    } else {
+        x->done.n_left_out += view->n_trials;
     }
     return x->status == SNUG_OK;
 }
 
 /* ---- noise floors and qualities of what was written, sensitivities ---- */
 
-static snug_status write_noise(struct writing *x, int64_t machine)
+/* A row of a statement whose columns are called as the members of a line. */
+static void put_columns(struct snug_json_writer *w, sqlite3_stmt *s)
 {
-    snug_status status = SNUG_OK;
-    struct snug__use use = snug__use_begin(x->store, SNUG__SQL_NOISE_OF, x->err);
-    snug__use_text(&use, 1, "the machine's fingerprint", x->machines[machine - 1],
-                   SNUG_STORE_TEXT_MAX);
-    while (status == SNUG_OK && snug__use_step(&use, "be read")) {
-        struct snug_json_writer w = {0};
-        sqlite3_stmt *s = use.statement;
-        status = check_room(x, SNUG_HISTORY_NOISE);
-        if (status != SNUG_OK)
-            break;
-        snug_json_begin_object(&w, NULL);
-        snug_json_put_int(&w, "machine", machine);
-        snug_json_put_string(&w, "build", snug__column_text(s, 0));
-        snug_json_put_number(&w, "frac", sqlite3_column_double(s, 1));
-        snug_json_put_int(&w, "n_blocks", sqlite3_column_int64(s, 2));
-        snug_json_put_number(&w, "seen_unix_s", sqlite3_column_double(s, 3));
-        snug_json_end(&w);
-        status = write_line(x, SNUG_HISTORY_NOISE, &w);
-        status = status == SNUG_BAD_INPUT ? SNUG_OK : status;
-    }
-    const snug_status end = snug__use_end(&use);
-    return status == SNUG_OK ? end : status;
-}
-
-static snug_status write_qualities(struct writing *x, int64_t model)
-{
-    static const char *const texts[] = {"build", "type_k", "type_v", "text_hash", "reference_hash"};
-    snug_status status = SNUG_OK;
-    struct snug__use use = snug__use_begin(x->store, SNUG__SQL_QUALITIES_OF, x->err);
-    snug__use_text(&use, 1, "the model's hash", x->models[model - 1], SNUG_STORE_TEXT_MAX);
-    while (status == SNUG_OK && snug__use_step(&use, "be read")) {
-        struct snug_json_writer w = {0};
-        sqlite3_stmt *s = use.statement;
-        status = check_room(x, SNUG_HISTORY_QUALITY);
-        if (status != SNUG_OK)
-            break;
-        snug_json_begin_object(&w, NULL);
-        snug_json_put_int(&w, "model", model);
-        for (int i = 0; i < 5; i++)
-            snug_json_put_string(&w, texts[i], snug__column_text(s, i));
-        snug_json_put_int(&w, "n_ctx", sqlite3_column_int64(s, 5));
-        snug_json_put_number(&w, "seen_unix_s", sqlite3_column_double(s, 6));
-        put_stored(&w, "figures", snug__column_text(s, 7));
-        snug_json_end(&w);
-        status = write_line(x, SNUG_HISTORY_QUALITY, &w);
-        status = status == SNUG_BAD_INPUT ? SNUG_OK : status;
-    }
-    const snug_status end = snug__use_end(&use);
-    return status == SNUG_OK ? end : status;
-}
-
-/* Keys and figures of sensitivities, in the order of the statement's columns. */
-static void put_sensitivity(struct snug_json_writer *w, sqlite3_stmt *s)
-{
-    static const char *const texts[] = {"model_hash", "text_hash", "imatrix_hash",
-                                        "build",      "tensors",   "type"};
     snug_json_begin_object(w, NULL);
-    for (int i = 0; i < 6; i++)
-        snug_json_put_string(w, texts[i], snug__column_text(s, i));
-    snug_json_put_int(w, "n_ctx", sqlite3_column_int64(s, 6));
-    snug_json_put_int(w, "n_chunks", sqlite3_column_int64(s, 7));
-    snug_json_put_number(w, "kld", sqlite3_column_double(s, 8));
-    snug_json_put_number(w, "se", sqlite3_column_double(s, 9));
-    snug_json_put_number(w, "seen_unix_s", sqlite3_column_double(s, 10));
+    for (int i = 0; i < sqlite3_column_count(s); i++) {
+        const char *key = sqlite3_column_name(s, i);
+        const int type = sqlite3_column_type(s, i);
+        if (!key)
+            w->is_failed = true; /* no memory for the name */
+        else if (type == SQLITE_INTEGER)
+            snug_json_put_int(w, key, sqlite3_column_int64(s, i));
+        else if (type == SQLITE_FLOAT)
+            snug_json_put_number(w, key, sqlite3_column_double(s, i));
+        else if (strcmp(key, "figures") == 0)
+            put_stored(w, key, snug__column_text(s, i));
+        else
+            snug_json_put_string(w, key, snug__column_text(s, i));
+    }
     snug_json_end(w);
 }
 
-static snug_status write_sensitivities(struct writing *x, const char *model_hash)
+/* Every row of a statement as a line. id: whose, NULL: of all; i: the number of its line. */
+static snug_status write_rows(struct writing *x, enum snug_history_kind kind,
+                              enum snug__statement which, const char *id, int64_t i)
 {
     snug_status status = SNUG_OK;
-    struct snug__use use = snug__use_begin(x->store, SNUG__SQL_SENSITIVITIES, x->err);
-    if (model_hash)
-        snug__use_text(&use, 1, "the model's hash", model_hash, SNUG_STORE_TEXT_MAX);
-    else
-        snug__use_null(&use, 1);
+    bool is_told = false;
+    struct snug__use use = snug__use_begin(x->store, which, x->err);
+    if (id)
+        snug__use_text(&use, 1, snug__history_kinds[kind].name, id, SNUG_STORE_TEXT_MAX);
+    if (i)
+        snug__use_int(&use, 2, i);
     while (status == SNUG_OK && snug__use_step(&use, "be read")) {
         struct snug_json_writer w = {0};
-        status = check_room(x, SNUG_HISTORY_SENSITIVITY);
-        if (status != SNUG_OK)
-            break;
-        put_sensitivity(&w, use.statement);
-        status = write_line(x, SNUG_HISTORY_SENSITIVITY, &w);
-        status = status == SNUG_BAD_INPUT ? SNUG_OK : status;
+        put_columns(&w, use.statement);
+        status = write_line(x, kind, &w, &is_told);
     }
     const snug_status end = snug__use_end(&use);
     return status == SNUG_OK ? end : status;
@@ -273,11 +216,13 @@ static snug_status write_sensitivities(struct writing *x, const char *model_hash
 
 static snug_status write_rest(struct writing *x, const char *model_hash)
 {
-    snug_status status = write_sensitivities(x, model_hash);
-    for (int64_t i = 1; status == SNUG_OK && i <= x->done.counts.n[SNUG_HISTORY_MACHINE]; i++)
-        status = write_noise(x, i);
-    for (int64_t i = 1; status == SNUG_OK && i <= x->done.counts.n[SNUG_HISTORY_MODEL]; i++)
-        status = write_qualities(x, i);
+    const int64_t *n = x->done.counts.n;
+    snug_status status =
+        write_rows(x, SNUG_HISTORY_SENSITIVITY, SNUG__SQL_SENSITIVITIES, model_hash, 0);
+    for (int64_t i = 1; status == SNUG_OK && i <= n[SNUG_HISTORY_MACHINE]; i++)
+        status = write_rows(x, SNUG_HISTORY_NOISE, SNUG__SQL_NOISE_OF, x->machines[i - 1], i);
+    for (int64_t i = 1; status == SNUG_OK && i <= n[SNUG_HISTORY_MODEL]; i++)
+        status = write_rows(x, SNUG_HISTORY_QUALITY, SNUG__SQL_QUALITIES_OF, x->models[i - 1], i);
     return status;
 }
 
@@ -316,8 +261,7 @@ static char *header_of(const struct writing *x)
     snug_json_put_int(&w, "schema", snug__store_version()); /* for people: nothing depends on it */
     snug_json_put_int(&w, "created_unix_s", (int64_t)snug__store_now_s());
     for (int k = 0; k < SNUG_HISTORY_N_KINDS; k++)
-        snug_json_put_int(&w, snug__history_count_name((enum snug_history_kind)k),
-                          x->done.counts.n[k]);
+        snug_json_put_int(&w, snug__history_kinds[k].counted, x->done.counts.n[k]);
     snug_json_put_string(&w, "sha256", snug_sha256_hex(x->body.data, x->body.len, sha256));
     snug_json_end(&w);
     return snug_json_finish(&w, false);
@@ -355,9 +299,8 @@ snug_status snug_history_export(struct snug_store *store, const char *model_hash
         free(*out_data);
         *out_data = NULL;
         status = snug_fail(&why, SNUG_BAD_INPUT,
-                           "%s: the file would be longer than %u bytes; export one model at a "
-                           "time: snug history export FILE MODEL",
-                           store->path, SNUG_HISTORY_PACKED_MAX);
+                           "%s: the file would be longer than %u bytes; " ONE_BY_ONE, store->path,
+                           SNUG_HISTORY_PACKED_MAX);
     }
     if (status == SNUG_OK)
         *out = x->done;

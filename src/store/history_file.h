@@ -8,10 +8,12 @@
 #define SNUG__HISTORY_FORMAT "snug-history"
 #define SNUG__HISTORY_VERSION 1
 
-/* "machine", "n_machines" and the cap of a kind. */
-const char *snug__history_kind_name(enum snug_history_kind kind);
-const char *snug__history_count_name(enum snug_history_kind kind);
-int64_t snug__history_kind_max(enum snug_history_kind kind);
+/* Of each kind: "machine", "n_machines", how many at most. */
+struct snug__history_kind {
+    const char *name, *counted;
+    int64_t max;
+};
+extern const struct snug__history_kind snug__history_kinds[SNUG_HISTORY_N_KINDS];
 
 /* Copy of a line in which nothing stands but what the rules of its kind allow; malloc'ed JSON.
  * Strict (reading): a member that does not fit is SNUG_BAD_INPUT, named. Else (writing): it is left

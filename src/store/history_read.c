@@ -23,15 +23,14 @@ static snug_status take_counts(const char *name, const struct snug_json_node *he
                                struct snug_history_counts *out, struct snug_error *err)
 {
     for (int k = 0; k < SNUG_HISTORY_N_KINDS; k++) {
-        const enum snug_history_kind kind = (enum snug_history_kind)k;
-        const char *key = snug__history_count_name(kind);
-        const double n = snug_json_get_number(header, key, -1.0);
-        out->n[k] = snug_json_get_int(header, key, -1);
-        if (!(n >= 0.0 && n <= (double)snug__history_kind_max(kind)) || n != (double)out->n[k])
+        const struct snug__history_kind *kind = &snug__history_kinds[k];
+        const double n = snug_json_get_number(header, kind->counted, -1.0);
+        out->n[k] = snug_json_get_int(header, kind->counted, -1);
+        if (!(n >= 0.0 && n <= (double)kind->max) || n != (double)out->n[k])
             return snug_fail(err, SNUG_BAD_INPUT,
                              "%s:1: \"%s\" must be a whole number from 0 to %lld; write the file "
                              "anew, of one model: snug history export FILE MODEL",
-                             name, key, (long long)snug__history_kind_max(kind));
+                             name, kind->counted, (long long)kind->max);
     }
     return SNUG_OK;
 }
@@ -129,27 +128,19 @@ struct reading {
     struct snug_error *err;
 };
 
-static snug_status check_reference(const struct reading *r, const struct snug_json_node *line,
-                                   const char *key, enum snug_history_kind to)
-{
-    const int64_t i = snug_json_get_int(line, key, 1);
-    if (!snug_json_get(line, key) || i <= r->seen.n[to])
-        return SNUG_OK;
-    return snug_fail(r->err, SNUG_BAD_INPUT, "\"%s\" is %lld, but only %lld stood before", key,
-                     (long long)i, (long long)r->seen.n[to]);
-}
-
 /* What rules of single members cannot say. */
 static snug_status check_line(const struct reading *r, const struct snug_json_node *line,
                               enum snug_history_kind kind)
 {
-    snug_status status = check_reference(r, line, "machine", SNUG_HISTORY_MACHINE);
-    if (status == SNUG_OK)
-        status = check_reference(r, line, "model", SNUG_HISTORY_MODEL);
-    if (status == SNUG_OK)
-        status = check_reference(r, line, "task", SNUG_HISTORY_TASK);
-    if (status != SNUG_OK || kind != SNUG_HISTORY_TRIAL)
-        return status;
+    for (int to = SNUG_HISTORY_MACHINE; to <= SNUG_HISTORY_TASK; to++) {
+        const char *key = snug__history_kinds[to].name;
+        const int64_t i = snug_json_get_int(line, key, 0);
+        if (i > r->seen.n[to])
+            return snug_fail(r->err, SNUG_BAD_INPUT, "\"%s\" is %lld, but only %lld stood before",
+                             key, (long long)i, (long long)r->seen.n[to]);
+    }
+    if (kind != SNUG_HISTORY_TRIAL)
+        return SNUG_OK;
     const char *outcome = snug_json_get_string(snug_json_get(line, "measurement"), "outcome", "");
     if (snug_outcome_from_name(outcome) == SNUG_N_OUTCOMES)
         return snug_fail(r->err, SNUG_BAD_INPUT,
@@ -163,7 +154,7 @@ static snug_status kind_of(const struct snug_json_node *line, enum snug_history_
     const char *name = snug_json_get_string(line, "kind", "");
     for (int k = 0; k < SNUG_HISTORY_N_KINDS; k++) {
         *out = (enum snug_history_kind)k;
-        if (strcmp(name, snug__history_kind_name(*out)) == 0)
+        if (strcmp(name, snug__history_kinds[k].name) == 0)
             return SNUG_OK;
     }
     return snug_fail(err, SNUG_BAD_INPUT,
@@ -214,8 +205,7 @@ static snug_status check_counts(const struct reading *r, const struct snug__hist
         if (r->seen.n[k] != file->counts.n[k])
             return snug_fail(r->err, SNUG_BAD_INPUT,
                              "%s: its header promises %lld lines of kind %s, it has %lld; " AGAIN,
-                             r->name, (long long)file->counts.n[k],
-                             snug__history_kind_name((enum snug_history_kind)k),
+                             r->name, (long long)file->counts.n[k], snug__history_kinds[k].name,
                              (long long)r->seen.n[k]);
     return SNUG_OK;
 }

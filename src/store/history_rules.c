@@ -2,6 +2,7 @@
  * in it, and an import takes nothing else, so that a text with a path, a name or a host cannot slip
  * out with a field that somebody adds elsewhere. Texts are plain words: letters, digits and a few
  * signs, so that neither paths nor addresses pass. */
+#include <assert.h>
 #include <ctype.h>
 #include <math.h>
 #include <stdio.h>
@@ -22,7 +23,7 @@ enum kind {
 };
 
 struct rule {
-    const char *key;
+    const char *keys; /* between spaces; NULL: of an element */
     enum kind kind;
     double min, max;
     const struct rule *rules; /* OBJECT: of its members; LIST: one, of an element */
@@ -34,70 +35,68 @@ struct rule {
 #define COUNT_MAX 0x1p31
 #define FIGURE_MAX 1e18    /* bytes per second, tokens, joules: far above any */
 #define UNIX_S_MAX 1e11    /* the year 5138 */
+#define KEY_MAX 31         /* bytes of a member's name */
 #define CONFIG_WORD_MAX 31 /* as long as a knob's value can be written */
 
 #define N(table) (sizeof(table) / sizeof(table)[0])
-#define RANGE(name, kind, min, max)                                                                \
+#define RANGE(keys, kind, min, max)                                                                \
     {                                                                                              \
-        name, kind, min, max, NULL, 0, false                                                       \
+        keys, kind, min, max, NULL, 0, false                                                       \
     }
-#define NEEDS(name, kind, min, max)                                                                \
+#define NEEDS(keys, kind, min, max)                                                                \
     {                                                                                              \
-        name, kind, min, max, NULL, 0, true                                                        \
+        keys, kind, min, max, NULL, 0, true                                                        \
     }
-#define FIGURE(name) RANGE(name, NUMBER, 0, FIGURE_MAX)
-#define COUNTED(name) RANGE(name, WHOLE, 0, COUNT_MAX)
-#define BYTES(name) RANGE(name, WHOLE, 0, BYTES_MAX)
-#define TEXT(name, max) RANGE(name, WORDS, 0, max)
-#define NAME(name, max) RANGE(name, WORD, 0, max)
-#define PART(name, table)                                                                          \
+#define FIGURES(keys) RANGE(keys, NUMBER, 0, FIGURE_MAX)
+#define COUNTS(keys) RANGE(keys, WHOLE, 0, COUNT_MAX)
+#define BYTES(keys) RANGE(keys, WHOLE, 0, BYTES_MAX)
+#define TEXT(keys, max) RANGE(keys, WORDS, 0, max)
+#define NAME(keys, max) RANGE(keys, WORD, 0, max)
+#define PART(keys, table)                                                                          \
     {                                                                                              \
-        name, OBJECT, 0, 0, table, N(table), false                                                 \
+        keys, OBJECT, 0, 0, table, N(table), false                                                 \
     }
-#define LISTED(name, max, table)                                                                   \
+#define NEEDS_PART(keys, table)                                                                    \
     {                                                                                              \
-        name, LIST, 0, max, table, N(table), false                                                 \
+        keys, OBJECT, 0, 0, table, N(table), true                                                  \
+    }
+#define LISTED(keys, max, table)                                                                   \
+    {                                                                                              \
+        keys, LIST, 0, max, table, N(table), false                                                 \
     }
 
 /* ---- machines: what lasts, and its limits; nothing of the moment ---- */
 
 static const struct rule FACT[] = {RANGE("value", NUMBER, -FIGURE_MAX, FIGURE_MAX)};
 static const struct rule CACHE_PARTS[] = {
-    COUNTED("level"),
+    COUNTS("level n_instances"),
     BYTES("size_bytes"),
-    COUNTED("n_instances"),
 };
 static const struct rule CACHE[] = {PART(NULL, CACHE_PARTS)};
 static const struct rule CORE_KIND_PARTS[] = {
     NAME("name", 31),
-    COUNTED("n_cores"),
-    COUNTED("n_threads"),
-    FIGURE("max_hz"),
+    COUNTS("n_cores n_threads"),
+    FIGURES("max_hz"),
 };
 static const struct rule CORE_KIND[] = {PART(NULL, CORE_KIND_PARTS)};
 /* The description of an RPC device is its server's address: the colon makes it no plain word. */
 static const struct rule DEVICE_PARTS[] = {
-    NAME("name", 63),    TEXT("description", 127), NAME("kind", 15),
-    BYTES("bytes_free"), BYTES("bytes_total"),
+    NAME("name", 63),
+    TEXT("description", 127),
+    NAME("kind", 15),
+    BYTES("bytes_free bytes_total"),
 };
 static const struct rule DEVICE[] = {PART(NULL, DEVICE_PARTS)};
 static const struct rule MACHINE_FACTS[] = {
     TEXT("cpu_name", 127),
     NAME("arch", 31),
     TEXT("isa", 255),
-    COUNTED("n_cores"),
-    COUNTED("n_threads"),
-    COUNTED("n_numa"),
+    COUNTS("n_cores n_threads n_numa n_cpus_allowed"),
     BYTES("ram_bytes"),
     NAME("fingerprint", 64),
-    COUNTED("n_cpus_allowed"),
-    PART("quota_cpus", FACT),
-    RANGE("n_threads_usable", WHOLE, 1, COUNT_MAX), /* others divide by them */
-    RANGE("n_cores_usable", WHOLE, 1, COUNT_MAX),
-    NAME("mask_cores", 131),
-    NAME("mask_performance", 131),
-    PART("memory_limit_bytes", FACT),
-    PART("clock_max_hz", FACT),
+    RANGE("n_threads_usable n_cores_usable", WHOLE, 1, COUNT_MAX), /* others divide by them */
+    NAME("mask_cores mask_performance", 131),
+    PART("quota_cpus memory_limit_bytes clock_max_hz", FACT),
     LISTED("caches", 8, CACHE),
     LISTED("kinds", 4, CORE_KIND),
     LISTED("devices", 16, DEVICE),
@@ -111,34 +110,18 @@ static const struct rule MACHINE[] = {
 
 static const struct rule TYPE_PARTS[] = {
     NAME("type", 15),
-    COUNTED("n_tensors"),
-    BYTES("n_elements"),
-    BYTES("bytes"),
+    COUNTS("n_tensors"),
+    BYTES("n_elements bytes"),
 };
 static const struct rule TYPE[] = {PART(NULL, TYPE_PARTS)};
 static const struct rule MODEL_FACTS[] = {
-    NAME("arch", 31),
+    NAME("arch tokenizer", 31),
     TEXT("file_type", 31),
-    NAME("tokenizer", 31),
     NAME("hash", 64),
     RANGE("is_tied", FLAG, 0, 0),
-    BYTES("n_params"),
-    BYTES("bytes_tensors"),
-    BYTES("bytes_file"),
-    COUNTED("n_splits"),
-    COUNTED("n_tensors"),
-    COUNTED("n_layer"),
-    COUNTED("n_embd"),
-    COUNTED("n_ff"),
-    COUNTED("n_head"),
-    COUNTED("n_head_kv"),
-    COUNTED("n_embd_head_k"),
-    COUNTED("n_embd_head_v"),
-    COUNTED("n_vocab"),
-    COUNTED("n_ctx_train"),
-    COUNTED("n_expert"),
-    COUNTED("n_expert_used"),
-    COUNTED("n_swa"),
+    BYTES("n_params bytes_tensors bytes_file"),
+    COUNTS("n_splits n_tensors n_layer n_embd n_ff n_head n_head_kv n_embd_head_k n_embd_head_v "
+           "n_vocab n_ctx_train n_expert n_expert_used n_swa"),
     LISTED("types", 48, TYPE),
 };
 static const struct rule MODEL[] = {
@@ -149,79 +132,41 @@ static const struct rule MODEL[] = {
 /* ---- tasks; machine and model: numbers of lines ---- */
 
 static const struct rule TASK[] = {
-    NEEDS("machine", WHOLE, 1, COUNT_MAX),  NEEDS("model", WHOLE, 1, COUNT_MAX),
-    NEEDS("build", WORDS, 1, 127),          NEEDS("load_level", WORD, 0, 63),
-    NEEDS("n_prompt", WHOLE, 0, COUNT_MAX), NEEDS("n_gen", WHOLE, 0, COUNT_MAX),
-    NEEDS("n_depth", WHOLE, 0, COUNT_MAX),  NEEDS("n_parallel", WHOLE, 1, COUNT_MAX),
-    NEEDS("n_ctx", WHOLE, 0, COUNT_MAX),    NEEDS("workload_hash", WORD, 0, 64),
+    NEEDS("machine model n_parallel", WHOLE, 1, COUNT_MAX),
+    NEEDS("build", WORDS, 1, 127),
+    NEEDS("load_level", WORD, 0, 63),
+    NEEDS("n_prompt n_gen n_depth n_ctx", WHOLE, 0, COUNT_MAX),
+    NEEDS("workload_hash", WORD, 0, 64),
 };
 
 /* ---- trials ---- */
 
-static const struct rule BLOCK[] = {FIGURE(NULL)};
+static const struct rule BLOCK[] = {FIGURES(NULL)};
 static const struct rule WARNING[] = {NAME(NULL, 31)};
-static const struct rule TRIAL_BYTES[] = {
-    BYTES("weights"), BYTES("cache"),    BYTES("compute"),
-    BYTES("device"),  BYTES("rss_peak"), BYTES("rss_base"),
-};
+static const struct rule TRIAL_BYTES[] = {BYTES("weights cache compute device rss_peak rss_base")};
 static const struct rule ENERGY[] = {
     RANGE("is_known", FLAG, 0, 0),
-    FIGURE("prefill_j"),
-    FIGURE("prefill_s"),
-    FIGURE("decode_j"),
-    FIGURE("decode_s"),
-    FIGURE("idle_w"),
-    FIGURE("uncertainty_j"),
+    FIGURES("prefill_j prefill_s decode_j decode_s idle_w uncertainty_j"),
 };
 static const struct rule CONDITIONS[] = {
-    FIGURE("wall_s"),
-    FIGURE("clock_hz_min"),
-    FIGURE("clock_hz_median"),
-    FIGURE("clock_hz_max"),
+    FIGURES("wall_s clock_hz_min clock_hz_median clock_hz_max n_thermal_events n_quota_periods "
+            "n_quota_throttled throttled_s pressure_cpu_frac pressure_memory_frac "
+            "pressure_io_frac other_load_frac load_average n_major_faults swapped_bytes "
+            "resident_before_frac resident_frac sampler_cpu_s"),
     RANGE("temperature_c_max", NUMBER, -273, FIGURE_MAX),
-    FIGURE("n_thermal_events"),
-    FIGURE("n_quota_periods"),
-    FIGURE("n_quota_throttled"),
-    FIGURE("throttled_s"),
-    FIGURE("pressure_cpu_frac"),
-    FIGURE("pressure_memory_frac"),
-    FIGURE("pressure_io_frac"),
-    FIGURE("other_load_frac"),
-    FIGURE("load_average"),
-    FIGURE("n_major_faults"),
-    FIGURE("swapped_bytes"),
-    FIGURE("resident_before_frac"),
-    FIGURE("resident_frac"),
-    FIGURE("sampler_cpu_s"),
     PART("energy", ENERGY),
 };
 static const struct rule MEASUREMENT[] = {
     NEEDS("outcome", WORD, 1, 15),
     NEEDS("started_unix_s", NUMBER, 1, UNIX_S_MAX),
-    FIGURE("prefill_tps"),
-    FIGURE("decode_tps"),
-    FIGURE("ttft_s"),
-    FIGURE("tpot_p50_s"),
-    FIGURE("tpot_p95_s"),
-    FIGURE("load_s"),
-    FIGURE("wall_s"),
-    FIGURE("warmup_prefill_tps"),
-    FIGURE("warmup_decode_tps"),
-    FIGURE("throttled_s"),
-    FIGURE("other_load_frac"),
-    FIGURE("load_average"),
+    FIGURES("prefill_tps decode_tps ttft_s tpot_p50_s tpot_p95_s load_s wall_s "
+            "warmup_prefill_tps warmup_decode_tps throttled_s other_load_frac load_average "
+            "first_sample_s noise_frac turn_s reused_frac"),
+    RANGE("n_cached_hits n_output", WHOLE, -1, COUNT_MAX),
     PART("bytes", TRIAL_BYTES),
-    LISTED("prefill_block_tps", SNUG_BLOCKS_MAX, BLOCK),
-    LISTED("decode_block_tps", SNUG_BLOCKS_MAX, BLOCK),
+    LISTED("prefill_block_tps decode_block_tps", SNUG_BLOCKS_MAX, BLOCK),
+    LISTED("warmup_prefill_block_tps warmup_decode_block_tps", SNUG_WARMUP_BLOCKS_MAX, BLOCK),
     LISTED("warnings", 32, WARNING),
-    FIGURE("first_sample_s"),
-    FIGURE("noise_frac"),
-    FIGURE("turn_s"),
-    FIGURE("reused_frac"),
-    RANGE("n_cached_hits", WHOLE, -1, COUNT_MAX),
-    RANGE("n_output", WHOLE, -1, COUNT_MAX),
-    LISTED("warmup_prefill_block_tps", SNUG_WARMUP_BLOCKS_MAX, BLOCK),
-    LISTED("warmup_decode_block_tps", SNUG_WARMUP_BLOCKS_MAX, BLOCK),
     PART("conditions", CONDITIONS),
     TEXT("build", 63),
 };
@@ -231,7 +176,7 @@ static const struct rule TRIAL[] = {
     NAME("strategy", 63),
     NEEDS("config", CONFIG, 0, SNUG_KNOBS_MAX),
     RANGE("effective", CONFIG, 0, SNUG_KNOBS_MAX),
-    {"measurement", OBJECT, 0, 0, MEASUREMENT, N(MEASUREMENT), true},
+    NEEDS_PART("measurement", MEASUREMENT),
 };
 
 /* ---- noise floors, qualities, sensitivities ---- */
@@ -246,42 +191,26 @@ static const struct rule NOISE[] = {
 
 static const struct rule ESTIMATE[] = {
     RANGE("value", NUMBER, -FIGURE_MAX, FIGURE_MAX),
-    FIGURE("se"),
+    FIGURES("se"),
 };
 /* Without reference_name, which is a file's. */
 static const struct rule QUALITY_FIGURES[] = {
-    COUNTED("n_chunks"),
+    COUNTS("n_chunks"),
     BYTES("n_tokens"),
-    PART("nll", ESTIMATE),
-    PART("perplexity", ESTIMATE),
-    PART("bits_per_byte", ESTIMATE),
-    PART("kld_mean", ESTIMATE),
-    PART("same_top_frac", ESTIMATE),
-    PART("dp_rms_frac", ESTIMATE),
-    RANGE("kld_median", NUMBER, -FIGURE_MAX, FIGURE_MAX),
-    RANGE("kld_p99", NUMBER, -FIGURE_MAX, FIGURE_MAX),
-    RANGE("kld_max", NUMBER, -FIGURE_MAX, FIGURE_MAX),
-    RANGE("floor_kld", NUMBER, -FIGURE_MAX, FIGURE_MAX),
-    FIGURE("floor_flip_frac"),
-    FIGURE("wall_s"),
-    FIGURE("tokens_per_s"),
+    PART("nll perplexity bits_per_byte kld_mean same_top_frac dp_rms_frac", ESTIMATE),
+    RANGE("kld_median kld_p99 kld_max floor_kld", NUMBER, -FIGURE_MAX, FIGURE_MAX),
+    FIGURES("floor_flip_frac wall_s tokens_per_s"),
 };
 static const struct rule QUALITY[] = {
-    NEEDS("model", WHOLE, 1, COUNT_MAX),
-    NEEDS("build", WORDS, 1, 127),
-    NEEDS("type_k", WORD, 0, 15),
-    NEEDS("type_v", WORD, 0, 15),
-    NEEDS("text_hash", WORD, 1, 64),
-    NEEDS("reference_hash", WORD, 0, 64),
-    NEEDS("n_ctx", WHOLE, 1, COUNT_MAX),
-    NEEDS("seen_unix_s", NUMBER, 0, UNIX_S_MAX),
-    {"figures", OBJECT, 0, 0, QUALITY_FIGURES, N(QUALITY_FIGURES), true},
+    NEEDS("model n_ctx", WHOLE, 1, COUNT_MAX), NEEDS("build", WORDS, 1, 127),
+    NEEDS("type_k type_v", WORD, 0, 15),       NEEDS("text_hash", WORD, 1, 64),
+    NEEDS("reference_hash", WORD, 0, 64),      NEEDS("seen_unix_s", NUMBER, 0, UNIX_S_MAX),
+    NEEDS_PART("figures", QUALITY_FIGURES),
 };
 
 /* By hash, as the store has it: true wherever the model lies. */
 static const struct rule SENSITIVITY[] = {
-    NEEDS("model_hash", WORD, 1, 64),
-    NEEDS("text_hash", WORD, 1, 64),
+    NEEDS("model_hash text_hash", WORD, 1, 64),
     NEEDS("imatrix_hash", WORD, 0, 64),
     NEEDS("build", WORDS, 1, 127),
     NEEDS("tensors", WORDS, 1, 63),
@@ -293,31 +222,20 @@ static const struct rule SENSITIVITY[] = {
     NEEDS("seen_unix_s", NUMBER, 0, UNIX_S_MAX),
 };
 
-static const struct {
-    const char *name, *counted;
-    int64_t max;
-    const struct rule *rules;
-    size_t n_rules;
-} KINDS[] = {
-#define KIND(name, text, counted, max) {text, counted, max, name, N(name)},
+const struct snug__history_kind snug__history_kinds[] = {
+#define KIND(name, text, counted, max) {text, counted, max},
     SNUG_HISTORY_KINDS(KIND)
 #undef KIND
 };
 
-const char *snug__history_kind_name(enum snug_history_kind kind)
-{
-    return KINDS[kind].name;
-}
-
-const char *snug__history_count_name(enum snug_history_kind kind)
-{
-    return KINDS[kind].counted;
-}
-
-int64_t snug__history_kind_max(enum snug_history_kind kind)
-{
-    return KINDS[kind].max;
-}
+static const struct {
+    const struct rule *rules;
+    size_t n;
+} LINES[] = {
+#define LINE(name, text, counted, max) {name, N(name)},
+    SNUG_HISTORY_KINDS(LINE)
+#undef LINE
+};
 
 /* ---- the sieve ---- */
 
@@ -442,23 +360,35 @@ static snug_status fail_value(struct sieve *s, const struct rule *rule)
 static snug_status put_value(struct sieve *s, const char *key, const struct snug_json_node *node,
                              const struct rule *rule);
 
+static snug_status put_member(struct sieve *s, const struct snug_json_node *object, const char *key,
+                              const struct rule *rule)
+{
+    const struct snug_json_node *node = snug_json_get(object, key);
+    const bool is_there = node && !snug_json_is_null(node);
+    if (!is_there && rule->is_needed)
+        return snug_fail(s->err, SNUG_BAD_INPUT, "\"%s\" is missing", key);
+    if (!is_there || (!s->is_strict && !rule->is_needed && !fits(s, node, rule)))
+        return SNUG_OK;
+    const snug_status status = put_value(s, key, node, rule);
+    return status == SNUG_OK ? SNUG_OK : snug_fail_prefix(s->err, status, "\"%s\"", key);
+}
+
 /* Members in the order of the rules, into the open object. */
 static snug_status put_members(struct sieve *s, const struct snug_json_node *object,
                                const struct rule *rules, size_t n)
 {
+    char key[KEY_MAX + 1];
+    snug_status status = SNUG_OK;
     for (size_t i = 0; i < n; i++) {
-        const struct rule *rule = &rules[i];
-        const struct snug_json_node *node = snug_json_get(object, rule->key);
-        const bool is_there = node && !snug_json_is_null(node);
-        if (!is_there && rule->is_needed)
-            return snug_fail(s->err, SNUG_BAD_INPUT, "\"%s\" is missing", rule->key);
-        if (!is_there || (!s->is_strict && !rule->is_needed && !fits(s, node, rule)))
-            continue;
-        const snug_status status = put_value(s, rule->key, node, rule);
-        if (status != SNUG_OK)
-            return snug_fail_prefix(s->err, status, "\"%s\"", rule->key);
+        for (const char *at = rules[i].keys; *at && status == SNUG_OK; at += strspn(at, " ")) {
+            const size_t len = strcspn(at, " ");
+            assert(len < sizeof key);
+            snprintf(key, sizeof key, "%.*s", (int)len, at);
+            status = put_member(s, object, key, &rules[i]);
+            at += len;
+        }
     }
-    return SNUG_OK;
+    return status;
 }
 
 static snug_status put_list(struct sieve *s, const char *key, const struct snug_json_node *list,
@@ -519,8 +449,8 @@ snug_status snug__history_sieve(const struct snug_json_node *line, enum snug_his
 {
     struct sieve s = {.is_strict = is_strict, .err = err};
     snug_json_begin_object(&s.w, NULL);
-    snug_json_put_string(&s.w, "kind", KINDS[kind].name);
-    const snug_status status = put_members(&s, line, KINDS[kind].rules, KINDS[kind].n_rules);
+    snug_json_put_string(&s.w, "kind", snug__history_kinds[kind].name);
+    const snug_status status = put_members(&s, line, LINES[kind].rules, LINES[kind].n);
     if (status != SNUG_OK) {
         snug_json_writer_clear(&s.w);
         return status;

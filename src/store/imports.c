@@ -53,13 +53,12 @@ snug_status snug_history_imports(struct snug_store *store, snug_history_import_f
 #define SETTLE(table, key)                                                                         \
     "DELETE FROM import_also WHERE kind = '" table "' AND (import_also.key, import_id) IN "        \
     "(SELECT " key ", import_id FROM " table " WHERE import_id IS NOT NULL)"
+#define CLAIMED(table, key)                                                                        \
+    {HAND_OVER(table, key), -1},                                                                   \
+    {                                                                                              \
+        SETTLE(table, key), -1                                                                     \
+    }
 #define REMOVE(table) "DELETE FROM " table " WHERE import_id = ?1"
-
-#define ID_KEY(table) "CAST(" table ".id AS TEXT)"
-#define NOISE_KEY "noise.fingerprint || ' ' || noise.build"
-#define SENSITIVITY_KEY                                                                            \
-    "model_hash || ' ' || text_hash || ' ' || imatrix_hash || ' ' || build || ' ' || n_ctx || "    \
-    "' ' || n_chunks || ' ' || tensors || ' ' || type"
 
 /* Whose a row is now, of those that need it: one's own (NULL) before any import. */
 #define OWNER_OF(rows) "(SELECT i FROM (" rows ") ORDER BY i IS NOT NULL, i LIMIT 1)"
@@ -80,14 +79,10 @@ static const struct {
     const char *sql;
     int counted;
 } UNDO[] = {
-    {HAND_OVER("trials", ID_KEY("trials")), -1},
-    {SETTLE("trials", ID_KEY("trials")), -1},
-    {HAND_OVER("noise", NOISE_KEY), -1},
-    {SETTLE("noise", NOISE_KEY), -1},
-    {HAND_OVER("qualities", ID_KEY("qualities")), -1},
-    {SETTLE("qualities", ID_KEY("qualities")), -1},
-    {HAND_OVER("sensitivity", SENSITIVITY_KEY), -1},
-    {SETTLE("sensitivity", SENSITIVITY_KEY), -1},
+    CLAIMED("trials", SNUG__ID_KEY("trials")),
+    CLAIMED("noise", SNUG__NOISE_KEY),
+    CLAIMED("qualities", SNUG__ID_KEY("qualities")),
+    CLAIMED("sensitivity", SNUG__SENSITIVITY_KEY),
     {REMOVE("trials"), SNUG_HISTORY_TRIAL},
     {REMOVE("noise"), SNUG_HISTORY_NOISE},
     {REMOVE("qualities"), SNUG_HISTORY_QUALITY},

@@ -202,8 +202,8 @@ static const char *const MIGRATIONS[] = {
     /* Rows of earlier imports that this one brought too: they stay when the earlier one goes. */
     "CREATE TABLE import_also("
     "  import_id INTEGER NOT NULL REFERENCES imports(id),"
-    "  kind TEXT NOT NULL CHECK(kind IN ('trials', 'noise', 'qualities', 'sensitivity'))," /* table
-                                                                                            */
+    /* kind: its table */
+    "  kind TEXT NOT NULL CHECK(kind IN ('trials', 'noise', 'qualities', 'sensitivity')),"
     "  key TEXT NOT NULL," /* of the row */
     "  PRIMARY KEY(kind, key, import_id)"
     ") STRICT, WITHOUT ROWID;"

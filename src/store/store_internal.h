@@ -10,6 +10,34 @@
 #define SNUG__STORE_BUSY_MS 20000             /* longest wait for another writer */
 #define SNUG__OWNER_MAX 96
 
+/* A row's key in import_also. */
+#define SNUG__ID_KEY(table) "CAST(" table ".id AS TEXT)"
+#define SNUG__NOISE_KEY "noise.fingerprint || ' ' || noise.build"
+#define SNUG__SENSITIVITY_KEY                                                                      \
+    "model_hash || ' ' || text_hash || ' ' || imatrix_hash || ' ' || build || ' ' || n_ctx || "    \
+    "' ' || n_chunks || ' ' || tensors || ' ' || type"
+/* Claim a row of an earlier import, that must outlive it; one's own (import_id NULL) need not. */
+#define SNUG__ALSO(table, key, import, where)                                                      \
+    "INSERT INTO import_also(import_id, kind, key) SELECT " import ", '" table "', " key           \
+    " FROM " table " WHERE import_id <> " import " AND " where                                     \
+    " ON CONFLICT DO NOTHING RETURNING 1"
+/* What a line of a history file is told from others by: columns, and members or references. */
+#define SNUG__FINGERPRINT "(SELECT fingerprint FROM machines WHERE id = :machine)"
+#define SNUG__TASK_COLUMNS                                                                         \
+    "machine_id, model_id, build, load_level, n_prompt, n_gen, n_depth, n_parallel, n_ctx, "       \
+    "workload_hash"
+#define SNUG__TASK_VALUES                                                                          \
+    ":machine, :model, :build, :load_level, :n_prompt, :n_gen, :n_depth, :n_parallel, :n_ctx, "    \
+    ":workload_hash"
+#define SNUG__QUALITY_COLUMNS                                                                      \
+    "model_id, build, type_k, type_v, text_hash, reference_hash, n_ctx, kind"
+#define SNUG__QUALITY_VALUES                                                                       \
+    ":model, :build, :type_k, :type_v, :text_hash, :reference_hash, :n_ctx, 'text'"
+#define SNUG__SENSITIVITY_COLUMNS                                                                  \
+    "model_hash, text_hash, imatrix_hash, build, n_ctx, n_chunks, tensors, type"
+#define SNUG__SENSITIVITY_VALUES                                                                   \
+    ":model_hash, :text_hash, :imatrix_hash, :build, :n_ctx, :n_chunks, :tensors, :type"
+
 /* One row per statement that is prepared once and kept: name, text. */
 #define SNUG__STATEMENTS(X)                                                                        \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                    \
@@ -75,52 +103,51 @@
     X(GAPS, "INSERT INTO gaps(trial_id, seconds_f32) VALUES(?1, ?2)")                              \
     X(SAMPLES_OF, "SELECT phase, i, tps FROM samples WHERE trial_id = ?1 ORDER BY phase, i")       \
     X(GAPS_OF, "SELECT seconds_f32 FROM gaps WHERE trial_id = ?1")                                 \
-    X(NOISE_OF, "SELECT build, frac, n_blocks, seen_unix_s FROM noise WHERE fingerprint = ?1 "     \
-                "ORDER BY build")                                                                  \
-    X(QUALITIES_OF, "SELECT q.build, q.type_k, q.type_v, q.text_hash, q.reference_hash, q.n_ctx, " \
-                    "q.seen_unix_s, q.json FROM qualities q JOIN models m ON m.id = q.model_id "   \
+    /* History files. Columns out are called as the members of a line; parameters in are its       \
+     * members, or what import.c calls them. */                                                    \
+    X(NOISE_OF, "SELECT ?2 AS machine, build, frac, n_blocks, seen_unix_s FROM noise "             \
+                "WHERE fingerprint = ?1 ORDER BY build")                                           \
+    X(QUALITIES_OF, "SELECT ?2 AS model, q.build, q.type_k, q.type_v, q.text_hash, "               \
+                    "q.reference_hash, q.n_ctx, q.seen_unix_s, q.json AS figures "                 \
+                    "FROM qualities q JOIN models m ON m.id = q.model_id "                         \
                     "WHERE m.hash = ?1 AND q.kind = 'text' ORDER BY q.id")                         \
-    X(SENSITIVITIES, "SELECT model_hash, text_hash, imatrix_hash, build, tensors, type, n_ctx, "   \
-                     "n_chunks, kld, se, seen_unix_s FROM sensitivity "                            \
-                     "WHERE ?1 IS NULL OR model_hash = ?1 "                                        \
-                     "ORDER BY model_hash, text_hash, imatrix_hash, build, n_ctx, n_chunks, "      \
-                     "tensors, type")                                                              \
-    X(SENSITIVITY_AT, "SELECT 1, import_id FROM sensitivity WHERE model_hash = ?1 AND "            \
-                      "text_hash = ?2 AND imatrix_hash = ?3 AND build = ?4 AND tensors = ?5 AND "  \
-                      "type = ?6 AND n_ctx = ?7 AND n_chunks = ?8")                                \
-    X(SENSITIVITY_IMPORT, "INSERT INTO sensitivity(model_hash, text_hash, imatrix_hash, build, "   \
-                          "tensors, type, n_ctx, n_chunks, kld, se, seen_unix_s, import_id) "      \
-                          "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")             \
+    X(SENSITIVITIES,                                                                               \
+      "SELECT " SNUG__SENSITIVITY_COLUMNS ", kld, se, seen_unix_s FROM "                           \
+      "sensitivity WHERE ?1 IS NULL OR model_hash = ?1 ORDER BY " SNUG__SENSITIVITY_COLUMNS)       \
     X(IMPORT, "INSERT INTO imports(sha256, file, snug, created_unix_s, imported_unix_s) "          \
               "VALUES(?1, ?2, ?3, ?4, ?5) RETURNING id")                                           \
     X(IMPORT_OF, "SELECT id FROM imports WHERE sha256 = ?1")                                       \
-    X(IMPORT_ALSO, "INSERT INTO import_also(import_id, kind, key) VALUES(?1, ?2, ?3) "             \
-                   "ON CONFLICT DO NOTHING")                                                       \
-    X(MACHINE_OF, "SELECT id FROM machines WHERE fingerprint = ?1")                                \
+    X(MACHINE_OF, "SELECT id FROM machines WHERE fingerprint = :fingerprint")                      \
     X(MACHINE_IMPORT, "INSERT INTO machines(fingerprint, name, json, seen_unix_s, import_id) "     \
-                      "VALUES(?1, ?2, ?3, ?4, ?5) RETURNING id")                                   \
-    X(MODEL_OF, "SELECT id FROM models WHERE hash = ?1")                                           \
+                      "VALUES(:fingerprint, :name, :json, :now, :import) "                         \
+                      "ON CONFLICT DO NOTHING RETURNING id")                                       \
+    X(MODEL_OF, "SELECT id FROM models WHERE hash = :hash")                                        \
     X(MODEL_IMPORT, "INSERT INTO models(hash, name, path, json, seen_unix_s, import_id) "          \
-                    "VALUES(?1, ?2, '', ?3, ?4, ?5) RETURNING id")                                 \
-    X(TASK_OF, "SELECT id FROM tasks WHERE machine_id = ?1 AND model_id = ?2 AND build = ?3 AND "  \
-               "load_level = ?4 AND n_prompt = ?5 AND n_gen = ?6 AND n_depth = ?7 AND "            \
-               "n_parallel = ?8 AND n_ctx = ?9 AND workload_hash = ?10")                           \
-    X(TASK_IMPORT, "INSERT INTO tasks(machine_id, model_id, build, load_level, n_prompt, n_gen, "  \
-                   "n_depth, n_parallel, n_ctx, workload_hash, workload_name, workload_path, "     \
-                   "seen_unix_s, import_id) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, "      \
-                   "?11, '', ?12, ?13) RETURNING id")                                              \
-    X(TRIAL_OF, "SELECT id, import_id FROM trials WHERE task_id = ?1 AND started_unix_s = ?2 "     \
+                    "VALUES(:hash, :name, '', :json, :now, :import) "                              \
+                    "ON CONFLICT DO NOTHING RETURNING id")                                         \
+    X(TASK_OF, "SELECT id FROM tasks WHERE (" SNUG__TASK_COLUMNS ") = (" SNUG__TASK_VALUES ")")    \
+    X(TASK_IMPORT, "INSERT INTO tasks(" SNUG__TASK_COLUMNS ", workload_name, workload_path, "      \
+                   "seen_unix_s, import_id) VALUES(" SNUG__TASK_VALUES ", :name, '', :now, "       \
+                   ":import) ON CONFLICT DO NOTHING RETURNING id")                                 \
+    X(TRIAL_OF, "SELECT id FROM trials WHERE task_id = ?1 AND started_unix_s = ?2 "                \
                 "AND build = ?3 AND config_json = ?4")                                             \
-    X(TRIAL_IMPORTED, "UPDATE trials SET import_id = ?2 WHERE id = ?1")                            \
-    X(NOISE_AT, "SELECT rowid, import_id FROM noise WHERE fingerprint = ?1 AND build = ?2")        \
+    X(TRIAL_ALSO, SNUG__ALSO("trials", SNUG__ID_KEY("trials"), "?2", "id = ?1"))                   \
     X(NOISE_IMPORT, "INSERT INTO noise(fingerprint, build, frac, n_blocks, seen_unix_s, "          \
-                    "import_id) VALUES(?1, ?2, ?3, ?4, ?5, ?6) RETURNING rowid")                   \
-    X(QUALITY_AT, "SELECT id, import_id FROM qualities WHERE model_id = ?1 AND build = ?2 AND "    \
-                  "type_k = ?3 AND type_v = ?4 AND text_hash = ?5 AND reference_hash = ?6 AND "    \
-                  "n_ctx = ?7 AND kind = 'text'")                                                  \
-    X(QUALITY_IMPORT, "INSERT INTO qualities(model_id, build, type_k, type_v, text_hash, "         \
-                      "reference_hash, n_ctx, kind, json, seen_unix_s, import_id) "                \
-                      "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, 'text', ?8, ?9, ?10) RETURNING id")
+                    "import_id) VALUES(" SNUG__FINGERPRINT ", :build, :frac, :n_blocks, "          \
+                    ":seen_unix_s, :import) ON CONFLICT DO NOTHING RETURNING 1")                   \
+    X(NOISE_ALSO, SNUG__ALSO("noise", SNUG__NOISE_KEY, ":import",                                  \
+                             "(fingerprint, build) = (" SNUG__FINGERPRINT ", :build)"))            \
+    X(QUALITY_IMPORT, "INSERT INTO qualities(" SNUG__QUALITY_COLUMNS ", json, seen_unix_s, "       \
+                      "import_id) VALUES(" SNUG__QUALITY_VALUES ", :json, :seen_unix_s, "          \
+                      ":import) ON CONFLICT DO NOTHING RETURNING 1")                               \
+    X(QUALITY_ALSO, SNUG__ALSO("qualities", SNUG__ID_KEY("qualities"), ":import",                  \
+                               "(" SNUG__QUALITY_COLUMNS ") = (" SNUG__QUALITY_VALUES ")"))        \
+    X(SENSITIVITY_IMPORT, "INSERT INTO sensitivity(" SNUG__SENSITIVITY_COLUMNS ", kld, se, "       \
+                          "seen_unix_s, import_id) VALUES(" SNUG__SENSITIVITY_VALUES ", :kld, "    \
+                          ":se, :seen_unix_s, :import) ON CONFLICT DO NOTHING RETURNING 1")        \
+    X(SENSITIVITY_ALSO,                                                                            \
+      SNUG__ALSO("sensitivity", SNUG__SENSITIVITY_KEY, ":import",                                  \
+                 "(" SNUG__SENSITIVITY_COLUMNS ") = (" SNUG__SENSITIVITY_VALUES ")"))
 
 enum snug__statement {
 #define SNUG__STATEMENT_ENUM(name, text) SNUG__SQL_##name,
@@ -184,6 +211,7 @@ double snug__store_now_s(void);
 /* A trial as it is stored. */
 struct snug__trial {
     int64_t task_id, session_id; /* 0: of no session */
+    int64_t import_id;           /* 0: measured here */
     const char *role, *strategy;
     const char *config, *effective; /* JSON */
     const struct snug_measurement *m;

@@ -21,6 +21,15 @@ static char *config_text(const struct snug_space *space, const struct snug_confi
     return snug_json_finish(&w, false);
 }
 
+/* 0 is no row. */
+static void use_id(struct snug__use *use, int i, int64_t id)
+{
+    if (id)
+        snug__use_int(use, i, id);
+    else
+        snug__use_null(use, i);
+}
+
 /* Columns in the order of columns.h. */
 static snug_status add_row(struct snug_store *store, const struct snug__trial *trial,
                            int64_t *out_id, struct snug_error *err)
@@ -47,11 +56,9 @@ static snug_status add_row(struct snug_store *store, const struct snug__trial *t
     };
     int at = 1;
     struct snug__use use = snug__use_begin(store, SNUG__SQL_TRIAL, err);
+    use_id(&use, at++, trial->import_id);
     snug__use_int(&use, at++, trial->task_id);
-    if (trial->session_id)
-        snug__use_int(&use, at++, trial->session_id);
-    else
-        snug__use_null(&use, at++);
+    use_id(&use, at++, trial->session_id);
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         snug__use_text(&use, at++, texts[i][0], texts[i][1], SNUG_STORE_TEXT_MAX);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)

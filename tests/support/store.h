@@ -58,6 +58,15 @@ static inline struct snug_measurement store_measurement(void)
     return m;
 }
 
+/* In the test's folder. */
+static inline struct snug_store *store_open(void **state, const char *name)
+{
+    struct snug_error err = {0};
+    struct snug_store *store = NULL;
+    assert_ok(snug_store_open(test_path(state, name), &store, &err));
+    return store;
+}
+
 static inline snug_status store_task(struct snug_store *store, int64_t *out_id,
                                      struct snug_error *err)
 {
@@ -92,6 +101,15 @@ static inline int64_t store_ask(const char *path, const char *sql)
     sqlite3_finalize(s);
     sqlite3_close(db);
     return answer;
+}
+
+/* Change the file past the store. */
+static inline void store_exec(const char *path, const char *sql)
+{
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
 static inline void assert_store_whole(const char *path)

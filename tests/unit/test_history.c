@@ -3,14 +3,8 @@
 
 #include "base/json.h"
 #include "machine/machine_json.h"
-
-static struct snug_store *open_store(void **state, const char *name)
-{
-    struct snug_error err = {0};
-    struct snug_store *store = NULL;
-    assert_ok(snug_store_open(test_path(state, name), &store, &err));
-    return store;
-}
+#include "store/history_file.h"
+#include "trial/trial_json.h"
 
 static void *export_all(struct snug_store *store, size_t *out_n)
 {
@@ -33,7 +27,7 @@ static struct snug_history_imported import(struct snug_store *store, const void 
 /* A store of two trials on the machine "aa", as a file. */
 static void *small_file(void **state, const char *name, size_t *out_n)
 {
-    struct snug_store *store = open_store(state, name);
+    struct snug_store *store = store_open(state, name);
     const int64_t task = secret_task(store, "aa");
     secret_trial(store, task, 1767225600.125, true);
     secret_trial(store, task, 1767225601.0, false);
@@ -117,7 +111,7 @@ static void import_gives_the_trials_that_were_exported(void **state)
     size_t n = 0;
     int n_trials = 0, n_tasks = 0;
     void *data = small_file(state, "a.db", &n);
-    struct snug_store *store = open_store(state, "b.db");
+    struct snug_store *store = store_open(state, "b.db");
     const struct snug_history_imported done = import(store, data, n);
     assert_int_equal(done.id, 1);
     assert_false(done.is_known);
@@ -137,7 +131,7 @@ static void export_of_an_import_is_the_same_body(void **state)
 {
     size_t n = 0, n_again = 0;
     void *data = small_file(state, "a.db", &n);
-    struct snug_store *store = open_store(state, "b.db");
+    struct snug_store *store = store_open(state, "b.db");
     import(store, data, n);
     void *again = export_all(store, &n_again);
     char *first = history_body(data, n), *second = history_body(again, n_again);
@@ -152,7 +146,7 @@ static void export_of_an_import_is_the_same_body(void **state)
 static void noise_and_quality_come_over_and_own_ones_stay(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state, "a.db");
+    struct snug_store *store = store_open(state, "a.db");
     struct snug_quality q, back;
     double frac = 0.0;
     int n_blocks = 0;
@@ -172,7 +166,7 @@ static void noise_and_quality_come_over_and_own_ones_stay(void **state)
     char *body = history_body(data, n);
     assert_null(strstr(body, SECRET_NAME));
     snug_store_close(store);
-    store = open_store(state, "b.db");
+    store = store_open(state, "b.db");
     import(store, data, n);
     assert_ok(snug_store_noise_get(store, "aa", &frac, &n_blocks, &err));
     assert_true(frac == 0.015 && n_blocks == 30);
@@ -217,6 +211,55 @@ static void export_tells_nothing_of_who_and_where(void **state)
     free(data);
 }
 
+static void list_missing(const struct snug_json_node *from, const struct snug_json_node *in,
+                         const char *path, struct snug_buffer *out)
+{
+    const struct snug_json_node *value = NULL;
+    const char *key = NULL;
+    for (size_t i = 0; snug_json_member(from, i, &key, &value); i++) {
+        char full[128];
+        snprintf(full, sizeof full, "%s.%s", path, key);
+        if (!snug_json_get(in, key))
+            snug_buffer_printf(out, "%s ", full);
+        else
+            list_missing(value, snug_json_get(in, key), full, out);
+    }
+}
+
+/* A figure that somebody adds to a measurement is let out too, or is named here. */
+static void trial_line_lacks_texts_and_samples_alone(void **state)
+{
+    struct snug_error err = {0};
+    struct snug_measurement m = store_measurement();
+    struct snug_json_writer w = {0};
+    struct snug_buffer missing = {0};
+    struct snug_json *raw = NULL, *doc = NULL;
+    char *line = NULL;
+    (void)state;
+    snug_conditions_init(&m.conditions);
+    snug_json_begin_object(&w, NULL);
+    snug_json_put_int(&w, "task", 1);
+    snug_json_put_string(&w, "role", "probe");
+    snug_json_begin_object(&w, "config");
+    snug_json_end(&w);
+    snug_measurement_to_json(&w, "measurement", &m);
+    snug_json_end(&w);
+    char *text = snug_json_finish(&w, false);
+    assert_non_null(text);
+    for (char *at = text; (at = strstr(at, "null"));)
+        memcpy(at, "0.50", 4); /* what was not read, as if it had been */
+    assert_ok(snug_json_parse("raw", text, strlen(text), &raw, &err));
+    assert_ok(snug__history_sieve(snug_json_root(raw), SNUG_HISTORY_TRIAL, false, &line, &err));
+    assert_ok(snug_json_parse("line", line, strlen(line), &doc, &err));
+    list_missing(snug_json_root(raw), snug_json_root(doc), "", &missing);
+    assert_string_equal(snug_buffer_text(&missing), "?");
+    snug_buffer_clear(&missing);
+    snug_json_free(raw);
+    snug_json_free(doc);
+    free(text);
+    free(line);
+}
+
 /* A config that names a server has no meaning elsewhere. */
 static void trial_on_a_named_server_is_left_out(void **state)
 {
@@ -227,7 +270,7 @@ static void trial_on_a_named_server_is_left_out(void **state)
                                                 .n_values = 2}},
                                      .n = 1};
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state, "a.db");
+    struct snug_store *store = store_open(state, "a.db");
     const struct snug_measurement m = store_measurement();
     struct snug_history_exported done;
     void *data = NULL;
@@ -248,7 +291,7 @@ static void trial_on_a_named_server_is_left_out(void **state)
 static void export_of_one_model_and_of_none(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state, "a.db");
+    struct snug_store *store = store_open(state, "a.db");
     struct snug_history_exported done;
     void *data = NULL;
     size_t n = 0;
@@ -275,7 +318,7 @@ static void import_again_changes_nothing(void **state)
 {
     size_t n = 0;
     void *data = small_file(state, "a.db", &n);
-    struct snug_store *store = open_store(state, "b.db");
+    struct snug_store *store = store_open(state, "b.db");
     import(store, data, n);
     char *before = store_text(test_path(state, "b.db"));
     const struct snug_history_imported again = import(store, data, n);
@@ -293,7 +336,7 @@ static void import_of_ones_own_export_changes_nothing(void **state)
 {
     size_t n = 0;
     void *data = small_file(state, "a.db", &n);
-    struct snug_store *store = open_store(state, "a.db");
+    struct snug_store *store = store_open(state, "a.db");
     char *before = store_text(test_path(state, "a.db"));
     const struct snug_history_imported done = import(store, data, n);
     assert_true(!done.is_known && done.id == 0);
@@ -312,7 +355,7 @@ static void undo_leaves_the_store_as_it_was(void **state)
     size_t n = 0;
     int64_t own = 0;
     void *data = small_file(state, "a.db", &n);
-    struct snug_store *store = open_store(state, "b.db");
+    struct snug_store *store = store_open(state, "b.db");
     const char *path = test_path(state, "b.db");
     assert_ok(store_task(store, &own, &err));
     secret_trial(store, own, 1767225600.125, true);
@@ -341,7 +384,7 @@ static void undo_keeps_later_trials_of_ones_own(void **state)
     struct snug_history_counts removed;
     size_t n = 0;
     void *data = small_file(state, "a.db", &n);
-    struct snug_store *store = open_store(state, "b.db");
+    struct snug_store *store = store_open(state, "b.db");
     import(store, data, n);
     const int64_t task = secret_task(store, "aa");
     assert_int_equal(task, 1);
@@ -372,14 +415,14 @@ static const struct snug_store_sensitivity_place PLACE = {.model_hash = "ee",
 static void sensitivities_come_over_and_own_ones_stay(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state, "a.db");
+    struct snug_store *store = store_open(state, "a.db");
     struct snug_history_counts removed;
     struct snug_estimate found;
     size_t n = 0;
     assert_ok(snug_store_sensitivity_add(store, &PLACE, (struct snug_estimate){0.5, 0.25}, &err));
     void *data = export_all(store, &n);
     snug_store_close(store);
-    store = open_store(state, "b.db");
+    store = store_open(state, "b.db");
     assert_int_equal(import(store, data, n).added.n[SNUG_HISTORY_SENSITIVITY], 1);
     assert_ok(snug_store_sensitivity_find(store, &PLACE, &found, &err));
     assert_true(found.value == 0.5 && found.se == 0.25);
@@ -399,7 +442,7 @@ static void sensitivities_come_over_and_own_ones_stay(void **state)
 static void undo_of_either_of_two_that_overlap_leaves_the_other(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *a = open_store(state, "a.db");
+    struct snug_store *a = store_open(state, "a.db");
     struct snug_history_counts removed;
     size_t n_first = 0, n_second = 0;
     const int64_t task = secret_task(a, "aa");
@@ -412,7 +455,7 @@ static void undo_of_either_of_two_that_overlap_leaves_the_other(void **state)
     snug_store_close(a);
     for (int64_t gone = 1; gone <= 2; gone++) {
         const char *name = gone == 1 ? "b.db" : "c.db", *path = test_path(state, name);
-        struct snug_store *store = open_store(state, name);
+        struct snug_store *store = store_open(state, name);
         import(store, first, n_first);
         const struct snug_history_imported done = import(store, second, n_second);
         assert_int_equal(done.added.n[SNUG_HISTORY_TRIAL], 1);
@@ -455,7 +498,7 @@ static void imports_are_listed_and_found_by_their_file(void **state)
     int n_imports = 0;
     int64_t id = 0;
     void *data = small_file(state, "a.db", &n);
-    struct snug_store *store = open_store(state, "b.db");
+    struct snug_store *store = store_open(state, "b.db");
     assert_fails(SNUG_NOT_FOUND, snug_history_find(store, "g.snug", data, n, &id, &err));
     assert_contains(err.text, "g.snug: not imported");
     import(store, data, n);
@@ -476,6 +519,7 @@ int main(void)
         IN_FOLDER(export_of_an_import_is_the_same_body),
         IN_FOLDER(noise_and_quality_come_over_and_own_ones_stay),
         IN_FOLDER(export_tells_nothing_of_who_and_where),
+        cmocka_unit_test(trial_line_lacks_texts_and_samples_alone),
         IN_FOLDER(trial_on_a_named_server_is_left_out),
         IN_FOLDER(export_of_one_model_and_of_none),
         IN_FOLDER(import_again_changes_nothing),

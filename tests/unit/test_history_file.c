@@ -4,14 +4,6 @@
 
 static const char FORMAT[] = "snug-history";
 
-static struct snug_store *open_store(void **state)
-{
-    struct snug_error err = {0};
-    struct snug_store *store = NULL;
-    assert_ok(snug_store_open(test_path(state, "h.db"), &store, &err));
-    return store;
-}
-
 /* Refused with these words, and the store is what it was. */
 static void assert_refused(struct snug_store *store, const void *data, size_t n, snug_status want,
                            const char *part)
@@ -53,7 +45,7 @@ static char *edited(const char *from, const char *to)
 static void good_body_is_taken(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     struct snug_history_imported done = {.id = 0};
     size_t n = 0;
     void *data = history_pack(GOOD_BODY, strlen(GOOD_BODY), FORMAT, 1, &GOOD_COUNTS, &n);
@@ -95,7 +87,7 @@ static void members_that_do_not_fit_are_named(void **state)
         {"A CPU\"}}", "A CPU\"}}x", "f.snug:2: JSON:1:"},
         {"{\"cpu_name\"", "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[{\"cpu_name\"", "nested too deep"},
     };
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     for (size_t i = 0; i < COUNT(edits); i++) {
         char *body = edited(edits[i].from, edits[i].to);
         assert_body_refused(store, body, &GOOD_COUNTS, edits[i].part);
@@ -108,7 +100,7 @@ static void members_that_do_not_fit_are_named(void **state)
 static void members_that_are_not_known_are_dropped(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     struct snug_history_imported done = {.id = 0};
     size_t n = 0;
     char *body = edited("\"role\":", "\"mood\":\"/home/x\",\"role\":");
@@ -125,7 +117,7 @@ static void members_that_are_not_known_are_dropped(void **state)
 static void other_files_and_versions_are_refused(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     static const char text[] = "just a text\n";
     void *data = NULL;
     size_t n = 0;
@@ -150,7 +142,7 @@ static void other_files_and_versions_are_refused(void **state)
 static void cut_and_damaged_files_are_refused(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     struct snug_history_imported done;
     size_t n = 0;
     void *data = history_pack(GOOD_BODY, strlen(GOOD_BODY), FORMAT, 1, &GOOD_COUNTS, &n);
@@ -174,7 +166,7 @@ static void cut_and_damaged_files_are_refused(void **state)
 static void sums_and_counts_must_agree(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     static const struct history_counts more = {{1, 1, 1, 2, 0, 0, 0}},
                                        fewer = {{1, 1, 1, 0, 0, 0, 0}};
     size_t n = 0, n_text = 0;
@@ -195,7 +187,7 @@ static void sums_and_counts_must_agree(void **state)
 static void stop_imports_nothing(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     struct snug_history_imported done;
     const volatile int stop = 1;
     size_t n = 0;
@@ -215,7 +207,7 @@ static void counts_are_held_to_their_caps(void **state)
     static const long long caps[] = {1024, 1024, 8192, 65536, 4096, 4096, 65536};
     static const char *const names[] = {"n_machines", "n_models",    "n_tasks",        "n_trials",
                                         "n_noise",    "n_qualities", "n_sensitivities"};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     for (size_t i = 0; i < COUNT(caps); i++) {
         struct history_counts counts = {{0}};
         counts.n[i] = caps[i];
@@ -246,7 +238,7 @@ static void *padded_line(size_t n_line, size_t *out_n)
 static void lines_are_held_to_their_cap(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     struct snug_history_imported done;
     size_t n = 0;
     void *data = padded_line(SNUG_HISTORY_LINE_MAX + 1, &n);
@@ -262,7 +254,7 @@ static void lines_are_held_to_their_cap(void **state)
 static void unpacked_text_is_held_to_its_cap(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     char *text = malloc(SNUG_HISTORY_TEXT_MAX + 1u);
     void *data = NULL;
     size_t n = 0;
@@ -280,7 +272,7 @@ static void unpacked_text_is_held_to_its_cap(void **state)
 
 static void packed_bytes_are_held_to_their_cap(void **state)
 {
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     const size_t cap = SNUG_HISTORY_PACKED_MAX;
     uint8_t *data = calloc(cap + 1, 1);
     assert_non_null(data);
@@ -305,7 +297,7 @@ static void lists_are_held_to_their_caps(void **state)
         {"\"arch\"", "\"types\":[", "{}", "],\"arch\"", "\"types\"", 48},
         {"{\"n_threads\":2,\"type_k\":\"f16\"}", "{", "\"k\":1", "}", "\"config\"", 24},
     };
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     for (size_t i = 0; i < COUNT(lists); i++) {
         for (int extra = 0; extra < 2; extra++) {
             struct snug_buffer to = {0};

@@ -3,22 +3,6 @@
 
 #include <math.h>
 
-static struct snug_store *open_store(void **state)
-{
-    struct snug_error err = {0};
-    struct snug_store *store = NULL;
-    assert_ok(snug_store_open(test_path(state, "h.db"), &store, &err));
-    return store;
-}
-
-static void exec_sql(const char *path, const char *sql)
-{
-    sqlite3 *db = NULL;
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_close(db), SQLITE_OK);
-}
-
 /* ---- trials ---- */
 
 struct seen {
@@ -76,14 +60,14 @@ static void assert_same_numbers(const struct snug_measurement *a, const struct s
 static void trial_every_field_comes_back(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     const struct snug_measurement want = store_measurement();
     int64_t task = 0, session = 0, id = 0;
     assert_ok(store_task(store, &task, &err));
     assert_ok(snug_store_session(store, task, "tune", "{}", &session, &err));
     assert_ok(store_add(store, task, session, &want, &id, &err));
     snug_store_close(store);
-    store = open_store(state);
+    store = store_open(state, "h.db");
     struct seen seen = {0};
     const struct snug_trial_filter with_gaps = {.with_gaps = true};
     assert_ok(snug_store_trials(store, &with_gaps, see, &seen, &err));
@@ -110,7 +94,7 @@ static void trial_every_field_comes_back(void **state)
 static void trial_failed_keeps_outcome_and_reason(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     int64_t task = 0, id = 0;
     assert_ok(store_task(store, &task, &err));
     for (int outcome = 1; outcome < SNUG_N_OUTCOMES; outcome++) {
@@ -132,7 +116,7 @@ static void trial_failed_keeps_outcome_and_reason(void **state)
 static void trial_not_finite_becomes_zero(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     struct snug_measurement m = {.decode_tps = NAN, .ttft_s = INFINITY, .throttled_s = NAN};
     m.decode_block_tps[0] = NAN;
     m.n_decode_blocks = 1;
@@ -151,7 +135,7 @@ static void trial_not_finite_becomes_zero(void **state)
 static void trials_filter_by_task_and_session(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     const struct snug_measurement m = store_measurement();
     struct snug_workload other = STORE_WORKLOAD;
     int64_t tasks[2] = {0}, sessions[2] = {0}, id = 0;
@@ -192,7 +176,7 @@ static void trials_filter_by_task_and_session(void **state)
 static void trials_callback_false_stops(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     const struct snug_measurement m = store_measurement();
     int64_t task = 0, id = 0;
     assert_ok(store_task(store, &task, &err));
@@ -233,7 +217,7 @@ static bool see_outer(const struct snug_trial_view *view, void *data)
 static void trials_callback_may_use_the_store(void **state)
 {
     struct snug_error err = {0};
-    struct nested nested = {.store = open_store(state)};
+    struct nested nested = {.store = store_open(state, "h.db")};
     const struct snug_measurement m = store_measurement();
     int64_t id = 0;
     assert_ok(store_task(nested.store, &nested.task, &err));
@@ -249,7 +233,7 @@ static void trials_callback_may_use_the_store(void **state)
 static void trial_of_no_task_is_refused_whole(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     const struct snug_measurement m = store_measurement();
     int64_t task = 0, id = -77;
     assert_fails(SNUG_BAD_INPUT, store_add(store, 42, 0, &m, &id, &err));
@@ -265,20 +249,20 @@ static void trial_of_no_task_is_refused_whole(void **state)
 static void trials_hand_edited_counts_are_held(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     const struct snug_measurement m = store_measurement();
     int64_t task = 0, id = 0;
     assert_ok(store_task(store, &task, &err));
     assert_ok(store_add(store, task, 0, &m, &id, &err));
     snug_store_close(store);
-    exec_sql(test_path(state, "h.db"),
-             "WITH RECURSIVE n(i) AS (SELECT 10 UNION ALL SELECT i + 1 FROM n WHERE i < 500)"
-             "INSERT INTO samples SELECT 1, 'decode', i, 1.0 FROM n;"
-             "UPDATE trials SET outcome = 'splendid', reason = hex(zeroblob(5000)),"
-             "  weights_bytes = -1;"
-             "UPDATE conditions SET warnings = ' haunted  noisy ';"
-             "UPDATE gaps SET seconds_f32 = x'0000803f00';");
-    store = open_store(state);
+    store_exec(test_path(state, "h.db"),
+               "WITH RECURSIVE n(i) AS (SELECT 10 UNION ALL SELECT i + 1 FROM n WHERE i < 500)"
+               "INSERT INTO samples SELECT 1, 'decode', i, 1.0 FROM n;"
+               "UPDATE trials SET outcome = 'splendid', reason = hex(zeroblob(5000)),"
+               "  weights_bytes = -1;"
+               "UPDATE conditions SET warnings = ' haunted  noisy ';"
+               "UPDATE gaps SET seconds_f32 = x'0000803f00';");
+    store = store_open(state, "h.db");
     struct seen seen = {0};
     const struct snug_trial_filter filter = {.with_gaps = true};
     assert_ok(snug_store_trials(store, &filter, see, &seen, &err));
@@ -295,7 +279,7 @@ static void trials_hand_edited_counts_are_held(void **state)
 static void gaps_above_the_cap_are_cut(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     struct snug_measurement m = {.n_gaps = SNUG_STORE_GAPS_MAX + 1};
     int64_t task = 0, id = 0;
     m.gaps_s = calloc((size_t)m.n_gaps, sizeof *m.gaps_s);
@@ -317,7 +301,7 @@ static void gaps_above_the_cap_are_cut(void **state)
 static void rows_same_key_same_id_and_refreshed(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     int64_t a = 0, b = 0, c = 0;
     assert_ok(snug_store_machine(store, "f", "old", "{\"v\":1}", &a, &err));
     assert_ok(snug_store_machine(store, "f", "new", "{\"v\":2}", &b, &err));
@@ -373,7 +357,7 @@ static bool see_task(const struct snug_task_view *view, void *data)
 static void tasks_newest_first_with_all_fields(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     struct snug_measurement m = store_measurement();
     int64_t first = 0, second = 0, model = 0, third = 0, id = 0;
     assert_ok(store_task(store, &first, &err));
@@ -403,7 +387,7 @@ static void tasks_newest_first_with_all_fields(void **state)
 static void session_unfinished_is_the_last_then_none(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     int64_t task = 0, a = 0, b = 0, found = -77;
     char *text = NULL;
     assert_ok(store_task(store, &task, &err));
@@ -438,15 +422,15 @@ static void session_unfinished_is_the_last_then_none(void **state)
 static void session_of_a_dead_process_is_found(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     int64_t task = 0, id = 0, found = 0;
     char *text = NULL;
     assert_ok(store_task(store, &task, &err));
     assert_ok(snug_store_session(store, task, "tune", "{}", &id, &err));
     snug_store_close(store);
     /* Process 1 lives, but did not start then: its number was given again. */
-    exec_sql(test_path(state, "h.db"), "UPDATE sessions SET owner = '1 12345 of-another-boot'");
-    store = open_store(state);
+    store_exec(test_path(state, "h.db"), "UPDATE sessions SET owner = '1 12345 of-another-boot'");
+    store = store_open(state, "h.db");
     assert_ok(snug_store_session_unfinished(store, task, "tune", &found, &text, &err));
     assert_int_equal(found, id);
     free(text);
@@ -465,7 +449,7 @@ static char *letters(size_t n)
 static void texts_at_cap_pass_and_above_fail(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     char *name = letters(SNUG_STORE_TEXT_MAX), *json = letters(SNUG_STORE_JSON_MAX);
     char *long_name = letters(SNUG_STORE_TEXT_MAX + 1),
          *long_json = letters(SNUG_STORE_JSON_MAX + 1);

@@ -5,22 +5,6 @@
 
 #include "base/file.h"
 
-static struct snug_store *open_store(void **state)
-{
-    struct snug_error err = {0};
-    struct snug_store *store = NULL;
-    assert_ok(snug_store_open(test_path(state, "h.db"), &store, &err));
-    return store;
-}
-
-static void exec_sql(const char *path, const char *sql)
-{
-    sqlite3 *db = NULL;
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_close(db), SQLITE_OK);
-}
-
 static char *letters(size_t n)
 {
     char *text = malloc(n + 1);
@@ -53,11 +37,11 @@ static void assert_left_alone(const char *path, snug_status want, const char *pa
 static void open_newer_store_is_refused_untouched(void **state)
 {
     const char *path = test_path(state, "h.db");
-    snug_store_close(open_store(state));
-    exec_sql(path, "PRAGMA user_version = 5");
+    snug_store_close(store_open(state, "h.db"));
+    store_exec(path, "PRAGMA user_version = 5");
     assert_left_alone(path, SNUG_NEWER, "version 5, this snug knows up to 4");
-    exec_sql(path, "PRAGMA user_version = 4");
-    snug_store_close(open_store(state));
+    store_exec(path, "PRAGMA user_version = 4");
+    snug_store_close(store_open(state, "h.db"));
 }
 
 /* The file as version 3 left it, which knew no imports. */
@@ -97,7 +81,7 @@ static void open_older_store_keeps_what_it_holds(void **state)
 {
     const char *path = test_path(state, "h.db");
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     struct snug_measurement m = store_measurement();
     struct snug_workload named = STORE_WORKLOAD;
     int64_t task = 0, again = 0, other = 0, id = 0;
@@ -105,9 +89,9 @@ static void open_older_store_keeps_what_it_holds(void **state)
     assert_ok(store_task(store, &task, &err));
     assert_ok(store_add(store, task, 0, &m, &id, &err));
     snug_store_close(store);
-    exec_sql(path, WITHOUT_IMPORTS);
-    exec_sql(path, FIRST_VERSION);
-    store = open_store(state);
+    store_exec(path, WITHOUT_IMPORTS);
+    store_exec(path, FIRST_VERSION);
+    store = store_open(state, "h.db");
     assert_ok(snug_store_trials(store, NULL, count_trial, &n, &err));
     assert_int_equal(n, 1);
     /* The same task is found again, and one with a workload file is another. */
@@ -134,7 +118,7 @@ static void open_store_of_version_2_gains_sensitivities(void **state)
 {
     const char *path = test_path(state, "h.db");
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     struct snug_measurement m = store_measurement();
     const struct snug_store_sensitivity_place place = {.model_hash = "m",
                                                        .text_hash = "t",
@@ -149,9 +133,9 @@ static void open_store_of_version_2_gains_sensitivities(void **state)
     assert_ok(store_task(store, &task, &err));
     assert_ok(store_add(store, task, 0, &m, &id, &err));
     snug_store_close(store);
-    exec_sql(path, WITHOUT_IMPORTS);
-    exec_sql(path, "DROP TABLE sensitivity; PRAGMA user_version = 2");
-    store = open_store(state);
+    store_exec(path, WITHOUT_IMPORTS);
+    store_exec(path, "DROP TABLE sensitivity; PRAGMA user_version = 2");
+    store = store_open(state, "h.db");
     assert_ok(snug_store_trials(store, NULL, count_any, &n, &err));
     assert_int_equal(n, 1);
     assert_ok(snug_store_sensitivity_add(store, &place, (struct snug_estimate){0.5, 0.1}, &err));
@@ -165,14 +149,14 @@ static void open_store_of_version_3_gains_imports(void **state)
 {
     const char *path = test_path(state, "h.db");
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     struct snug_measurement m = store_measurement();
     int64_t task = 0, id = 0;
     assert_ok(store_task(store, &task, &err));
     assert_ok(store_add(store, task, 0, &m, &id, &err));
     snug_store_close(store);
-    exec_sql(path, WITHOUT_IMPORTS);
-    snug_store_close(open_store(state));
+    store_exec(path, WITHOUT_IMPORTS);
+    snug_store_close(store_open(state, "h.db"));
     assert_int_equal(store_ask(path, "PRAGMA user_version"), STORE_VERSION);
     assert_int_equal(store_ask(path, "SELECT count(*) FROM trials WHERE import_id IS NULL"), 1);
     assert_int_equal(store_ask(path, "SELECT count(*) FROM imports"), 0);
@@ -187,7 +171,7 @@ static void open_newer_store_with_a_log_keeps_the_log(void **state)
     struct snug_store *store = NULL;
     sqlite3 *db = NULL;
     struct stat info;
-    snug_store_close(open_store(state));
+    snug_store_close(store_open(state, "h.db"));
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 5", NULL, NULL, NULL), SQLITE_OK);
@@ -204,7 +188,7 @@ static void open_file_of_others_is_refused_untouched(void **state)
 {
     struct snug_error err = {0};
     const char *path = test_path(state, "other.db");
-    exec_sql(path, "CREATE TABLE t(x)");
+    store_exec(path, "CREATE TABLE t(x)");
     assert_left_alone(path, SNUG_IO, "another program");
     path = test_path(state, "note.txt");
     char *text = letters(5000);
@@ -218,7 +202,7 @@ static void open_file_of_others_is_refused_untouched(void **state)
 static void open_damaged_store_is_one_clear_line(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     const struct snug_measurement m = store_measurement();
     const char *path = test_path(state, "h.db");
     int64_t task = 0, id = 0;
@@ -256,7 +240,7 @@ static void open_read_only_folder_or_file_is_refused(void **state)
     struct snug_error err = {0};
     struct snug_store *store = NULL;
     const char *path = test_path(state, "h.db"), *fresh = test_path(state, "new.db");
-    snug_store_close(open_store(state));
+    snug_store_close(store_open(state, "h.db"));
     assert_int_equal(chmod(path, 0444), 0);
     assert_int_equal(chmod(*state, 0555), 0);
     if (geteuid() == 0)
@@ -313,11 +297,11 @@ static void open_again_writes_nothing(void **state)
 {
     const char *path = test_path(state, "h.db");
     struct snug_error err = {0};
-    snug_store_close(open_store(state));
+    snug_store_close(store_open(state, "h.db"));
     char *before = NULL, *after = NULL;
     size_t n_before = 0, n_after = 0;
     assert_ok(snug_file_read(path, 1 << 22, &before, &n_before, &err));
-    snug_store_close(open_store(state));
+    snug_store_close(store_open(state, "h.db"));
     assert_ok(snug_file_read(path, 1 << 22, &after, &n_after, &err));
     assert_int_equal(n_before, n_after);
     assert_memory_equal(before, after, n_before);

@@ -1,14 +1,6 @@
 /* Rounds in the store: a row is answered once, with its trial or not at all. */
 #include "store.h"
 
-static struct snug_store *open_store(void **state)
-{
-    struct snug_error err = {0};
-    struct snug_store *store = NULL;
-    assert_ok(snug_store_open(test_path(state, "h.db"), &store, &err));
-    return store;
-}
-
 static snug_status add_row(struct snug_store *store, int64_t lab, const char *key, int64_t task,
                            int64_t *out_id, struct snug_error *err)
 {
@@ -41,7 +33,7 @@ static bool see(const struct snug_trial_view *view, void *data)
 static void row_comes_back_with_its_key(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     struct seen seen = {0};
     int64_t lab = 0, other = 0, task = 0, id = 0;
     assert_ok(store_task(store, &task, &err));
@@ -62,7 +54,7 @@ static void row_comes_back_with_its_key(void **state)
 static void second_answer_to_a_row_leaves_nothing(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     int64_t lab = 0, task = 0, id = 0;
     assert_ok(store_task(store, &task, &err));
     assert_ok(snug_store_lab_begin(store, "hash", "name", "{}", &lab, &err));
@@ -76,7 +68,7 @@ static void second_answer_to_a_row_leaves_nothing(void **state)
 static void unknown_run_takes_no_row(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     int64_t task = 0, id = 0;
     assert_ok(store_task(store, &task, &err));
     assert_fails(SNUG_BAD_INPUT, add_row(store, 77, "a", task, &id, &err));
@@ -87,7 +79,7 @@ static void unknown_run_takes_no_row(void **state)
 static void unfinished_run_is_found_until_it_is_finished(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     int64_t lab = 0, found = 0;
     char *plan = NULL;
     assert_fails(SNUG_NOT_FOUND, snug_store_lab_unfinished(store, "hash", &found, &plan, &err));
@@ -107,7 +99,7 @@ static void unfinished_run_is_found_until_it_is_finished(void **state)
 static void run_of_a_living_process_is_left_alone(void **state)
 {
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     int64_t lab = 0, found = 0;
     char *plan = NULL, sql[400];
     char stat[1024] = "", boot[64] = "";

@@ -10,26 +10,18 @@ static const struct snug_store_sensitivity_place PLACE = {.model_hash = "m",
                                                           .tensors = "attn_q 0-1",
                                                           .type = "q4_K"};
 
-static struct snug_store *open_store(void **state)
-{
-    struct snug_error err = {0};
-    struct snug_store *store = NULL;
-    assert_ok(snug_store_open(test_path(state, "h.db"), &store, &err));
-    return store;
-}
-
 static void sensitivity_comes_back_and_the_last_one_counts(void **state)
 {
     struct snug_error err = {0};
     struct snug_estimate found = {0.0, 0.0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     assert_fails(SNUG_NOT_FOUND, snug_store_sensitivity_find(store, &PLACE, &found, &err));
     assert_contains(err.text, "attn_q 0-1");
     assert_ok(snug_store_sensitivity_add(store, &PLACE, (struct snug_estimate){0.5, 0.25}, &err));
     assert_ok(
         snug_store_sensitivity_add(store, &PLACE, (struct snug_estimate){0.125, 0.0625}, &err));
     snug_store_close(store);
-    store = open_store(state);
+    store = store_open(state, "h.db");
     assert_ok(snug_store_sensitivity_find(store, &PLACE, &found, &err));
     assert_true(found.value == 0.125 && found.se == 0.0625);
     snug_store_close(store);
@@ -40,7 +32,7 @@ static void sensitivity_of_another_place_is_not_found(void **state)
 {
     struct snug_error err = {0};
     struct snug_estimate found = {7.0, 7.0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     struct snug_store_sensitivity_place others[8];
     assert_ok(snug_store_sensitivity_add(store, &PLACE, (struct snug_estimate){0.5, 0.25}, &err));
     for (size_t i = 0; i < COUNT(others); i++)
@@ -63,7 +55,7 @@ static void sensitivity_name_is_taken_up_to_its_cap(void **state)
 {
     static char name[SNUG_STORE_TEXT_MAX + 2];
     struct snug_error err = {0};
-    struct snug_store *store = open_store(state);
+    struct snug_store *store = store_open(state, "h.db");
     struct snug_store_sensitivity_place place = PLACE;
     memset(name, 'a', SNUG_STORE_TEXT_MAX + 1);
     place.tensors = name;
