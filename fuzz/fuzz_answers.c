@@ -1,7 +1,6 @@
 /* Any bytes as a file of prompts. What is accepted keeps the caps that answer_file.h states, and
  * every text is there. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "fuzz/check.h"
 #include "lab/answer_file.h"
@@ -20,11 +19,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     struct snug_answer_file file = {.n_rows = -7};
     struct snug_error err = {0};
-    char *text = malloc(n + 1); /* its own block: reads past the end are seen */
+    char *text = fuzz_text(data, n);
     if (!text)
         return 0;
-    memcpy(text, data, n);
-    text[n] = '\0';
     if (snug_answer_file_parse("fuzz", text, n, &file, &err) == SNUG_OK) {
         check(file.n_rows > 0 && file.n_rows <= SNUG_ANSWER_ROWS_MAX);
         check(file.n_bare >= 0 && file.n_bare <= file.n_rows && file.n_docs <= file.n_rows);

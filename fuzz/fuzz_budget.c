@@ -2,20 +2,17 @@
  * sense. */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "fuzz/check.h"
 #include "machine/budget_internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    char *text = malloc(n + 1);
+    char *text = fuzz_text(data, n);
     hwloc_bitmap_t cpus = hwloc_bitmap_alloc_full();
     struct snug__process_stat stat = {.pid = -7};
     double idle_s = -1, all_s = -1;
     if (text && cpus) {
-        memcpy(text, data, n);
-        text[n] = '\0';
         if (snug__parse_process_stat(text, &stat))
             check(stat.pid > 0 && isfinite(stat.ticks));
         else

@@ -2,7 +2,6 @@
  * with something to learn; and any JSON as the goal of a stored session: always a goal. */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "fuzz/check.h"
 #include "tune/loop_goal.h"
@@ -46,11 +45,9 @@ static void try_stored(const char *text, size_t n)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    char *text = malloc(n + 1);
+    char *text = fuzz_text(data, n);
     if (!text)
         return 0;
-    memcpy(text, data, n);
-    text[n] = '\0';
     try_words(text);
     try_stored(text, n);
     free(text);

@@ -2,7 +2,6 @@
  * figure that is not negative, or NAN, or refuses. */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "fuzz/check.h"
 #include "machine/meters_internal.h"
@@ -17,12 +16,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     struct snug__throttling throttling = {-1, -1, -1};
     double busy_s = -1, total_s = -1;
-    char *text = malloc(n + 1);
+    char *text = fuzz_text(data, n);
     hwloc_bitmap_t cpus = hwloc_bitmap_alloc_full();
     if (!text || !cpus)
         goto done;
-    memcpy(text, data, n);
-    text[n] = '\0';
     check_figure(snug__parse_pressure_s(text));
     check_figure(snug__parse_cpuinfo_hz(text, cpus));
     check_figure(snug__parse_major_faults(text));

@@ -64,12 +64,10 @@ static void mend(char *text, size_t n)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    char *text = malloc(n + 1), *unpacked = NULL;
+    char *text = fuzz_text(data, n), *unpacked = NULL;
     size_t n_unpacked = 0;
     if (!text)
         return 0;
-    memcpy(text, data, n);
-    text[n] = '\0';
     if (snug_gzip_unpack("fuzz", data, n, UNPACKED_MAX, &unpacked, &n_unpacked, NULL) == SNUG_OK) {
         check(n_unpacked <= UNPACKED_MAX);
         try_text(unpacked, n_unpacked);

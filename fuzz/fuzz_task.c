@@ -1,7 +1,6 @@
 /* Any bytes as a task file, and as its labels. What is accepted keeps the caps that task_file.h
  * states, and every text is there. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "fuzz/check.h"
 #include "lab/task_file.h"
@@ -34,11 +33,9 @@ static void try_task(const char *text, size_t n, const char *labels)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     static const char piqa[] = "{\"goal\":\"G\",\"sol1\":\"a\",\"sol2\":\"b\"}";
-    char *text = malloc(n + 1);
+    char *text = fuzz_text(data, n);
     if (!text)
         return 0;
-    memcpy(text, data, n);
-    text[n] = '\0';
     try_task(text, n, NULL);
     try_task(text, n, "0\n1\n");
     try_task(piqa, sizeof piqa - 1, text); /* the bytes as labels */

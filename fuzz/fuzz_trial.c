@@ -110,11 +110,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     struct snug_workload workload = {0};
     struct snug_json *doc = NULL;
-    char *text = malloc(n + 1);
+    char *text = fuzz_text(data, n);
     if (!text)
         return 0;
-    memcpy(text, data, n);
-    text[n] = '\0';
     try_knobs(text);
     if (snug_json_parse("fuzz", text, n, &doc, NULL) == SNUG_OK) {
         const struct snug_json_node *root = snug_json_root(doc);

@@ -56,11 +56,9 @@ static void try_int(const char *text, int64_t min, int64_t max)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    char *text = malloc(n + 1);
+    char *text = fuzz_text(data, n);
     if (!text)
         return 0;
-    memcpy(text, data, n);
-    text[n] = '\0';
     text[strcspn(text, "\n")] = '\0'; /* the corpus is text files */
     try_bytes(text);
     try_seconds(text);

@@ -83,11 +83,9 @@ static void try_prompts(const uint8_t *data, size_t n)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    char *text = malloc(n + 1);
+    char *text = fuzz_text(data, n);
     if (!text)
         return 0;
-    memcpy(text, data, n);
-    text[n] = '\0';
     try_as(text, n, false);
     try_as(text, n, true);
     try_prompts(data, n);

@@ -113,8 +113,8 @@ struct snug_observation {
     /* Charged seconds: of loading the model, 0 where it was loaded already, and of the rest. Both
      * 0: not known. Strategies that learn them choose the cheaper of equally good configs. */
     double setup_s, work_s;
-    /* 0: the full workload. Else a rung of the effort ladder below it: biased, and no point of any
-     * front. A config that was told at a low rung alone may be asked again. */
+    /* 0: the full workload. Else, of a plain goal, a rung of the effort ladder below it: biased,
+     * and no point of any front. A config that was told at a low rung alone may be asked again. */
     int rung;
 };
 

@@ -18,7 +18,7 @@ struct snug_tune_trial {
     struct snug_config config;
     struct snug_measurement measurement; /* gaps_s is NULL */
     int rung;                            /* of the effort ladder; 0: the full workload */
-    double speed;               /* of the objective; 0 when not OK, and at a low rung: no result */
+    double speed;               /* of the lead; 0 when not OK, and at a low rung: no result */
     double axis[SNUG_AXES_MAX]; /* values of the goal's axes; NAN: not known */
     bool keeps_limits;          /* OK, and no value measured is past its limit */
     bool is_safe;               /* nor is a 95 % upper limit: it may be picked */
@@ -92,9 +92,8 @@ struct snug_tune_options {
     int64_t task_id;
     const char *model_path;
     struct snug_workload workload;
-    enum snug_objective objective; /* what configs are picked by: the lead of the goal */
-    struct snug_goal goal;         /* n_axes 0: objective and memory */
-    snug_kld_fn kld;               /* where the goal looks at KLD; see snug_problem */
+    struct snug_goal goal; /* configs are picked by its lead; n_axes 0: request and memory */
+    snug_kld_fn kld;       /* where the goal looks at KLD; see snug_problem */
     void *kld_data;
     uint64_t memory_limit_bytes;    /* 0: none */
     const struct snug_config *base; /* knobs set by hand, or NULL */
@@ -103,7 +102,8 @@ struct snug_tune_options {
     int n_trials;                   /* search trials, besides default and fit */
     double time_s;                  /* of everything but the check at the end; 0: no limit */
     int n_front_trials;             /* at most so many short ones that measure members of the front
-                                       again, in the last fifth of time_s; 0: none */
+                                       again, of a plain goal, in the last fifth of time_s; 0: none
+                                     */
     const char *strategy;
     snug_prior_fn prior; /* NULL: none; see snug_problem */
     void *prior_data;
@@ -115,7 +115,8 @@ struct snug_tune_options {
     struct snug_effort effort;
     bool drops_inert;    /* see snug_problem */
     bool has_ladder;     /* trials of the search begin at a low rung of the effort ladder, with role
-                            "probe", and go on where that promises more per second */
+                            "probe", and go on where that promises more per second; for a plain
+                            goal only */
     int n_confirm_pairs; /* 0: no confirmation */
     bool is_resumed;
     const volatile int *stop;
@@ -129,8 +130,9 @@ struct snug_tune_options {
  * search goes on, and when nothing ran i_best stays -1.
  *
  * Errors  SNUG_NOT_FOUND: nothing to resume; SNUG_BAD_INPUT: other knobs set by hand, or another
- *         goal, than the session to resume; SNUG_UNSUPPORTED: energy is an axis, and the first
- * trial that ran came without; SNUG_IO: the store cannot be written (trials so far are in it). */
+ *         goal, than the session to resume, or a ladder for a goal that is not plain;
+ *         SNUG_UNSUPPORTED: energy is an axis, and the first trial that ran came without; SNUG_IO:
+ *         the store cannot be written (trials so far are in it). */
 snug_status snug_tune_run(const struct snug_tune_options *options, struct snug_tune_result *out,
                           struct snug_error *err) SNUG_CHECKED;
 /* Trials on the front of the goal, limits kept, as measured; by bytes ascending, for a goal that is

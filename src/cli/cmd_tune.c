@@ -23,8 +23,8 @@ static const double TRIAL_LIMIT_S = 120.0, TRIAL_LIMIT_S_PER_GIB = 30.0;
 
 struct screen {
     const struct snug_space *space;
-    enum snug_objective objective; /* the goal's lead */
     struct snug_goal goal;
+    enum snug_objective objective; /* its lead */
     const struct snug_workload *workload;
     struct snug_tune_event last;
     double time_s;
@@ -184,18 +184,17 @@ static void put_verdict(const struct snug_tune_result *r, const struct screen *s
         has_other ? cli_speed_text(s->objective, checked_speed(r, r->i_default), b) : "");
 }
 
-static void put_command(const struct cli_task *task, const struct snug_tune_result *r,
-                        struct snug_buffer *out)
+/* Of the pick; malloc'ed, NULL where there is none. */
+static char *command_of(const struct cli_task *task, const struct snug_tune_result *r)
 {
     char **words = NULL;
     if (r->i_pick < 0 ||
         snug_engine_flags(snug_engine_space(task->engine), &r->trials[r->i_pick].config,
                           &task->workload, &words, NULL) != SNUG_OK)
-        return;
+        return NULL;
     char *line = snug_engine_command_line("llama-server", task->model.path, words);
-    snug_buffer_printf(out, "\n  %s\n", line ? line : "");
-    free(line);
     snug_engine_flags_free(words);
+    return line;
 }
 
 static void put_answer(const struct cli_args *args, const struct cli_task *task,
@@ -211,13 +210,13 @@ static void put_answer(const struct cli_args *args, const struct cli_task *task,
     }
     snug_buffer_printf(out, "\nFront of %d trials, in %s (%s):\n\n", r->n_trials,
                        snug_seconds_text(r->elapsed_s, took), r->end_reason);
-    if (snug_goal_is_plain(&s->goal))
-        cli_tune_front(task, r, s->objective, out);
-    else
-        cli_tune_put_front(task, r, &s->goal, out);
+    cli_tune_front(task, r, &s->goal, out);
     snug_buffer_puts(out, "\n");
     put_verdict(r, s, out);
-    put_command(task, r, out);
+    char *command = command_of(task, r);
+    if (command)
+        snug_buffer_printf(out, "\n  %s\n", command);
+    free(command);
     if (r->fit_note[0])
         snug_buffer_printf(out, "\nThe --fit choice was not measured: %s\n", r->fit_note);
 }
@@ -253,9 +252,8 @@ static void put_trials_json(struct snug_json_writer *w, const struct snug_space 
 char *cli_tune_json(const struct cli_task *task, const struct snug_tune_result *r,
                     const struct snug_goal *goal)
 {
-    const struct snug_space *space = snug_engine_space(task->engine);
+    char *command = command_of(task, r);
     struct snug_json_writer w = {0};
-    char **words = NULL;
     snug_json_begin_object(&w, NULL);
     snug_json_put_string(&w, "objective", snug_objective_name(snug_goal_lead(goal)));
     snug__tune_goal_put(&w, goal);
@@ -265,17 +263,14 @@ char *cli_tune_json(const struct cli_task *task, const struct snug_tune_result *
     snug_json_put_string(&w, "end_reason", r->end_reason);
     snug_json_put_bool(&w, "is_stopped", r->is_stopped);
     snug_json_put_number(&w, "elapsed_s", r->elapsed_s);
-    put_trials_json(&w, space, r, goal);
+    put_trials_json(&w, snug_engine_space(task->engine), r, goal);
     snug__tune_front_json(&w, r);
     snug__tune_confirm_json(&w, r);
-    if (r->i_pick >= 0 && snug_engine_flags(space, &r->trials[r->i_pick].config, &task->workload,
-                                            &words, NULL) == SNUG_OK) {
-        char *line = snug_engine_command_line("llama-server", task->model.path, words);
+    if (command) {
         snug_json_put_int(&w, "pick_trial", r->trials[r->i_pick].id);
-        snug_json_put_string(&w, "command", line);
-        free(line);
-        snug_engine_flags_free(words);
+        snug_json_put_string(&w, "command", command);
     }
+    free(command);
     snug_json_end(&w);
     return snug_json_finish(&w, true);
 }
@@ -314,7 +309,7 @@ static snug_status take_stored_options(const struct cli_args *args, struct cli_t
         snug__tune_goal_read(stored, &goal);
         status = cli_goal_resume(args, &goal, &screen->goal, err);
         o->goal = screen->goal;
-        screen->objective = o->objective = snug_goal_lead(&o->goal);
+        screen->objective = snug_goal_lead(&o->goal);
     }
     if (status == SNUG_OK && !args->n_trials)
         o->n_trials = (int)snug_json_get_int(stored, "n_trials", o->n_trials);
@@ -366,7 +361,6 @@ static snug_status tune(const struct cli_args *args, struct cli_task *task, stru
         .task_id = task->id,
         .model_path = task->model.path,
         .workload = task->workload,
-        .objective = screen->objective,
         .goal = screen->goal,
         .kld = cli_kld_of,
         .kld_data = &kld,
@@ -402,9 +396,9 @@ static snug_status tune(const struct cli_args *args, struct cli_task *task, stru
     say_task(args, task, &options);
     struct cli_prior *prior = NULL;
     if (strcmp(options.strategy, "snug") == 0 &&    /* the others learn nothing */
-        options.objective != SNUG_OBJECTIVE_ENERGY) /* and a law says nothing of joules */
-        prior = cli_prior_choose(task, options.objective, args->resume ? screen->begun_with : NULL,
-                                 args->resume ? 0.0 : cli_prior_others_cpus());
+        screen->objective != SNUG_OBJECTIVE_ENERGY) /* and a law says nothing of joules */
+        prior = cli_prior_choose(task, screen->objective, args->resume ? screen->begun_with : NULL,
+                                 cli_prior_others_cpus);
     if (prior) {
         options.prior = cli_prior_log_speed;
         options.prior_data = prior;
@@ -412,7 +406,7 @@ static snug_status tune(const struct cli_args *args, struct cli_task *task, stru
     }
     struct cli_past *past = NULL;
     if (strcmp(options.strategy, "snug") == 0)
-        past = cli_past_choose(args, task, options.objective, prior != NULL,
+        past = cli_past_choose(args, task, screen->objective, prior != NULL,
                                args->resume ? screen->begun_past : NULL);
     cli_past_give(past, &options);
     status = snug_tune_run(&options, result, err);
@@ -426,13 +420,12 @@ int cmd_tune(const struct cli_args *args)
     struct cli_task task = {0};
     struct snug_error err = {0};
     struct snug_tune_result result = {.i_default = -1, .i_fit = -1, .i_best = -1, .i_pick = -1};
-    struct screen screen = {.objective = cli_objective(args),
-                            .workload = &task.workload,
-                            .time_s = args->time_s,
-                            .has_fixed = args->n_knobs > 0};
+    struct screen screen = {
+        .workload = &task.workload, .time_s = args->time_s, .has_fixed = args->n_knobs > 0};
     struct snug_buffer out = {0};
     cli_catch_signals();
     snug_status status = cli_goal_open(args, &screen.goal, &err);
+    screen.objective = snug_goal_lead(&screen.goal);
     if (status == SNUG_OK)
         status = cli_task_open_model(args, &task, &err);
     if (status == SNUG_OK)
@@ -443,7 +436,6 @@ int cmd_tune(const struct cli_args *args)
         status = cli_task_open_engine(args, &task, on_phase, &screen, &err);
     if (status == SNUG_OK) {
         screen.space = snug_engine_space(task.engine);
-        screen.workload = &task.workload;
         status = cli_task_open_store(args, &task, &err);
     }
     if (status == SNUG_OK)

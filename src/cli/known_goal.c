@@ -5,7 +5,9 @@
 
 #include "cli/known.h"
 #include "snug/stats.h"
+#include "tune/ladder.h"
 #include "tune/loop_goal.h"
+#include "tune/session.h"
 
 void known_find_goal(const struct cli_args *args, struct known *k)
 {
@@ -50,16 +52,16 @@ static bool keeps_limits(const struct known *k, const struct known_trial *trial)
     bool holds = true;
     for (int l = 0; l < SNUG_N_LIMITS; l++) {
         const struct snug_measurement *m = &trial->measurement;
-        /* Of a check at the end, which is two blocks and times only what it needs, what was
-         * measured counts, not its slowest block; as the tuning itself had it. */
-        const bool is_check = strcmp(trial->role, "confirm") == 0;
+        /* Of a short trial, which is two blocks and times only what it needs, what was measured
+         * counts, not its slowest block; as the tuning itself had it. */
+        const bool is_short = snug__tune_is_short(trial->role);
         const bool is_timed =
             l == SNUG_LIMIT_KLD || (l == SNUG_LIMIT_TTFT ? m->prefill_tps : m->decode_tps) > 0.0;
         double hi = (double)NAN;
         const double value =
             snug_limit_value((enum snug_limit)l, m, &k->workload, trial->kld_nats, &hi);
-        if (is_timed || !is_check)
-            holds &= snug_limit_holds(&k->goal, (enum snug_limit)l, is_check ? value : hi);
+        if (is_timed || !is_short)
+            holds &= snug_limit_holds(&k->goal, (enum snug_limit)l, is_short ? value : hi);
     }
     return holds;
 }
@@ -83,7 +85,9 @@ void known_judge_goal(struct snug_store *store, struct known *k)
     }
     for (int i = 0; i < k->n_trials; i++) {
         const struct known_trial *trial = &k->trials[i];
-        if (trial->measurement.outcome != SNUG_TRIAL_OK || keeps_limits(k, trial))
+        /* What was only begun is cold, and says nothing of limits. */
+        if (trial->measurement.outcome != SNUG_TRIAL_OK || snug__ladder_rung(trial->role) > 0 ||
+            keeps_limits(k, trial))
             continue;
         for (int j = 0; j < k->n_trials; j++)
             k->trials[j].is_safe &= !is_same_config(trial, &k->trials[j]);

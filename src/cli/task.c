@@ -7,7 +7,6 @@
 
 #include "machine/machine_json.h"
 #include "model/model_json.h"
-#include "snug/goal.h"
 #include "snug/units.h"
 #include "trial/workload_file.h"
 
@@ -23,14 +22,6 @@ const char *cli_base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
-}
-
-enum snug_objective cli_objective(const struct cli_args *args)
-{
-    struct snug_goal goal = {.n_axes = 0};
-    if (args->objective && snug_goal_parse(args->objective, &goal, NULL) != SNUG_OK)
-        goal.n_axes = 0; /* the option's row has refused it already */
-    return snug_goal_lead(&goal);
 }
 
 uint64_t cli_memory_limit(const struct cli_args *args, const struct snug_machine *machine)

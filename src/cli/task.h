@@ -70,8 +70,6 @@ char *cli_machine_json(const struct snug_machine *machine);
 char *cli_model_json(const struct snug_model *model);
 /* model.gguf of /a/b/model.gguf */
 const char *cli_base_name(const char *path);
-/* The lead of --objective, request when nothing is said. */
-enum snug_objective cli_objective(const struct cli_args *args);
 /* --format, else --json, else Markdown. */
 enum snug_table_format cli_table_format(const struct cli_args *args);
 /* A tuning's result with its trials; malloc'ed or NULL. */

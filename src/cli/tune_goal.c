@@ -1,5 +1,5 @@
 /* The goal of snug tune, at its edges: options and what they need, prices of cache types from the
- * store, columns of tables, keys of JSON. What a goal is stands in snug/goal.h. */
+ * store, words, keys of JSON. What a goal is stands in snug/goal.h. */
 #include "cli/tune_goal.h"
 
 #include <math.h>
@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "report/table.h"
 #include "snug/meters.h"
 #include "snug/units.h"
 
@@ -36,6 +35,13 @@ static snug_status check_energy(const struct snug_goal *goal, struct snug_error 
                      why);
 }
 
+static snug_status check_needs(const struct cli_args *args, const struct snug_goal *goal,
+                               struct snug_error *err)
+{
+    const snug_status status = check_kld(args, goal, err);
+    return status == SNUG_OK ? check_energy(goal, err) : status;
+}
+
 snug_status cli_goal_open(const struct cli_args *args, struct snug_goal *out,
                           struct snug_error *err)
 {
@@ -44,9 +50,7 @@ snug_status cli_goal_open(const struct cli_args *args, struct snug_goal *out,
                                        [SNUG_LIMIT_KLD] = args->max_kld}};
     snug_status status = snug_goal_parse(args->objective ? args->objective : "request", &goal, err);
     if (status == SNUG_OK)
-        status = check_kld(args, &goal, err);
-    if (status == SNUG_OK)
-        status = check_energy(&goal, err);
+        status = check_needs(args, &goal, err);
     if (status == SNUG_OK)
         *out = goal;
     return status;
@@ -55,18 +59,14 @@ snug_status cli_goal_open(const struct cli_args *args, struct snug_goal *out,
 snug_status cli_goal_resume(const struct cli_args *args, const struct snug_goal *stored,
                             struct snug_goal *goal, struct snug_error *err)
 {
-    const double said[SNUG_N_LIMITS] = {[SNUG_LIMIT_TTFT] = args->max_ttft_s,
-                                        [SNUG_LIMIT_TPOT] = args->max_tpot_s,
-                                        [SNUG_LIMIT_KLD] = args->max_kld};
     if (!args->objective) {
         memcpy(goal->axis, stored->axis, sizeof goal->axis);
         goal->n_axes = stored->n_axes;
     }
     for (int l = 0; l < SNUG_N_LIMITS; l++)
-        if (!(said[l] > 0))
+        if (!(goal->limit[l] > 0))
             goal->limit[l] = stored->limit[l];
-    const snug_status status = check_kld(args, goal, err);
-    return status == SNUG_OK ? check_energy(goal, err) : status;
+    return check_needs(args, goal, err);
 }
 
 snug_status cli_goal_check_workload(const struct snug_goal *goal, const struct snug_workload *w,
@@ -197,78 +197,7 @@ const char *cli_axes_text(const struct snug_goal *goal, const struct snug_worklo
     return out;
 }
 
-/* ---- the front ---- */
-
-static void axis_column(struct snug_table *table, enum snug_axis axis)
-{
-    static const char *const names[SNUG_N_AXES] = {"tg t/s",  "pp t/s", "request s",
-                                                   "J/token", "memory", "KLD"};
-    snug_table_column(table, names[axis],
-                      axis == SNUG_AXIS_MEMORY ? SNUG_COLUMN_TEXT : SNUG_COLUMN_NUMBER);
-}
-
-static void axis_cell(struct snug_table *table, enum snug_axis axis, double value)
-{
-    char text[64];
-    if (!isfinite(value))
-        snug_table_cell_empty(table);
-    else if (axis == SNUG_AXIS_MEMORY)
-        snug_table_cell_text(table, value_text(axis, value, text));
-    else if (axis == SNUG_AXIS_REQUEST || axis == SNUG_AXIS_ENERGY)
-        snug_table_cell_number(table, 1.0 / value, 3);
-    else if (axis == SNUG_AXIS_KLD)
-        snug_table_cell_number(table, fmax(value, 0), 5);
-    else
-        snug_table_cell_number(table, value, 1);
-}
-
-static void front_columns(const struct snug_goal *goal, struct snug_table *table)
-{
-    for (int d = 0; d < goal->n_axes; d++)
-        axis_column(table, goal->axis[d]);
-    if (goal->limit[SNUG_LIMIT_TTFT] > 0)
-        snug_table_column(table, "ttft s", SNUG_COLUMN_NUMBER);
-    if (goal->limit[SNUG_LIMIT_TPOT] > 0)
-        snug_table_column(table, "tpot s", SNUG_COLUMN_NUMBER);
-    snug_table_column(table, "verdict", SNUG_COLUMN_TEXT);
-    snug_table_column(table, "quality", SNUG_COLUMN_TEXT);
-    snug_table_column(table, "config", SNUG_COLUMN_TEXT);
-}
-
-static void front_row(const struct cli_task *task, const struct snug_goal *goal,
-                      const struct snug_tune_trial *trial, struct snug_table *table)
-{
-    const struct snug_measurement *m = &trial->measurement;
-    char text[512];
-    for (int d = 0; d < goal->n_axes; d++)
-        axis_cell(table, goal->axis[d], trial->axis[d]);
-    for (int l = 0; l < SNUG_LIMIT_KLD; l++)
-        if (goal->limit[l] > 0)
-            snug_table_cell_number(
-                table, snug_limit_value((enum snug_limit)l, m, &task->workload, (double)NAN, NULL),
-                4);
-    snug_table_cell_text(table, snug_verdict_name(snug_verdict_of(m->warnings)));
-    snug_table_cell_text(table, cli_task_quality(task, &trial->config, text, 128, NULL));
-    snug_table_cell_text(table, snug_config_text(snug_engine_space(task->engine), &trial->config,
-                                                 true, text, sizeof text));
-    snug_table_row_end(table);
-}
-
-void cli_tune_put_front(const struct cli_task *task, const struct snug_tune_result *r,
-                        const struct snug_goal *goal, struct snug_buffer *out)
-{
-    size_t *index = calloc((size_t)r->n_trials + 1, sizeof *index), n = 0;
-    struct snug_table table = {0};
-    if (!index || snug_tune_front(r, goal, index, &n, NULL) != SNUG_OK)
-        out->is_failed = true;
-    front_columns(goal, &table);
-    for (size_t k = 0; k < n; k++)
-        front_row(task, goal, &r->trials[index[k]], &table);
-    if (n > 0) /* of limits that nothing keeps the verdict speaks */
-        snug_table_render(&table, SNUG_TABLE_MD, out);
-    snug_table_clear(&table);
-    free(index);
-}
+/* ---- JSON ---- */
 
 void cli_trial_axes_json(struct snug_json_writer *w, const struct snug_goal *goal,
                          const double value[SNUG_AXES_MAX])

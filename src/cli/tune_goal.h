@@ -16,7 +16,8 @@ struct cli_kld {
  * option; SNUG_UNSUPPORTED: energy, and no meter. */
 snug_status cli_goal_open(const struct cli_args *args, struct snug_goal *out,
                           struct snug_error *err) SNUG_CHECKED;
-/* What a resumed session was begun with, where args say nothing else. Errors: as above. */
+/* What a resumed session was begun with, where args, which made *goal, say nothing else. Errors: as
+ * above. */
 snug_status cli_goal_resume(const struct cli_args *args, const struct snug_goal *stored,
                             struct snug_goal *goal, struct snug_error *err) SNUG_CHECKED;
 /* Does the workload have what the goal looks at? */
@@ -36,10 +37,6 @@ const char *cli_speed_text(enum snug_objective objective, double speed, char out
  * limit it breaks. Returns out. */
 const char *cli_axes_text(const struct snug_goal *goal, const struct snug_workload *w,
                           const struct snug_tune_trial *trial, char *out, size_t cap);
-/* The front as a table, a column for each axis and limit: of a goal that is not plain (that one:
- * cli_tune_front). */
-void cli_tune_put_front(const struct cli_task *task, const struct snug_tune_result *r,
-                        const struct snug_goal *goal, struct snug_buffer *out);
 /* Key "axes" of a trial, for a goal that is not plain. */
 struct snug_json_writer;
 void cli_trial_axes_json(struct snug_json_writer *w, const struct snug_goal *goal,

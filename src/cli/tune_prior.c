@@ -78,7 +78,7 @@ double cli_prior_others_cpus(void)
 }
 
 struct cli_prior *cli_prior_choose(const struct cli_task *task, enum snug_objective objective,
-                                   const char *begun_with, double others_cpus)
+                                   const char *begun_with, double (*others_cpus)(void))
 {
     struct cli_prior *prior = cli_prior_open(task, objective);
     const char *source = prior ? cli_prior_source(prior) : "";
@@ -88,10 +88,11 @@ struct cli_prior *cli_prior_choose(const struct cli_task *task, enum snug_object
         cli_prior_close(prior);
         return NULL;
     }
-    if (prior && !begun_with && others_cpus > OTHERS_MAX_CPUS) {
+    const double busy = prior && !begun_with ? others_cpus() : 0.0;
+    if (busy > OTHERS_MAX_CPUS) {
         cli_say("other programs keep %.1f CPUs busy: begins without what snug plan knows, which is "
                 "of a quiet machine",
-                others_cpus);
+                busy);
         cli_prior_close(prior);
         return NULL;
     }

@@ -12,9 +12,10 @@ struct cli_prior;
 struct cli_prior *cli_prior_open(const struct cli_task *task, enum snug_objective objective);
 /* The same for a session, and say so. One that is resumed goes on with the prior it began with
  * (its source; "": none) or with none: what it was told before was asked for under that one. NULL:
- * a new session, which has none where others keep the machine busy. */
+ * a new session, which has none where others keep the machine busy: others_cpus is asked where
+ * there is a law. */
 struct cli_prior *cli_prior_choose(const struct cli_task *task, enum snug_objective objective,
-                                   const char *begun_with, double others_cpus);
+                                   const char *begun_with, double (*others_cpus)(void));
 /* CPUs that other processes keep busy, looked at for a second; 0 when that is not known. */
 double cli_prior_others_cpus(void);
 void cli_prior_close(struct cli_prior *prior);

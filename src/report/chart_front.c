@@ -219,7 +219,7 @@ static void draw_rows(struct front_plot *plot)
             continue;
         }
         draw_interval(chart, row, "interval");
-        snug__svg_mark(chart, strcmp(row->role, "confirm") == 0 ? SNUG__RING : SNUG__CIRCLE,
+        snug__svg_mark(chart, snug__row_is_again(row) ? SNUG__RING : SNUG__CIRCLE,
                        row->on_front ? "search on-front" : "search", x,
                        snug__axis_px(&chart->y, row->speed), r, snug_buffer_text(&title));
     }
@@ -357,10 +357,10 @@ static void draw(struct front_plot *plot, const char *class_name)
 /* Only what occurs. */
 static void legend(struct snug_buffer *out, const struct snug__report *report)
 {
-    bool has_search = false, has_front = false, has_confirm = false;
+    bool has_search = false, has_front = false, has_again = false;
     for (size_t i = 0; i < report->n_rows; i++) {
         const struct snug__row *row = &report->rows[i];
-        has_confirm |= row->is_ok && strcmp(row->role, "confirm") == 0;
+        has_again |= row->is_ok && snug__row_is_again(row);
         has_front |= row->on_front && !is_named(report, row);
         has_search |= row->is_ok && !row->on_front && !is_named(report, row);
     }
@@ -374,7 +374,7 @@ static void legend(struct snug_buffer *out, const struct snug__report *report)
         snug__legend_mark(out, SNUG__CIRCLE, "search", "trial");
     if (has_front)
         snug__legend_mark(out, SNUG__CIRCLE, "search on-front", "trial on the front");
-    if (has_confirm)
+    if (has_again)
         snug__legend_mark(out, SNUG__RING, "search", "re-measured");
     if (report->n_ok < report->n_rows)
         snug__legend_mark(out, SNUG__CROSS, "failed", "failed, no speed");

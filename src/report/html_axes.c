@@ -52,10 +52,12 @@ static const char *value_text(enum unit unit, double v, char out[SNUG_UNIT_TEXT_
         return snug__bytes_text(v, out);
     if (unit == UNIT_SECONDS_OF_RATE)
         return snug__seconds_text(v > 0 ? 1 / v : (double)NAN, out);
-    if (unit == UNIT_RATE || !isfinite(v) || fabs(v) > 1e9 || !(fabs(v) > 1e-9))
-        return snug__rate_text(v, out);
-    snprintf(out, SNUG_UNIT_TEXT_MAX, unit == UNIT_NATS ? "%.5f" : "%.3g",
-             unit == UNIT_NATS ? v : 1 / v);
+    if (unit == UNIT_NATS && fabs(v) < 1e9)
+        snprintf(out, SNUG_UNIT_TEXT_MAX, "%.5f", fmax(v, 0)); /* an estimate may lie below */
+    else if (unit == UNIT_JOULES_OF_RATE && v > 1e-9 && v < 1e9)
+        snprintf(out, SNUG_UNIT_TEXT_MAX, "%.3g", 1 / v);
+    else
+        snug__rate_text(v, out); /* also of what is no figure */
     return out;
 }
 
@@ -73,8 +75,8 @@ static void limits(struct snug_buffer *out, const struct snug__report *report)
         if (!(limit > 0))
             continue;
         snug_buffer_printf(out, "%s%s at most %s", is_first ? " Limits: " : ", ", known[i].words,
-                           value_text(known[i].is_seconds ? UNIT_SECONDS_OF_RATE : UNIT_NATS,
-                                      known[i].is_seconds ? 1 / limit : limit, text));
+                           known[i].is_seconds ? snug__seconds_text(limit, text)
+                                               : value_text(UNIT_NATS, limit, text));
         is_first = false;
     }
     if (!is_first)

@@ -158,6 +158,11 @@ int snug__row_blocks(const struct snug__row *row, const char *key, double out[SN
     return n_out;
 }
 
+bool snug__row_is_again(const struct snug__row *row)
+{
+    return strcmp(row->role, "confirm") == 0 || strcmp(row->role, "front") == 0;
+}
+
 bool snug__row_confirms(const struct snug__row *row, const struct snug__row *of)
 {
     return row != of && row->is_ok && strcmp(row->role, "confirm") == 0 && of->config_text[0] &&

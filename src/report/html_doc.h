@@ -44,7 +44,9 @@ void snug__report_clear(struct snug__report *report);
 
 /* Timed blocks of a row, those > 0 only; key is "decode_block_tps" or "prefill_block_tps". */
 int snug__row_blocks(const struct snug__row *row, const char *key, double out[SNUG_BLOCKS_MAX]);
-/* Is this a re-measurement of the config of `of`? */
+/* Is this a short trial of a config that was measured before: of the front, or of the check? */
+bool snug__row_is_again(const struct snug__row *row);
+/* Is this a re-measurement of the config of `of`, for the check? */
 bool snug__row_confirms(const struct snug__row *row, const struct snug__row *of);
 
 #endif

@@ -32,7 +32,6 @@ struct snug__axes {
     int lead; /* axis of the goal that the strategy's own process learns */
     double log_ref[SNUG_AXES_MAX];
     double gain[SNUG_STRATEGY_TELLS_MAX][SNUG_AXES_MAX]; /* [trial] */
-    size_t index[SNUG_STRATEGY_TELLS_MAX];
     struct snug_ehvi_boxes boxes;
     double room[SNUG_STRATEGY_TELLS_MAX * SNUG_KNOBS_MAX]; /* features of a process's points */
     double room_mean[SNUG_STRATEGY_TELLS_MAX], room_sd[SNUG_STRATEGY_TELLS_MAX];
@@ -162,9 +161,7 @@ snug_status snug__axes_front(struct snug__axes *axes, const struct snug_strategy
         return status;
     snug_ehvi_boxes_clear(&axes->boxes);
     axes->boxes = boxes;
-    *out_n = snug_goal_front(gain, n, axes->index);
-    for (size_t k = 0; k < *out_n; k++)
-        out_told[k] = axes->index[k];
+    *out_n = snug_goal_front(gain, n, out_told);
     return SNUG_OK;
 }
 

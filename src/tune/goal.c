@@ -125,9 +125,9 @@ bool snug_goal_needs_kld(const struct snug_goal *goal)
 
 bool snug_goal_equal(const struct snug_goal *a, const struct snug_goal *b)
 {
-    bool is_equal = a->n_axes == b->n_axes;
-    if (is_equal && snug_goal_is_plain(a) && snug_goal_is_plain(b))
+    if (snug_goal_is_plain(a) && snug_goal_is_plain(b))
         return snug_goal_lead(a) == snug_goal_lead(b); /* whichever is named first */
+    bool is_equal = a->n_axes == b->n_axes;
     for (int i = 0; is_equal && i < a->n_axes; i++)
         is_equal = a->axis[i] == b->axis[i];
     for (int i = 0; is_equal && i < SNUG_N_LIMITS; i++)

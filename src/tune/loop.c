@@ -76,11 +76,12 @@ static snug_status tell(struct loop *l, const struct snug_tune_trial *trial, str
     if (!l->strategy)
         return SNUG_OK;
     const struct snug_tune_options *o = l->options;
+    const enum snug_objective lead = snug_goal_lead(&o->goal);
     struct snug_observation observation = {
         .config = trial->config,
         .outcome = trial->measurement.outcome,
-        .speed = snug_measurement_speed(&trial->measurement, &o->workload, o->objective),
-        .log_speed_sd = snug__strategy_speed_sd(&trial->measurement, &o->workload, o->objective),
+        .speed = snug_measurement_speed(&trial->measurement, &o->workload, lead),
+        .log_speed_sd = snug__strategy_speed_sd(&trial->measurement, &o->workload, lead),
         .bytes = snug_bytes_stated(&trial->measurement.bytes),
         .setup_s = trial->measurement.load_s,
         .work_s = fmax(trial->measurement.wall_s - trial->measurement.load_s, 0.0),
@@ -150,7 +151,8 @@ static snug_status keep(struct loop *l, int64_t id, const char *role,
     snug_measurement_forget(&trial->measurement);
     trial->rung = snug__ladder_rung(role);
     if (trial->rung == 0)
-        trial->speed = snug_measurement_speed(m, &l->options->workload, l->options->objective);
+        trial->speed =
+            snug_measurement_speed(m, &l->options->workload, snug_goal_lead(&l->options->goal));
     snug__tune_goal_judge(l->options, trial);
     const int at = r->n_trials++;
     if (strcmp(role, "default") == 0)
@@ -311,9 +313,15 @@ static snug_status start_strategy(struct loop *l, struct snug_error *err)
     return status;
 }
 
+/* Fronts of other axes stand as they were measured at first. */
+static bool has_front_phase(const struct snug_tune_options *o)
+{
+    return o->n_front_trials > 0 && snug_goal_is_plain(&o->goal);
+}
+
 static double search_s(const struct snug_tune_options *o)
 {
-    return o->n_front_trials > 0 ? (1.0 - FRONT_TIME_FRAC) * o->time_s : o->time_s;
+    return has_front_phase(o) ? (1.0 - FRONT_TIME_FRAC) * o->time_s : o->time_s;
 }
 
 static snug_status search(struct loop *l, struct snug_error *err)
@@ -324,6 +332,11 @@ static snug_status search(struct loop *l, struct snug_error *err)
     while (!is_stopped(l)) {
         if (n_searched(l) >= o->n_trials) {
             snprintf(r->end_reason, sizeof r->end_reason, "%d trials done", o->n_trials);
+            return SNUG_OK;
+        }
+        if (r->n_trials + SNUG__LADDER_RUNGS >= SNUG_STRATEGY_TELLS_MAX) {
+            snprintf(r->end_reason, sizeof r->end_reason,
+                     "%d trials and begun ones, no more are learned from", r->n_trials);
             return SNUG_OK;
         }
         if (o->time_s > 0.0 && elapsed_s(l) >= search_s(o)) {
@@ -373,7 +386,8 @@ static snug_status keep_repeat(struct loop *l, const struct snug_tune_trial *tri
     const struct snug_tune_options *o = l->options;
     const struct snug_tune_repeat repeat = {
         .config = trial->config,
-        .speed = snug_measurement_speed(&trial->measurement, &o->workload, o->objective),
+        .speed =
+            snug_measurement_speed(&trial->measurement, &o->workload, snug_goal_lead(&o->goal)),
         .wall_s = trial->measurement.wall_s};
     return snug__tune_repeat_add(l->result, &repeat, err);
 }
@@ -401,6 +415,10 @@ static snug_status run_phases(struct loop *l, struct snug_error *err)
 {
     const struct snug_tune_options *o = l->options;
     struct snug_tune_result *r = l->result;
+    if (o->has_ladder && !snug_goal_is_plain(&o->goal)) /* what is worth its seconds is not known */
+        return snug_fail(err, SNUG_BAD_INPUT,
+                         "trials can begin low (--ladder) for a speed and memory alone: leave the "
+                         "other objectives and the limits out, or the ladder");
     snug_status status =
         o->is_resumed ? take_over(l, err) : snug__tune_session_new(o, &r->session_id, err);
     if (status == SNUG_OK)
@@ -409,14 +427,11 @@ static snug_status run_phases(struct loop *l, struct snug_error *err)
         status = start_strategy(l, err);
     if (status == SNUG_OK && !is_stopped(l))
         status = search(l, err);
-    if (status == SNUG_OK && !is_stopped(l) && r->i_best >= 0 && o->n_front_trials > 0 &&
-        snug_goal_is_plain(&o->goal))
+    if (status == SNUG_OK && !is_stopped(l) && r->i_best >= 0 && has_front_phase(o))
         status = snug__tune_remeasure(o, l->strategy, o->time_s - elapsed_s(l), r, err);
     r->i_pick = r->i_best;
     if (status == SNUG_OK && !is_stopped(l) && r->i_best >= 0 && o->n_confirm_pairs > 0)
         status = snug__tune_confirm_run(o, r, err);
-    if (r->i_pick >= 0 && !r->trials[r->i_pick].is_safe) /* it broke a limit when it was checked */
-        r->i_pick = snug__tune_goal_best(r);
     snug__tune_goal_note(o, r);
     /* A trial cut short by Ctrl-C ends the session as it is; what is stored stays. */
     if (status == SNUG_INTERRUPTED)

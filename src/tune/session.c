@@ -97,10 +97,7 @@ static snug_status check_goal(const struct snug_tune_options *o, const char *jso
         return status;
     snug__tune_goal_read(snug_json_root(doc), &goal);
     snug_json_free(doc);
-    const bool is_same = snug_goal_is_plain(&o->goal) && snug_goal_is_plain(&goal)
-                             ? snug_goal_lead(&goal) == o->objective
-                             : snug_goal_equal(&o->goal, &goal);
-    if (is_same)
+    if (snug_goal_equal(&o->goal, &goal))
         return SNUG_OK;
     snug_goal_text(&goal, had, sizeof had);
     snug_goal_text(&o->goal, want, sizeof want);
@@ -114,7 +111,7 @@ static char *options_json(const struct snug_tune_options *o)
 {
     struct snug_json_writer w = {0};
     snug_json_begin_object(&w, NULL);
-    snug_json_put_string(&w, "objective", snug_objective_name(o->objective));
+    snug_json_put_string(&w, "objective", snug_objective_name(snug_goal_lead(&o->goal)));
     snug_json_put_int(&w, "memory_limit_bytes", (int64_t)o->memory_limit_bytes);
     snug_json_put_int(&w, "n_trials", o->n_trials);
     snug_json_put_number(&w, "time_s", o->time_s);
@@ -285,6 +282,8 @@ void snug__tune_confirm_json(struct snug_json_writer *w, const struct snug_tune_
 
 void snug__tune_front_json(struct snug_json_writer *w, const struct snug_tune_result *r)
 {
+    if (r->n_members == 0)
+        return;
     snug_json_begin_array(w, "front");
     for (int i = 0; i < r->n_members; i++) {
         const struct snug_tune_member *member = &r->members[i];
@@ -305,7 +304,7 @@ char *snug__tune_result_json(const struct snug_tune_options *o, const struct snu
 {
     struct snug_json_writer w = {0};
     snug_json_begin_object(&w, NULL);
-    snug_json_put_string(&w, "objective", snug_objective_name(o->objective));
+    snug_json_put_string(&w, "objective", snug_objective_name(snug_goal_lead(&o->goal)));
     snug_json_put_int(&w, "memory_limit_bytes", (int64_t)o->memory_limit_bytes);
     snug__tune_goal_put(&w, &o->goal);
     if (r->limit_note[0])

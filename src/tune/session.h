@@ -29,8 +29,11 @@ snug_status snug__tune_confirm_run(const struct snug_tune_options *options,
                                    struct snug_tune_result *result,
                                    struct snug_error *err) SNUG_CHECKED;
 
-/* One short measurement of a config, stored under this role; *out_speed is 0 when the trial failed,
- * out_wall_s may be NULL. A config that breaks a limit here is none to be picked. */
+/* Is it a role of what snug__tune_measure_short stores? */
+bool snug__tune_is_short(const char *role);
+/* One short measurement of a config, stored under this role, "front" or "confirm"; *out_speed is 0
+ * when the trial failed, out_wall_s may be NULL. A config that breaks a limit here is none to be
+ * picked. */
 snug_status snug__tune_measure_short(const struct snug_tune_options *options,
                                      struct snug_tune_result *result, const char *role,
                                      const struct snug_config *config, double *out_speed,
@@ -44,7 +47,7 @@ snug_status snug__tune_remeasure(const struct snug_tune_options *options,
 snug_status snug__tune_repeat_add(struct snug_tune_result *result,
                                   const struct snug_tune_repeat *repeat,
                                   struct snug_error *err) SNUG_CHECKED;
-/* The array "front" of a result. */
+/* The array "front" of a result and what is known of its order; nothing where there is none. */
 void snug__tune_front_json(struct snug_json_writer *w, const struct snug_tune_result *result);
 
 #endif

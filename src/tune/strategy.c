@@ -175,9 +175,10 @@ snug_status snug_strategy_tell(struct snug_strategy *s, const struct snug_observ
     if (!(o->setup_s >= 0) || !isfinite(o->setup_s) || !(o->work_s >= 0) || !isfinite(o->work_s))
         return snug_fail(err, SNUG_BAD_INPUT, "strategy: %g and %g seconds are not 0 or more",
                          o->setup_s, o->work_s);
-    if (o->rung < 0 || o->rung > SNUG__LADDER_RUNGS)
+    const int rung_max = snug_goal_is_plain(&s->problem.goal) ? SNUG__LADDER_RUNGS : 0;
+    if (o->rung < 0 || o->rung > rung_max)
         return snug_fail(err, SNUG_BAD_INPUT, "strategy: rung %d is not 0 to %d", o->rung,
-                         SNUG__LADDER_RUNGS);
+                         rung_max);
     struct snug_observation *kept = &s->told[s->n_told];
     *kept = *o;
     if (is_ok && kept->bytes == 0)
@@ -220,8 +221,7 @@ snug_status snug__strategy_front(struct snug_strategy *s, size_t *out_index, dou
     struct snug_point *points = calloc(n + 1, sizeof *points);
     double(*gain)[SNUG_AXES_MAX] = calloc(n + 1, sizeof *gain);
     double *speed = calloc(n + 1, sizeof *speed);
-    size_t *index = calloc(n + 1, sizeof *index);
-    snug_status status = points && gain && speed && index
+    snug_status status = points && gain && speed
                              ? SNUG_OK
                              : snug_fail(err, SNUG_NO_MEMORY, "front of %zu trials", n);
     if (status == SNUG_OK && s->kind->believe)
@@ -235,17 +235,14 @@ snug_status snug__strategy_front(struct snug_strategy *s, size_t *out_index, dou
     }
     if (status == SNUG_OK) {
         *out_n = snug_goal_is_plain(&s->problem.goal)
-                     ? snug_front_compute(points, n, index)
-                     : snug_goal_front((const double(*)[SNUG_AXES_MAX])gain, n, index);
-        for (size_t k = 0; k < *out_n; k++) {
-            out_index[k] = index[k];
-            out_speed[k] = speed[index[k]];
-        }
+                     ? snug_front_compute(points, n, out_index)
+                     : snug_goal_front((const double(*)[SNUG_AXES_MAX])gain, n, out_index);
+        for (size_t k = 0; k < *out_n; k++)
+            out_speed[k] = speed[out_index[k]];
     }
     free(points);
     free(gain);
     free(speed);
-    free(index);
     return status;
 }
 

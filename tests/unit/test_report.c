@@ -255,6 +255,24 @@ static void report_text_direction_controls_are_replaced(void **state)
     free(html);
 }
 
+static void report_short_trials_are_drawn_as_measured_again(void **state)
+{
+    (void)state;
+    static const char *const roles[] = {"search", "front", "confirm"};
+    for (size_t i = 0; i < COUNT(roles); i++) {
+        struct snug_json_writer w = {0};
+        snug_json_begin_object(&w, NULL);
+        snug_json_begin_array(&w, "trials");
+        put_trial(&w, 1, "default", 10, 0x1p30);
+        put_trial(&w, 2, roles[i], 11, 0x1p30);
+        snug_json_end(&w);
+        snug_json_end(&w);
+        char *html = render_writer(&w);
+        assert_int_equal(count(html, "re-measured"), i > 0);
+        free(html);
+    }
+}
+
 static void report_one_trial_is_drawn_and_named(void **state)
 {
     (void)state;
@@ -445,6 +463,8 @@ static void report_shows_the_front_of_its_objectives(void **state)
         "{\"id\":7,\"on_front\":true,\"config_text\":\"n_ubatch=64\","
         "\"measurement\":{\"outcome\":\"ok\"},"
         "\"axes\":{\"prefill_tps\":321.0,\"requests_per_s\":0.5,\"kld_nats\":0.0123}},"
+        "{\"id\":9,\"on_front\":true,\"config_text\":\"n_ubatch=16\","
+        "\"measurement\":{\"outcome\":\"ok\"},\"axes\":{\"kld_nats\":-1e-12}},"
         "{\"id\":8,\"on_front\":false,\"config_text\":\"n_ubatch=32\","
         "\"measurement\":{\"outcome\":\"ok\"},\"axes\":{\"prefill_tps\":98765}}]}";
     struct snug_error err = {0};
@@ -461,7 +481,9 @@ static void report_shows_the_front_of_its_objectives(void **state)
                            ">321",
                            ">2.00",
                            ">0.01230",
-                           "n_ubatch=64"};
+                           "n_ubatch=64",
+                           ">0.00000", /* an estimate that lies a little below */
+                           "n_ubatch=16"};
     for (size_t i = 0; i < COUNT(heads); i++) {
         const char *found = strstr(at, heads[i]);
         if (!found || found > end)
@@ -527,6 +549,7 @@ int main(void)
         cmocka_unit_test(report_null_and_wrong_kinds_are_not_measured),
         cmocka_unit_test(report_extreme_numbers_stay_drawable),
         cmocka_unit_test(report_hostile_text_is_escaped_everywhere),
+        cmocka_unit_test(report_short_trials_are_drawn_as_measured_again),
         cmocka_unit_test(report_text_direction_controls_are_replaced),
         cmocka_unit_test(report_one_trial_is_drawn_and_named),
         cmocka_unit_test(report_failed_trials_only_show_reasons_and_no_speed),

@@ -1,11 +1,11 @@
 /* The front of a session on a replayed table, measured again after the search: what is declared,
  * what is in the store, what the budgets hold, and how a stopped session goes on. */
-#include "table.h"
+#include "table_session.h"
 
 #include <math.h>
 
-#include "base/file.h"
-#include "snug/tune_loop.h"
+#include "base/buffer.h"
+#include "tune/strategy.h"
 
 /* Three threads are fast and need most memory; two only look good the first time they are asked,
  * whichever repetition that is, so they are told as what they are by the median of all. */
@@ -27,7 +27,8 @@
 #define N_LINES 9
 
 struct watch {
-    int n_front, stop_at; /* stop at so many begun of the front; 0: never */
+    int n_front, stop_at;   /* stop at so many begun of the front; 0: never */
+    const char *objectives; /* NULL: decode */
     bool has_ladder;
     double time_s;
     int n_probes, stop_at_probe; /* stop when so many have ended; 0: never */
@@ -71,45 +72,22 @@ static struct stored tune(void **state, const char *store_name, int n_front_tria
                           struct watch *watch, struct snug_tune_result *out)
 {
     struct snug_error err = {0};
-    struct snug_engine *engine = NULL;
-    struct snug_store *store = NULL;
-    int64_t machine = 0, model = 0, task = 0;
-    char path[512], *text = table_text(TABLE_HEAD, BODY, N_LINES);
-    snprintf(path, sizeof path, "%s", test_path(state, "t.jsonl"));
-    assert_ok(snug_file_write(path, text, strlen(text), &err));
-    free(text);
-    const struct snug_engine_options options = {
-        .model_path = path,
-        .workload = {.n_prompt = 64, .n_gen = 16, .n_parallel = 1, .n_ctx = 128}};
-    assert_ok(snug_engine_open("replay", &options, &engine, &err));
-    assert_ok(snug_store_open(test_path(state, store_name), &store, &err));
-    assert_ok(snug_store_machine(store, "f", "a machine", "{}", &machine, &err));
-    assert_ok(snug_store_model(store, "h", "t", path, "{}", &model, &err));
-    assert_ok(snug_store_task(store, machine, model, &options.workload, snug_engine_build(engine),
-                              "idle", &task, &err));
-    struct snug_tune_options tune = {.engine = engine,
-                                     .store = store,
-                                     .task_id = task,
-                                     .model_path = path,
-                                     .workload = options.workload,
-                                     .objective = SNUG_OBJECTIVE_DECODE,
-                                     .n_trials = 8,
-                                     .n_front_trials = n_front_trials,
-                                     .strategy = "snug",
-                                     .has_ladder = watch->has_ladder,
-                                     .time_s = watch->time_s,
-                                     .seed = 1,
-                                     .is_resumed = is_resumed,
-                                     .stop = &watch->stop,
-                                     .on_event = on_event,
-                                     .event_data = watch};
-    snug_effort_default(&tune.effort);
-    assert_ok(snug_tune_run(&tune, out, &err));
+    struct table_session s;
     struct stored stored = {0};
+    table_session_open(state, store_name, table_text(TABLE_HEAD, BODY, N_LINES), &s);
+    assert_ok(
+        snug_goal_parse(watch->objectives ? watch->objectives : "decode", &s.tune.goal, &err));
+    s.tune.n_front_trials = n_front_trials;
+    s.tune.has_ladder = watch->has_ladder;
+    s.tune.time_s = watch->time_s;
+    s.tune.is_resumed = is_resumed;
+    s.tune.stop = &watch->stop;
+    s.tune.on_event = on_event;
+    s.tune.event_data = watch;
+    assert_ok(snug_tune_run(&s.tune, out, &err));
     const struct snug_trial_filter filter = {.session_id = out->session_id};
-    assert_ok(snug_store_trials(store, &filter, count, &stored, &err));
-    snug_store_close(store);
-    snug_engine_close(engine);
+    assert_ok(snug_store_trials(s.tune.store, &filter, count, &stored, &err));
+    table_session_close(&s);
     return stored;
 }
 
@@ -164,6 +142,21 @@ static void time_that_is_over_ends_the_search_and_the_front(void **state)
     snug_tune_result_clear(&r);
 }
 
+/* A fifth of the time is kept for a front that is measured again, and only for such a one. */
+static void time_of_a_front_is_kept_where_there_is_one(void **state)
+{
+    static const struct {
+        const char *objectives, *searched;
+    } cases[] = {{"decode", "80 us"}, {"decode,prefill", "100 us"}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct snug_tune_result r;
+        struct watch watch = {.objectives = cases[i].objectives, .time_s = 1e-4};
+        (void)tune(state, cases[i].objectives, 30, false, &watch, &r);
+        assert_contains(r.end_reason, cases[i].searched);
+        snug_tune_result_clear(&r);
+    }
+}
+
 /* Stopped in the middle of a round: what was measured counts, and is not measured again. */
 static void stopped_front_goes_on_where_it_was(void **state)
 {
@@ -216,6 +209,38 @@ static void probe_of_a_stopped_session_is_not_made_again(void **state)
     snug_tune_result_clear(&r);
 }
 
+/* 300 configs, each begun and then measured in full, are more than a strategy keeps. */
+static void trials_end_where_no_more_are_learned_from(void **state)
+{
+    enum { N_CONFIGS = 300 };
+    struct snug_buffer body = {0};
+    struct table_session s;
+    struct snug_tune_result r;
+    struct snug_error err = {0};
+    for (int i = 1; i <= N_CONFIGS; i++)
+        snug_buffer_printf(&body,
+                           "{\"config\":{\"threads\":%d},\"rep\":0,\"outcome\":\"ok\","
+                           "\"prefill_block_tps\":[100,101],\"decode_block_tps\":[10,11],"
+                           "\"bytes\":{\"weights\":1000},\"wall_s\":3}\n",
+                           i);
+    table_session_open(state, "h.db",
+                       table_text("\"snug_table\":1,\"name\":\"many\",\"space\":[{\"name\":"
+                                  "\"threads\",\"kind\":\"int\",\"min\":1,\"max\":300,\"step\":1,"
+                                  "\"default\":1}],\"workloads\":[{\"n_prompt\":64,\"n_gen\":16,"
+                                  "\"n_ctx\":128}],\"estimate_s\":0.5",
+                                  snug_buffer_text(&body), N_CONFIGS),
+                       &s);
+    s.tune.strategy = "random";
+    s.tune.has_ladder = true;
+    s.tune.n_trials = 500;
+    assert_ok(snug_tune_run(&s.tune, &r, &err));
+    assert_int_equal(r.n_trials, SNUG_STRATEGY_TELLS_MAX - 1); /* the default, and pairs */
+    assert_contains(r.end_reason, "no more are learned from");
+    snug_tune_result_clear(&r);
+    table_session_close(&s);
+    snug_buffer_clear(&body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,10 +250,14 @@ int main(void)
                                         test_folder_close),
         cmocka_unit_test_setup_teardown(time_that_is_over_ends_the_search_and_the_front,
                                         test_folder_open, test_folder_close),
+        cmocka_unit_test_setup_teardown(time_of_a_front_is_kept_where_there_is_one,
+                                        test_folder_open, test_folder_close),
         cmocka_unit_test_setup_teardown(stopped_front_goes_on_where_it_was, test_folder_open,
                                         test_folder_close),
         cmocka_unit_test_setup_teardown(trials_on_a_ladder_begin_low_and_only_full_ones_are_results,
                                         test_folder_open, test_folder_close),
+        cmocka_unit_test_setup_teardown(trials_end_where_no_more_are_learned_from, test_folder_open,
+                                        test_folder_close),
         cmocka_unit_test_setup_teardown(probe_of_a_stopped_session_is_not_made_again,
                                         test_folder_open, test_folder_close),
     };

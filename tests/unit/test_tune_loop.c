@@ -42,7 +42,6 @@ static struct session *open_session(const struct engine_test *t, struct snug_eng
                                            .task_id = s.task_id,
                                            .model_path = t->path,
                                            .workload = t->workload,
-                                           .objective = SNUG_OBJECTIVE_REQUEST,
                                            .n_trials = 4,
                                            .strategy = "snug",
                                            .seed = 1,
@@ -396,8 +395,8 @@ static bool take_confirmed(const struct snug_trial_view *view, void *data)
     assert_ok(snug_config_from_json(snug_json_root(doc), space, true, &config, &err));
     snug_json_free(doc);
     if (snug_config_equal(space, &config, c->config))
-        c->speeds[c->n++] =
-            snug_measurement_speed(view->measurement, &c->options->workload, c->options->objective);
+        c->speeds[c->n++] = snug_measurement_speed(view->measurement, &c->options->workload,
+                                                   SNUG_OBJECTIVE_REQUEST);
     return true;
 }
 

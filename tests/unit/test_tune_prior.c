@@ -79,6 +79,15 @@ static void says_nothing_of_what_no_calibration_runs(const struct cli_task *task
     }
 }
 
+static double busy_cpus;
+static int n_looks;
+
+static double look(void)
+{
+    n_looks++;
+    return busy_cpus;
+}
+
 static void prior_is_the_law_of_the_threads_asked(void **state)
 {
     struct engine_test *t = *state;
@@ -93,7 +102,8 @@ static void prior_is_the_law_of_the_threads_asked(void **state)
     task.workload = t->workload;
     snprintf(task.machine.fingerprint, sizeof task.machine.fingerprint, "%064d", 7);
     assert_int_equal(setenv("XDG_CACHE_HOME", t->folder, 1), 0);
-    assert_null(cli_prior_open(&task, SNUG_OBJECTIVE_DECODE));
+    assert_null(cli_prior_choose(&task, SNUG_OBJECTIVE_DECODE, NULL, look));
+    assert_int_equal(n_looks, 0); /* there is nothing to give up, so none is taken of the time */
     keep_law(t, &c);
     struct cli_prior *prior = cli_prior_open(&task, SNUG_OBJECTIVE_DECODE);
     assert_non_null(prior);
@@ -111,8 +121,9 @@ static void prior_is_the_law_of_the_threads_asked(void **state)
                     {"", 0.0, false},
                     {"other", 0.0, false}};
     for (size_t i = 0; i < COUNT(sessions); i++) {
-        struct cli_prior *chosen = cli_prior_choose(
-            &task, SNUG_OBJECTIVE_DECODE, sessions[i].begun_with, sessions[i].others_cpus);
+        busy_cpus = sessions[i].others_cpus;
+        struct cli_prior *chosen =
+            cli_prior_choose(&task, SNUG_OBJECTIVE_DECODE, sessions[i].begun_with, look);
         assert_true((chosen != NULL) == sessions[i].has_prior);
         cli_prior_close(chosen);
     }

@@ -1,25 +1,18 @@
 /* Whole tuning sessions on a replayed table: no model, the same trials for the same seed, and a
  * default that does not run. */
-#include "table.h"
+#include "table_session.h"
 
 #include <math.h>
 
-#include "base/file.h"
-#include "snug/tune_loop.h"
-
-/* The table of table.h with another default of repack, as a file. */
-static const char *write_table(void **state, const char *def)
+/* The table of table.h with another default of repack. */
+static char *table_with_default(const char *def)
 {
-    struct snug_error err;
-    char head[1024], *text = NULL;
+    char head[1024];
     snprintf(head, sizeof head, "%s", TABLE_HEAD);
     char *at = strstr(head, "\"off\"");
     assert_non_null(at);
     memcpy(at, def, strlen(def));
-    text = table_text(head, TABLE_BODY, TABLE_N_LINES);
-    assert_ok(snug_file_write(test_path(state, "t.jsonl"), text, strlen(text), &err));
-    free(text);
-    return test_path(state, "t.jsonl");
+    return table_text(head, TABLE_BODY, TABLE_N_LINES);
 }
 
 static int n_priors_asked;
@@ -47,39 +40,17 @@ static void tune(void **state, const char *def, const char *store_name, snug_pri
                  struct snug_tune_result *out)
 {
     struct snug_error err = {0};
-    struct snug_engine *engine = NULL;
-    struct snug_store *store = NULL;
-    int64_t machine = 0, model = 0, task = 0;
-    char path[512];
-    snprintf(path, sizeof path, "%s", write_table(state, def));
-    const struct snug_engine_options options = {
-        .model_path = path,
-        .workload = {.n_prompt = 64, .n_gen = 16, .n_parallel = 1, .n_ctx = 128}};
-    assert_ok(snug_engine_open("replay", &options, &engine, &err));
-    assert_ok(snug_store_open(test_path(state, store_name), &store, &err));
-    assert_ok(snug_store_machine(store, "f", "a machine", "{}", &machine, &err));
-    assert_ok(snug_store_model(store, "h", "t", path, "{}", &model, &err));
-    assert_ok(snug_store_task(store, machine, model, &options.workload, snug_engine_build(engine),
-                              "idle", &task, &err));
-    struct snug_tune_options tune = {.engine = engine,
-                                     .store = store,
-                                     .task_id = task,
-                                     .model_path = path,
-                                     .workload = options.workload,
-                                     .objective = SNUG_OBJECTIVE_DECODE,
-                                     .n_trials = 8,
-                                     .strategy = "snug",
-                                     .prior = prior,
-                                     .prior_data = &n_priors_asked,
-                                     .seed = 1,
-                                     .is_resumed = is_resumed,
-                                     .stop = &stop,
-                                     .on_event = on_event};
+    struct table_session s;
+    table_session_open(state, store_name, table_with_default(def), &s);
+    assert_ok(snug_goal_parse("decode", &s.tune.goal, &err));
+    s.tune.prior = prior;
+    s.tune.prior_data = &n_priors_asked;
+    s.tune.is_resumed = is_resumed;
+    s.tune.stop = &stop;
+    s.tune.on_event = on_event;
     stop = 0;
-    snug_effort_default(&tune.effort);
-    assert_ok(snug_tune_run(&tune, out, &err));
-    snug_store_close(store);
-    snug_engine_close(engine);
+    assert_ok(snug_tune_run(&s.tune, out, &err));
+    table_session_close(&s);
 }
 
 static void session_on_a_table_finds_its_best_and_repeats_itself(void **state)

@@ -394,10 +394,6 @@ static snug_status promotes(struct snug_strategy *s, bool *out, struct snug_erro
 {
     struct snug__model_state *st = s->state;
     const int last = snug_gp_n(st->gp) - 1, at = (int)s->n_told - 1;
-    if (st->axes) { /* gain per second is known of speed and bytes alone */
-        *out = true;
-        return SNUG_OK;
-    }
     if (at + 1 < st->n_start || last < 0 || st->told_of_point[last] != at)
         return SNUG_OK; /* the model needs trials that it can rely on */
     double area = 0;
