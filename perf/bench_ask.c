@@ -29,6 +29,7 @@ static void put_times(struct snug_json_writer *w, const char *key, const double 
 {
     snug_json_begin_object(w, key);
     snug_json_put_int(w, "n", (int64_t)n);
+    snug_json_put_number(w, "mean_ms", snug_stats_mean(ms, n));
     snug_json_put_number(w, "median_ms", snug_stats_median(ms, n));
     snug_json_put_number(w, "mad_ms", snug_stats_mad(ms, n));
     snug_json_put_number(w, "p95_ms", snug_stats_quantile(ms, n, 0.95));

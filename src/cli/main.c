@@ -87,7 +87,8 @@ const struct cli_command cli_commands[] = {
      "one port, watches free memory, free CPUs and the speed that requests get, and moves to\n"
      "another measured config when the present one fits no more, or another one is expected to\n"
      "be 10 % faster for some seconds. Requests in flight finish: they have 10 min, 1 min where\n"
-     "the next config has no room beside the old one, 10 s where memory got short.\n"
+     "the next config has no room beside the old one, 10 s where memory got short. One without\n"
+     "an answer leaves a server that became less than half as fast, and begins again.\n"
      "GET /snug/status tells how it stands. The server's cache of old prompts is off\n"
      "(-- --cache-ram N sets it), and no LLAMA_ARG_ variable reaches it.",
      "snug run model.gguf --adapt --port 8080", RUN, cmd_run, false, "extra flags"},

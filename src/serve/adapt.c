@@ -276,6 +276,7 @@ static void decide_for_gain(struct snug_adapt_state *state, const struct field *
         return;
     out->action = SNUG_ADAPT_SWITCH;
     out->member = best;
+    out->gain = gain;
 }
 
 void snug_adapt_decide(struct snug_adapt_state *state, const struct snug_adapt_rules *rules,

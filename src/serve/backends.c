@@ -9,6 +9,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@ static const double SLICE_S = 0.2; /* how soon a waiting request sees its client
 /* A connection that broke may be the first sign of a death: how long to wait for the process. */
 static const double SUSPECT_S = 1;
 static const double READY_S = 1;
+static const double MOVE_LEAST_S = 0.25; /* what is nearly done need not begin again */
 
 snug_status snug__backends_init(struct snug__backends *b, struct snug_error *err)
 {
@@ -116,6 +118,7 @@ snug_status snug__backends_take(struct snug__backends *b, int failed, double tim
                                             .port = serving->port,
                                             .member = serving->member,
                                             .cut = &serving->cut,
+                                            .taken_s = snug_clock_s(),
                                             .epoch = is_alone(b, serving) ? b->epoch : -1,
                                             .n_at_once = serving->n_in_flight};
     }
@@ -144,6 +147,19 @@ bool snug__backends_is_steady(struct snug__backends *b, const struct snug__backe
     *out_n_at_once = (lease->n_at_once + lease->backend->n_in_flight) / 2.0;
     pthread_mutex_unlock(&b->lock);
     return is_steady;
+}
+
+bool snug__backends_should_move(struct snug__backends *b, const struct snug__backend_lease *lease)
+{
+    const struct snug__backend *backend = lease->backend;
+    pthread_mutex_lock(&b->lock);
+    const bool is_left =
+        backend->is_slow && backend->state == SNUG__BACKEND_DRAINING && !b->is_closing;
+    const double had_s = backend->since_s - lease->taken_s;
+    const bool should_move =
+        is_left && snug_clock_s() - backend->since_s >= fmax(had_s, MOVE_LEAST_S);
+    pthread_mutex_unlock(&b->lock);
+    return should_move;
 }
 
 void snug__backends_disturb(struct snug__backends *b)
@@ -221,6 +237,7 @@ snug_status snug__backends_start(struct snug__backends *b, int member, const cha
     slot->port = port;
     slot->pid = slot->process.pid;
     slot->cut = 0;
+    slot->is_slow = false;
     slot->since_s = now_s;
     b->epoch++;
     pthread_mutex_unlock(&b->lock);
@@ -247,20 +264,21 @@ bool snug__backend_is_ready(const struct snug__backend *backend)
 
 /* ---- turning and ending ---- */
 
-static void drain(struct snug__backend *backend, double now_s, double deadline_s)
+static void drain(struct snug__backend *backend, bool is_slow, double now_s, double deadline_s)
 {
     backend->state = SNUG__BACKEND_DRAINING;
+    backend->is_slow = is_slow;
     backend->since_s = now_s;
     backend->deadline_s = deadline_s;
 }
 
-void snug__backends_turn_to(struct snug__backends *b, struct snug__backend *next, double now_s,
-                            double deadline_s)
+void snug__backends_turn_to(struct snug__backends *b, struct snug__backend *next, bool is_slow,
+                            double now_s, double deadline_s)
 {
     pthread_mutex_lock(&b->lock);
     struct snug__backend *before = snug__backends_find(b, SNUG__BACKEND_SERVING);
     if (before)
-        drain(before, now_s, deadline_s);
+        drain(before, is_slow, now_s, deadline_s);
     next->state = SNUG__BACKEND_SERVING;
     next->since_s = now_s;
     b->epoch++;
@@ -268,11 +286,11 @@ void snug__backends_turn_to(struct snug__backends *b, struct snug__backend *next
     pthread_mutex_unlock(&b->lock);
 }
 
-void snug__backends_retire(struct snug__backends *b, struct snug__backend *backend, double now_s,
-                           double deadline_s)
+void snug__backends_retire(struct snug__backends *b, struct snug__backend *backend, bool is_slow,
+                           double now_s, double deadline_s)
 {
     pthread_mutex_lock(&b->lock);
-    drain(backend, now_s, deadline_s);
+    drain(backend, is_slow, now_s, deadline_s);
     b->epoch++;
     pthread_mutex_unlock(&b->lock);
 }

@@ -16,7 +16,7 @@ enum snug__backend_state {
     SNUG__BACKEND_NONE,
     SNUG__BACKEND_STARTING,
     SNUG__BACKEND_SERVING,  /* new requests go there */
-    SNUG__BACKEND_DRAINING, /* those in flight end there */
+    SNUG__BACKEND_DRAINING, /* those in flight end there, but see is_slow */
     SNUG__BACKEND_STOPPING, /* asked to end */
     SNUG__BACKEND_DEAD      /* gone, but a request has still to notice */
 };
@@ -27,6 +27,7 @@ struct snug__backend {
     int member, port, pid;
     int n_in_flight;
     volatile int cut;            /* set: its requests end at once */
+    bool is_slow;                /* drains because another is far faster */
     double since_s, deadline_s;  /* of this state */
     struct snug_process process; /* the control's alone */
 };
@@ -51,6 +52,7 @@ struct snug__backend_lease {
     struct snug__backend *backend;
     int serial, port, member;
     const volatile int *cut;
+    double taken_s;
     int epoch;     /* when it was taken; -1: other servers were there too */
     int n_at_once; /* requests that held the same one then, this one included */
 };
@@ -60,6 +62,10 @@ struct snug__backend_lease {
  * Errors  SNUG_TIMEOUT; SNUG_INTERRUPTED: closing, or the client of client_fd went away */
 snug_status snug__backends_take(struct snug__backends *b, int failed, double timeout_s,
                                 int client_fd, struct snug__backend_lease *out) SNUG_CHECKED;
+/* Should a request without any answer yet begin again at the server that serves next? Where this
+ * one is slow, and it has had as long again as it had had when it was left: so beginning again
+ * costs at most twice what the better choice would. */
+bool snug__backends_should_move(struct snug__backends *b, const struct snug__backend_lease *lease);
 /* The member that serves at this moment, or -1. */
 int snug__backends_member(struct snug__backends *b);
 void snug__backends_give(struct snug__backends *b, struct snug__backend_lease *lease);
@@ -77,12 +83,13 @@ snug_status snug__backends_start(struct snug__backends *b, int member, const cha
                                  struct snug_error *err) SNUG_CHECKED;
 /* Does it answer that it is ready? Waits a second at most. */
 bool snug__backend_is_ready(const struct snug__backend *backend);
-/* New requests go there from now on; the one before drains until deadline_s. */
-void snug__backends_turn_to(struct snug__backends *b, struct snug__backend *next, double now_s,
-                            double deadline_s);
+/* New requests go there from now on; the one before drains until deadline_s. is_slow: of that one.
+ */
+void snug__backends_turn_to(struct snug__backends *b, struct snug__backend *next, bool is_slow,
+                            double now_s, double deadline_s);
 /* Nobody takes it any more; it drains until deadline_s. */
-void snug__backends_retire(struct snug__backends *b, struct snug__backend *backend, double now_s,
-                           double deadline_s);
+void snug__backends_retire(struct snug__backends *b, struct snug__backend *backend, bool is_slow,
+                           double now_s, double deadline_s);
 /* One that drains must end by deadline_s. */
 void snug__backends_hurry(struct snug__backends *b, struct snug__backend *backend,
                           double deadline_s);

@@ -2,8 +2,9 @@
  *
  * Nothing goes to the client before there is something worth it: the first event of a stream, the
  * whole of any other answer up to ANSWER_HELD bytes. Until then a server that breaks off costs
- * nothing but time: the request begins again, once, at the one that serves next. After that an
- * event stream ends with an error event, and another answer with a closed connection. */
+ * nothing but time: the request begins again, once, at the one that serves next; and once more
+ * where a server was left because it had become slow. After that an event stream ends with an error
+ * event, and another answer with a closed connection. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,9 +160,17 @@ static bool collect_headers(struct snug__request *r)
            MHD_get_connection_values(r->connection, MHD_HEADER_KIND, add_header, r) >= 0;
 }
 
+static bool is_left(void *data)
+{
+    struct snug__request *r = data;
+    r->has_moved = snug__backends_should_move(r->front->options.backends, &r->lease);
+    return r->has_moved;
+}
+
 /* Send it and wait for what may go to the client. */
 static enum snug__upstream_state exchange(struct snug__request *r)
 {
+    const bool may_move = !r->has_moved;
     const struct snug__upstream_request request = {.port = r->lease.port,
                                                    .method = r->method,
                                                    .target = r->target,
@@ -169,15 +178,18 @@ static enum snug__upstream_state exchange(struct snug__request *r)
                                                    .body = r->body.data,
                                                    .n_body = r->body.len,
                                                    .client_fd = r->client_fd,
-                                                   .cancel = r->lease.cut};
+                                                   .cancel = r->lease.cut,
+                                                   .is_left = may_move ? is_left : NULL,
+                                                   .data = r};
     if (snug__upstream_open(&request, &r->upstream, NULL) != SNUG_OK)
         return SNUG__UPSTREAM_BROKEN;
     enum snug__upstream_state state = snug__upstream_wait_head(r->upstream);
     if (state == SNUG__UPSTREAM_OPEN)
         state = snug__upstream_wait(r->upstream,
                                     snug__upstream_is_stream(r->upstream) ? 1 : ANSWER_HELD);
-    /* Cut by us, not left by the client. */
-    return state == SNUG__UPSTREAM_GONE && *r->lease.cut ? SNUG__UPSTREAM_BROKEN : state;
+    /* Cut or moved by us, not left by the client. */
+    const bool is_ours = *r->lease.cut || (may_move && r->has_moved);
+    return state == SNUG__UPSTREAM_GONE && is_ours ? SNUG__UPSTREAM_BROKEN : state;
 }
 
 static enum MHD_Result refuse_without_server(struct snug__request *r, snug_status status)
@@ -199,13 +211,14 @@ enum MHD_Result snug__front_forward(struct snug__request *r)
     if (!collect_headers(r))
         return MHD_NO;
     set_timeout(r, 0);
-    for (int attempt = 0; attempt < 2; attempt++) {
+    for (int n_broken = 0; n_broken < 2;) {
         const snug_status status = snug__backends_take(r->front->options.backends, failed,
                                                        SNUG__FRONT_WAIT_S, r->client_fd, &r->lease);
         if (status != SNUG_OK) {
             set_timeout(r, SNUG__FRONT_IDLE_S);
             return refuse_without_server(r, status);
         }
+        const bool had_moved = r->has_moved;
         const enum snug__upstream_state state = exchange(r);
         if (state == SNUG__UPSTREAM_GONE)
             return MHD_NO; /* nobody is there to be told */
@@ -215,7 +228,8 @@ enum MHD_Result snug__front_forward(struct snug__request *r)
         }
         failed = r->lease.serial;
         snug__front_release(r);
-        if (attempt == 0)
+        n_broken += r->has_moved == had_moved;
+        if (n_broken < 2)
             snug__front_count_retry(r->front);
     }
     set_timeout(r, SNUG__FRONT_IDLE_S);

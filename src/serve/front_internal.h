@@ -32,6 +32,7 @@ struct snug__request {
     struct snug__backend_lease lease;
     struct snug__upstream *upstream;
     struct snug__timings_tail tail; /* of the answer */
+    bool has_moved;                 /* from a slow server; once, so that it ends somewhere */
     bool has_ended;                 /* the error event was written */
     enum snug__fate fate;
 };

@@ -19,10 +19,13 @@ static const double LOOK_S = 0.25;      /* between two budgets; each costs about
 static const double START_S = 600;      /* a large model from a slow disk */
 static const double DRAIN_WARM_S = 600; /* nobody waits for it */
 static const double DRAIN_COLD_S = 60;  /* the next one cannot start before */
-static const double DRAIN_NOW_S = 10;   /* somebody else needs the memory */
-static const double DRAIN_END_S = 30;   /* after Ctrl-C */
-static const double GONE_S = 10;        /* processes told to end, then killed */
-static const int STARTS_MAX = 3;        /* members that may fail before any has served */
+/* From so much on requests without an answer leave a slow server: one that has run for a while has
+ * as long to go, as far as anybody knows, and must begin again. */
+static const double MOVE_GAIN = 1;
+static const double DRAIN_NOW_S = 10; /* somebody else needs the memory */
+static const double DRAIN_END_S = 30; /* after Ctrl-C */
+static const double GONE_S = 10;      /* processes told to end, then killed */
+static const int STARTS_MAX = 3;      /* members that may fail before any has served */
 
 static const char *name_of(const struct snug__serve *s, int member)
 {
@@ -143,7 +146,7 @@ static void follow_start(struct snug__serve *s, double now_s)
     if (!snug__backend_is_ready(next)) {
         if (start_s < START_S)
             return;
-        snug__backends_retire(&s->backends, next, now_s, now_s);
+        snug__backends_retire(&s->backends, next, false, now_s, now_s);
         note_failure(s, next->member, "it was not ready in 10 minutes", now_s);
         return;
     }
@@ -152,7 +155,8 @@ static void follow_start(struct snug__serve *s, double now_s)
     pthread_mutex_lock(&s->lock);
     s->n_switches += is_switch;
     pthread_mutex_unlock(&s->lock);
-    snug__backends_turn_to(&s->backends, next, now_s, now_s + DRAIN_WARM_S);
+    snug__backends_turn_to(&s->backends, next, s->decision.gain >= MOVE_GAIN, now_s,
+                           now_s + DRAIN_WARM_S);
     snug_adapt_started(&s->state, &s->options->rules, s->options->members, member, start_s, now_s);
     s->next = NULL;
     s->was_ready = true;
@@ -221,7 +225,7 @@ static void ease_memory(struct snug__serve *s, double now_s)
     if (s->next && s->state.present >= 0) {
         snug__serve_say(s, "give_up", s->next->member, "memory got short: %s is not started",
                         name_of(s, s->next->member));
-        snug__backends_retire(&s->backends, s->next, now_s, now_s);
+        snug__backends_retire(&s->backends, s->next, false, now_s, now_s);
         s->next = NULL;
     } else if (!snug__backends_find(&s->backends, SNUG__BACKEND_STOPPING)) {
         hurry_all(s, DRAIN_NOW_S, "memory got short", now_s);
@@ -255,7 +259,7 @@ static void retire_present(struct snug__serve *s, bool is_urgent, double now_s)
     snug__serve_say(s, "stop", serving->member, "%s ends before %s starts, both do not fit (%s)",
                     name_of(s, serving->member), name_of(s, s->decision.member),
                     s->decision.reason);
-    snug__backends_retire(&s->backends, serving, now_s,
+    snug__backends_retire(&s->backends, serving, s->decision.gain >= MOVE_GAIN, now_s,
                           now_s + (is_urgent ? DRAIN_NOW_S : DRAIN_COLD_S));
     snug_adapt_stopped(&s->state);
 }
@@ -357,7 +361,7 @@ static void end(struct snug__serve *s, struct snug__front_counts *out_counts)
     for (int i = 0; i < SNUG__BACKENDS_MAX; i++) {
         const enum snug__backend_state state = s->backends.list[i].state;
         if (state == SNUG__BACKEND_STARTING || state == SNUG__BACKEND_SERVING)
-            snug__backends_retire(&s->backends, &s->backends.list[i], 0, 0);
+            snug__backends_retire(&s->backends, &s->backends.list[i], false, 0, 0);
     }
     while (is_any_alive(s) && snug_clock_s() < late_s) {
         snug__backends_tend(&s->backends, snug_clock_s(), &death);

@@ -25,6 +25,8 @@ struct snug__upstream {
     CURL *easy;
     struct curl_slist *headers;
     const volatile int *cancel;
+    bool (*is_left)(void *data);
+    void *data;
     int client_fd;
     bool is_watched; /* false: the client sent more, which stays unread until this one ends */
     bool has_head;
@@ -191,6 +193,8 @@ snug_status snug__upstream_open(const struct snug__upstream_request *request,
     u->client_fd = request->client_fd;
     u->is_watched = request->client_fd >= 0;
     u->cancel = request->cancel;
+    u->is_left = request->is_left;
+    u->data = request->data;
     u->length = -1;
     u->multi = curl_multi_init();
     u->easy = curl_easy_init();
@@ -236,7 +240,7 @@ static void wait_for_news(struct snug__upstream *u)
     struct curl_waitfd client = {.fd = u->client_fd, .events = CURL_WAIT_POLLIN};
     if (curl_multi_poll(u->multi, &client, u->is_watched, SLICE_MS, NULL) != CURLM_OK)
         u->state = SNUG__UPSTREAM_BROKEN;
-    if (u->cancel && *u->cancel)
+    if ((u->cancel && *u->cancel) || (u->is_left && !u->has_head && u->is_left(u->data)))
         u->state = SNUG__UPSTREAM_GONE;
     if (!u->is_watched || client.revents == 0)
         return;

@@ -16,15 +16,17 @@ struct snug__upstream_request {
     char *const *headers;        /* "Name: value", NULL at the end */
     const void *body;
     size_t n_body;
-    int client_fd;              /* watched: its end ends the exchange; -1: none */
-    const volatile int *cancel; /* may be NULL */
+    int client_fd;               /* watched: its end ends the exchange; -1: none */
+    const volatile int *cancel;  /* may be NULL */
+    bool (*is_left)(void *data); /* may be NULL; true, before the head is there: as *cancel */
+    void *data;
 };
 
 enum snug__upstream_state {
     SNUG__UPSTREAM_OPEN,
     SNUG__UPSTREAM_DONE,   /* the whole answer is there */
     SNUG__UPSTREAM_BROKEN, /* the connection ended before that, or never came about */
-    SNUG__UPSTREAM_GONE    /* the client went away, or *cancel was set */
+    SNUG__UPSTREAM_GONE    /* the client went away, *cancel was set, or it is left */
 };
 
 struct snug__upstream_header {

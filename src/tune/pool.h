@@ -18,8 +18,9 @@ struct snug__candidate {
     enum snug__bytes_state state;
     bool was_told;
     double mean, sd; /* of log speed */
-    double chance;   /* that it runs */
-    double score;
+    double chance;   /* that it runs; 1 until it is known */
+    bool knows_chance;
+    double score; /* with the chance, once that is known */
 };
 
 struct snug__pool {

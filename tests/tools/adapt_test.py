@@ -63,6 +63,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             select.select([self.connection], [], [])
             note("left" if self.connection.recv(1, socket.MSG_PEEK) == b"" else "more")
             return
+        if do == "crawl on two" and threads == "2":
+            note("crawling")
+            select.select([self.connection], [], [])
+            note("left")
+            return
         if do == "timed":
             with open(path("ms-" + ubatch)) as file: ms = float(file.read())
             timings = {{"prompt_n": 1, "prompt_ms": ms, "predicted_n": 101, "predicted_ms": 100 * ms}}
@@ -295,6 +300,24 @@ class AdaptTest(WithHistory):
             self.assertEqual((2, 0), (status["switches"], status["failed"]))
             self.assertEqual(0, server.stop())
             self.assertRegex(server.err(), r"\d+ requests served, 0 failed, .* 2 switches")
+
+    def test_a_request_leaves_a_server_that_crawls(self):
+        with self.start() as server:
+            server.wait_serving(1)
+            needs = {m["trial"]: m["bytes"] for m in server.status()["members"]}
+            server.limit(cpus=1, memory_bytes=(needs[1] + needs[2]) // 2)
+            server.wait_serving(2)  # two threads on one CPU, since nothing else fits
+            answers = []
+            asking = threading.Thread(daemon=True, target=lambda: answers.append(
+                server.ask("POST", "/v1/completions", {"do": "crawl on two"})))
+            asking.start()
+            server.wait_file("crawling")
+            server.limit(cpus=1)
+            asking.join(PATIENCE_S)
+            server.wait_file("left")
+            self.assertEqual(200, answers[0][0])
+            status = server.status()
+            self.assertEqual((0, 1), (status["failed"], status["retried"]))
 
     def test_chat_models_and_errors_are_llama_servers_own(self):
         with self.start(actor=False) as server:

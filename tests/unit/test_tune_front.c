@@ -147,7 +147,7 @@ static void time_of_a_front_is_kept_where_there_is_one(void **state)
 {
     static const struct {
         const char *objectives, *searched;
-    } cases[] = {{"decode", "80 us"}, {"decode,prefill", "100 us"}};
+    } cases[] = {{"decode", "80.0 us"}, {"decode,prefill", "100 us"}};
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct snug_tune_result r;
         struct watch watch = {.objectives = cases[i].objectives, .time_s = 1e-4};

@@ -3,10 +3,11 @@
  *
  * 1. Start: the first max(4, min(n_dims / 2 + 1, n_trials / 4)) trials, the default and --fit's
  *    among them, are points of the scrambled Sobol sequence; 2 with a prior or a past.
- * 2. Then one at a time: hyper-parameters are learned at every tell; ask scores candidates by exact
- *    expected hypervolume improvement (ehvi.c) times the chance that they run at all, and takes the
- *    best. Bytes are known, not learned. The front stands on the model's mean at the measured
- *    configs, not on their measured speeds: the luckiest of noisy maxima would raise the bar.
+ * 2. Then one at a time: hyper-parameters are learned at every tell, past 48 points at every
+ *    fourth; ask scores candidates by exact expected hypervolume improvement (ehvi.c) times the
+ *    chance that they run at all, and takes the best. Bytes are known, not learned. The front
+ * stands on the model's mean at the measured configs, not on their measured speeds: the luckiest of
+ *    noisy maxima would raise the bar.
  * 3. Candidates: pool.c; for a lattice too large to list, hill climbs by single knobs start from
  *    the best candidates and from the front.
  * 4. Failures: a second process of the same kind learns 0 for what ran and 1 for what failed (least
@@ -37,6 +38,7 @@
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "tune/strategies/snug_model.h"
 #include "tune/trial_cost.h"
@@ -52,7 +54,8 @@
 #define NEAR_STATED_MAX 8 /* true bytes stated for them */
 #define CLIMBS 3
 #define CLIMB_STEPS 8
-#define CHANCE_MIN 1e-3 /* never out of the question: the last resort is still ordered by gain */
+#define CHANCE_MIN 1e-3    /* never out of the question: the last resort is still ordered by gain */
+#define CHANCES_AT_ONCE 64 /* most are never asked for: see settle */
 /* True bytes stated per ask once one candidate is known to run. */
 #define STATE_BYTES_MAX 64
 
@@ -154,20 +157,61 @@ static double gain_of(const struct snug_strategy *s, int i)
     return snug_ehvi(&st->front, item->mean, item->sd, frac) * item->chance;
 }
 
-/* P(item runs) of items from..n-1. */
-static snug_status predict_chances(struct snug_strategy *s, int from, struct snug_error *err)
+/* P(item runs) of the items listed, and their scores with it. */
+static snug_status take_chances(struct snug_strategy *s, const int *items, int n,
+                                struct snug_error *err)
 {
     struct snug__model_state *st = s->state;
-    struct snug__pool *pool = &st->pool;
-    const double *x = pool->x + (size_t)from * (size_t)s->lattice.n_dims;
+    double x[CHANCES_AT_ONCE * SNUG_KNOBS_MAX] = {0}, mean[CHANCES_AT_ONCE], sd[CHANCES_AT_ONCE];
+    const size_t n_dims = (size_t)s->lattice.n_dims;
+    for (int k = 0; k < n; k++)
+        memcpy(x + (size_t)k * n_dims, st->pool.x + (size_t)items[k] * n_dims, n_dims * sizeof *x);
+    const snug_status status = snug_gp_predict(st->failures, x, (size_t)n, mean, sd, err);
+    for (int k = 0; status == SNUG_OK && k < n; k++) {
+        struct snug__candidate *item = &st->pool.items[items[k]];
+        item->chance =
+            fmax(0.5 * erfc((mean[k] - 0.5) / (fmax(sd[k], 1e-9) * sqrt(2))), CHANCE_MIN);
+        item->knows_chance = true;
+        item->score *= item->chance;
+    }
+    return status;
+}
+
+/* Put i among the n highest scores, of at most cap, in descending order; returns how many there
+ * are. */
+static int insert_highest(const struct snug__pool *pool, int *items, int n, int cap, int i)
+{
+    int at = n < cap ? n : cap - 1;
+    if (n == cap && pool->items[i].score <= pool->items[items[at]].score)
+        return n;
+    for (; at > 0 && pool->items[items[at - 1]].score < pool->items[i].score; at--)
+        items[at] = items[at - 1];
+    items[at] = i;
+    return n < cap ? n + 1 : n;
+}
+
+/* Ask for chances only where they matter: until they are known of the best n of items from.. and
+ * of all that come within frac of the last of these. The score of another is what it would be if
+ * it ran for sure. */
+static snug_status settle(struct snug_strategy *s, int from, int n, double frac,
+                          struct snug_error *err)
+{
+    const struct snug__pool *pool = &((struct snug__model_state *)s->state)->pool;
     snug_status status = SNUG_OK;
-    if (st->n_failed)
-        status = snug_gp_predict(st->failures, x, (size_t)(pool->n - from), st->pool_mean,
-                                 st->pool_sd, err);
-    for (int i = from; status == SNUG_OK && i < pool->n; i++) {
-        double mean = st->pool_mean[i - from], sd = fmax(st->pool_sd[i - from], 1e-9);
-        double chance = st->n_failed ? 0.5 * erfc((mean - 0.5) / (sd * sqrt(2))) : 1;
-        pool->items[i].chance = fmax(chance, CHANCE_MIN);
+    int n_open = 1;
+    while (status == SNUG_OK && n_open > 0) {
+        int known[CLIMBS], open[CHANCES_AT_ONCE], n_known = 0;
+        for (int i = from; i < pool->n; i++)
+            if (pool->items[i].knows_chance && pool->items[i].score > 0)
+                n_known = insert_highest(pool, known, n_known, n, i);
+        const double least = n_known < n ? 0 : frac * pool->items[known[n - 1]].score;
+        n_open = 0;
+        for (int i = from; i < pool->n; i++)
+            if (!pool->items[i].knows_chance && pool->items[i].score > 0 &&
+                pool->items[i].score >= least)
+                n_open = insert_highest(pool, open, n_open, CHANCES_AT_ONCE, i);
+        if (n_open > 0)
+            status = take_chances(s, open, n_open, err);
     }
     return status;
 }
@@ -197,19 +241,19 @@ static bool is_out(const struct snug_strategy *s, const struct snug__candidate *
            (!st->is_wide && !snug__inert_allows(&st->inert, &s->lattice, &item->config));
 }
 
-/* Predict and score items from..n-1. */
+/* Predict and score items from..n-1, as if they ran for sure: see settle. */
 static snug_status score_items(struct snug_strategy *s, int from, struct snug_error *err)
 {
     struct snug__model_state *st = s->state;
     struct snug__pool *pool = &st->pool;
     const double *x = pool->x + (size_t)from * (size_t)s->lattice.n_dims;
-    snug_status status = predict_chances(s, from, err);
-    if (status == SNUG_OK)
-        status =
-            snug_gp_predict(st->gp, x, (size_t)(pool->n - from), st->pool_mean, st->pool_sd, err);
+    snug_status status =
+        snug_gp_predict(st->gp, x, (size_t)(pool->n - from), st->pool_mean, st->pool_sd, err);
     if (status == SNUG_OK && st->axes)
         status = snug__axes_predict(st->axes, s, pool, from, err);
     for (int i = from; status == SNUG_OK && i < pool->n; i++) {
+        pool->items[i].chance = 1;
+        pool->items[i].knows_chance = st->n_failed == 0;
         pool->items[i].mean = st->pool_mean[i - from];
         if (s->problem.prior)
             pool->items[i].mean +=
@@ -232,6 +276,8 @@ static snug_status climb(struct snug_strategy *s, int at, struct snug_error *err
         int from = st->pool.n;
         snug__pool_add_neighbours(&st->pool, s, &st->pool.items[at].config);
         snug_status status = from < st->pool.n ? score_items(s, from, err) : SNUG_OK;
+        if (status == SNUG_OK)
+            status = settle(s, from, 1, 1, err);
         int next = snug__pool_best(&st->pool, from);
         if (status != SNUG_OK)
             return status;
@@ -258,6 +304,8 @@ static snug_status refine(struct snug_strategy *s, struct snug_error *err)
         snug__pool_add(&st->pool, s, &best);
     snug_status status =
         st->pool.n > st->pool.n_fixed ? score_items(s, st->pool.n_fixed, err) : SNUG_OK;
+    if (status == SNUG_OK)
+        status = settle(s, 0, CLIMBS, 1, err);
     for (; n_start < CLIMBS; n_start++) {
         start[n_start] = snug__pool_best(&st->pool, 0);
         if (start[n_start] < 0)
@@ -272,12 +320,16 @@ static snug_status refine(struct snug_strategy *s, struct snug_error *err)
 }
 
 /* The best item whose bytes were truly stated, or -1. Items come up in the order of their guess;
- * each gets its true bytes and score, until none left could win. */
-static int choose(struct snug_strategy *s)
+ * each gets its true bytes and score, until none left could win. Chances are known of all that
+ * nearly win. */
+static snug_status choose(struct snug_strategy *s, int *out_item, struct snug_error *err)
 {
     struct snug__model_state *st = s->state;
     int chosen = -1;
     for (int n_stated = 0; n_stated < STATE_BYTES_MAX || chosen < 0;) {
+        const snug_status status = settle(s, 0, 1, NEAR_FRAC, err);
+        if (status != SNUG_OK)
+            return status;
         int i = snug__pool_best(&st->pool, 0);
         if (i < 0 || (chosen >= 0 && i == chosen))
             break;
@@ -291,7 +343,8 @@ static int choose(struct snug_strategy *s)
         if (can_run && (chosen < 0 || st->pool.items[i].score > st->pool.items[chosen].score))
             chosen = i;
     }
-    return chosen;
+    *out_item = chosen;
+    return SNUG_OK;
 }
 
 /* Of the items that gain nearly as much as the best, the one that gains most per second. */
@@ -347,10 +400,12 @@ static snug_status ask_model(struct snug_strategy *s, struct snug_config *out_co
 {
     struct snug__model_state *st = s->state;
     double area = 0;
-    const snug_status status = rank_candidates(s, &area, err);
+    int best = -1;
+    snug_status status = rank_candidates(s, &area, err);
+    if (status == SNUG_OK)
+        status = choose(s, &best, err);
     if (status != SNUG_OK)
         return status;
-    const int best = choose(s);
     const int chosen = best < 0 ? best : choose_cheaper(s, best); /* by the front of all told */
     double gain = best < 0 ? 0 : st->pool.items[best].score;
     if (is_converged(s, area, gain))
@@ -397,13 +452,14 @@ static snug_status promotes(struct snug_strategy *s, bool *out, struct snug_erro
     if (at + 1 < st->n_start || last < 0 || st->told_of_point[last] != at)
         return SNUG_OK; /* the model needs trials that it can rely on */
     double area = 0;
-    const snug_status status = rank_candidates(s, &area, err); /* st->mean is of GP points then */
+    int best = -1;
+    snug_status status = rank_candidates(s, &area, err); /* st->mean is of GP points then */
     if (status != SNUG_OK)
         return status;
     set_last_aside(s);
-    const int best = choose(s);
-    if (best < 0)
-        return SNUG_OK;
+    status = choose(s, &best, err);
+    if (status != SNUG_OK || best < 0)
+        return status;
     const struct snug__candidate *item = &st->pool.items[best];
     const double mean = st->mean[last] + snug__model_expected(st, last);
     const double frac = (double)s->told[at].bytes / (double)s->problem.bounds.bytes_ref;

@@ -12,19 +12,27 @@
 /* A point this uncertain says nothing. */
 #define NO_NEWS_SD 1e3
 #define INERT_EVERY 4 /* trials between two decisions */
-/* Likelihood evaluations per tell and start: one costs O(n^3), 0.7 ms at 100 points. */
+/* Likelihood evaluations per learning and start: one costs O(n^3), 0.7 ms at 100 points. */
 #define FIT_WORK 2000
 #define FIT_EVALUATIONS_MIN 20
 #define FIT_EVALUATIONS_MAX 60
+/* One more point among many moves hyper-parameters little: past so many it is learned every 4th. */
+#define LEARN_EACH_MAX 48
+#define LEARN_EVERY 4
 
 /* How sure it is that the weight of the prior is near 1. */
 #define WEIGHT_SD 1.5
 /* Of the past's, around its trust. */
 #define PAST_SD 0.3
 
-static int fit_evaluations(int n)
+static int learn_evaluations(int n)
 {
     return at_most(at_least(FIT_EVALUATIONS_MIN, FIT_WORK / n), FIT_EVALUATIONS_MAX);
+}
+
+static int fit_evaluations(int n)
+{
+    return n <= LEARN_EACH_MAX || n % LEARN_EVERY == 0 ? learn_evaluations(n) : 0;
 }
 
 double snug__model_prior_or_level(const struct snug__model_state *st, double prior)
@@ -200,8 +208,11 @@ static snug_status learn_failure(struct snug__model_state *st, const double *x, 
     snug_status status = snug_gp_add(st->failures, x, is_failed, 0, err);
     if (status != SNUG_OK)
         return status;
-    if (st->n_failed + is_failed > 0)
-        status = snug_gp_fit(st->failures, fit_evaluations(snug_gp_n(st->failures)), err);
+    const int n = snug_gp_n(st->failures);
+    if (st->n_failed == 0 && is_failed) /* there is something to learn from now */
+        status = snug_gp_fit(st->failures, learn_evaluations(n), err);
+    else if (st->n_failed > 0)
+        status = snug_gp_fit(st->failures, fit_evaluations(n), err);
     if (status == SNUG_OK)
         st->n_failed += is_failed;
     else
