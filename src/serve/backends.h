@@ -63,8 +63,7 @@ struct snug__backend_lease {
 snug_status snug__backends_take(struct snug__backends *b, int failed, double timeout_s,
                                 int client_fd, struct snug__backend_lease *out) SNUG_CHECKED;
 /* Should a request without any answer yet begin again at the server that serves next? Where this
- * one is slow, and it has had as long again as it had had when it was left: so beginning again
- * costs at most twice what the better choice would. */
+ * one is slow and has been left for as long as it had been at the request then. */
 bool snug__backends_should_move(struct snug__backends *b, const struct snug__backend_lease *lease);
 /* The member that serves at this moment, or -1. */
 int snug__backends_member(struct snug__backends *b);

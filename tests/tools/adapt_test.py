@@ -301,7 +301,8 @@ class AdaptTest(WithHistory):
             self.assertEqual(0, server.stop())
             self.assertRegex(server.err(), r"\d+ requests served, 0 failed, .* 2 switches")
 
-    def test_a_request_leaves_a_server_that_crawls(self):
+    def leave_a_crawling_server(self, room):
+        """room: memory for the next config, as so much of its need; None: no limit."""
         with self.start() as server:
             server.wait_serving(1)
             needs = {m["trial"]: m["bytes"] for m in server.status()["members"]}
@@ -312,12 +313,20 @@ class AdaptTest(WithHistory):
                 server.ask("POST", "/v1/completions", {"do": "crawl on two"})))
             asking.start()
             server.wait_file("crawling")
-            server.limit(cpus=1)
+            n_before = len(server.events())
+            server.limit(cpus=1, **({"memory_bytes": int(room * needs[1])} if room else {}))
             asking.join(PATIENCE_S)
             server.wait_file("left")
             self.assertEqual(200, answers[0][0])
             status = server.status()
             self.assertEqual((0, 1), (status["failed"], status["retried"]))
+            self.assertEqual(room is not None, "stop" in server.events()[n_before:])
+
+    def test_a_request_leaves_a_server_that_crawls_for_one_beside_it(self):
+        self.leave_a_crawling_server(None)
+
+    def test_a_request_leaves_a_server_that_crawls_for_one_that_waits_for_its_end(self):
+        self.leave_a_crawling_server(1.1)
 
     def test_chat_models_and_errors_are_llama_servers_own(self):
         with self.start(actor=False) as server:

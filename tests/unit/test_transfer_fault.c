@@ -8,33 +8,46 @@
 #include "tune/past_tasks.h"
 #include "tune/strategies/snug_model.h"
 
+/* A problem whose past is eight trials of the same task; all lasts as long as the test. */
+struct with_past {
+    struct cpu_task task;
+    struct snug_observation trials[8];
+    struct snug_past past;
+    struct snug_problem problem;
+};
+
+static void open_with_past(struct with_past *w)
+{
+    struct snug_rng rng;
+    cpu_task_init(&w->task, 2);
+    w->problem = cpu_task_problem(&w->task, 1, 16);
+    snug_rng_init(&rng, 3);
+    for (int i = 0; i < 8; i++) {
+        struct snug_config config = w->problem.base;
+        config.value[CPU_THREADS] = 1 + i;
+        w->trials[i] = cpu_task_run(&w->task, &config, &rng);
+        w->trials[i].axis[0] = w->trials[i].axis[1] = (struct snug_told){w->trials[i].speed, 0};
+    }
+    w->past = (struct snug_past){
+        .space = &w->task.space, .trials = w->trials, .n_trials = 8, .similarity = 1};
+    w->problem.pasts = &w->past;
+    w->problem.n_pasts = 1;
+}
+
 static void transfer_fails_cleanly_at_every_allocation(void **state)
 {
     (void)state;
-    static struct snug_observation trials[8];
-    static struct cpu_task task;
-    struct snug_rng rng;
+    static struct with_past w;
     struct snug__lattice lattice;
-    cpu_task_init(&task, 2);
-    struct snug_problem p = cpu_task_problem(&task, 1, 16);
-    snug_rng_init(&rng, 3);
-    snug__lattice_init(&lattice, &task.space, &p.base);
-    for (int i = 0; i < 8; i++) {
-        struct snug_config config = p.base;
-        config.value[CPU_THREADS] = 1 + i;
-        trials[i] = cpu_task_run(&task, &config, &rng);
-    }
-    const struct snug_past past = {
-        .space = &task.space, .trials = trials, .n_trials = 8, .similarity = 1};
-    p.pasts = &past;
-    p.n_pasts = 1;
+    open_with_past(&w);
+    snug__lattice_init(&lattice, &w.task.space, &w.problem.base);
     long n = 0;
     for (bool is_hit = true; is_hit; n++) {
         struct snug_error err = {0};
         struct snug__transfer *t = NULL;
         double x[2 * SNUG_KNOBS_MAX] = {0}, e[2];
         fault_begin(n);
-        snug_status status = snug__transfer_new(&p, &lattice, &t, &err);
+        snug_status status = snug__transfer_new(&w.problem, &lattice, &t, &err);
         if (status == SNUG_OK)
             status = snug__transfer_keep(t, x, 2, &err);
         if (status == SNUG_OK)
@@ -51,41 +64,28 @@ static void transfer_fails_cleanly_at_every_allocation(void **state)
 static void tell_that_fails_leaves_the_past_in_step(void **state)
 {
     (void)state;
-    static struct snug_observation trials[8];
-    static struct cpu_task task;
-    struct snug_rng rng;
-    cpu_task_init(&task, 2);
-    struct snug_problem p = cpu_task_problem(&task, 1, 16);
-    p.goal = (struct snug_goal){.axis = {SNUG_AXIS_DECODE, SNUG_AXIS_PREFILL, SNUG_AXIS_MEMORY},
-                                .n_axes = 3};
-    p.ref[0] = p.ref[1] = 1;
-    p.ref[2] = (double)p.bounds.bytes_ref;
-    snug_rng_init(&rng, 3);
-    for (int i = 0; i < 8; i++) {
-        struct snug_config config = p.base;
-        config.value[CPU_THREADS] = 1 + i;
-        trials[i] = cpu_task_run(&task, &config, &rng);
-        trials[i].axis[0] = trials[i].axis[1] = (struct snug_told){trials[i].speed, 0};
-    }
-    const struct snug_past past = {
-        .space = &task.space, .trials = trials, .n_trials = 8, .similarity = 1};
-    p.pasts = &past;
-    p.n_pasts = 1;
+    static struct with_past w;
+    open_with_past(&w);
+    struct snug_problem *p = &w.problem;
+    p->goal = (struct snug_goal){.axis = {SNUG_AXIS_DECODE, SNUG_AXIS_PREFILL, SNUG_AXIS_MEMORY},
+                                 .n_axes = 3};
+    p->ref[0] = p->ref[1] = 1;
+    p->ref[2] = (double)p->bounds.bytes_ref;
     long n = 0;
     for (bool is_hit = true; is_hit; n++) {
         struct snug_error err = {0};
         struct snug_strategy *s = NULL;
         double expected[4];
-        assert_ok(snug_strategy_new("snug", &p, &s, &err));
+        assert_ok(snug_strategy_new("snug", p, &s, &err));
         for (int i = 0; i < 3; i++)
-            assert_ok(snug_strategy_tell(s, &trials[i], &err));
+            assert_ok(snug_strategy_tell(s, &w.trials[i], &err));
         fault_begin(n);
-        const snug_status status = snug_strategy_tell(s, &trials[7], &err);
+        const snug_status status = snug_strategy_tell(s, &w.trials[7], &err);
         is_hit = fault_end();
         const struct snug__model_state *st = s->state;
         if (status != SNUG_OK) {
             assert_true(is_hit && status == SNUG_NO_MEMORY);
-            assert_ok(snug_strategy_tell(s, &trials[3], &err));
+            assert_ok(snug_strategy_tell(s, &w.trials[3], &err));
         }
         assert_int_equal(snug_gp_n(st->gp), 4);
         assert_ok(snug__transfer_expect(st->transfer, st->x, 4, expected, &err));
