@@ -57,10 +57,10 @@ snug_status snug_store_session_unfinished(struct snug_store *store, int64_t task
 snug_status snug_store_session_finish(struct snug_store *store, int64_t session_id,
                                       const char *result_json, struct snug_error *err) SNUG_CHECKED;
 
-/* Add a trial with its samples in one transaction. role: "default", "fit", "search", "probe" (a
- * trial of the search that was only begun), "front", "confirm" or "bench"; session 0: none. space
- * gives the names of both configs; the effective one is stored for trials that ended ok, since only
- * they have read it back. */
+/* Add a trial with its samples in one transaction. role: "default", "fit", "search", "probe" and
+ * "probe64" (trials of the search that were only begun, with at most 16 and 64 tokens), "front",
+ * "confirm" or "bench"; session 0: none. space gives the names of both configs; the effective one
+ * is stored for trials that ended ok, since only they have read it back. */
 snug_status snug_store_trial_add(struct snug_store *store, int64_t task_id, int64_t session_id,
                                  const char *role, const char *strategy,
                                  const struct snug_space *space, const struct snug_config *config,

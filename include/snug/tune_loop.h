@@ -114,9 +114,10 @@ struct snug_tune_options {
     uint64_t seed;
     struct snug_effort effort;
     bool drops_inert;    /* see snug_problem */
-    bool has_ladder;     /* trials of the search begin at a low rung of the effort ladder, with role
-                            "probe", and go on where that promises more per second; for a plain
-                            goal only */
+    bool has_ladder;     /* trials of the search begin at a low rung of the effort ladder (role
+                            "probe", at most 16 tokens), and go on to the next ("probe64", at most
+                            64) and to the full workload where that promises more per second; for a
+                            plain goal only */
     int n_confirm_pairs; /* 0: no confirmation */
     bool is_resumed;
     const volatile int *stop;

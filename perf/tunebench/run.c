@@ -93,6 +93,7 @@ static struct snug_observation measure_at(struct run *r, const struct snug_confi
     if (rung > 0) {
         snug__ladder_effort(&full, rung, &low);
         effort.n_blocks = low.blocks_max;
+        effort.n_gen_max = low.n_gen_max;
         effort.is_cold = low.warmup_max == 0;
     }
     snug__replay_run(&r->replay, config, 0, &effort, &m);
@@ -264,14 +265,15 @@ static snug_status begin(struct run *r, struct snug_error *err)
     return status;
 }
 
-/* Was a config told at a low rung before? Then it goes on at full effort at once. */
-static bool was_low(const struct run *r, const struct snug_config *config)
+/* The highest low rung at which a config was told; 0: none. Its trial goes on from there. */
+static int rung_reached(const struct run *r, const struct snug_config *config)
 {
+    int rung = 0;
     for (size_t i = 0; i < r->strategy->n_told; i++)
-        if (r->strategy->told[i].rung > 0 &&
+        if (r->strategy->told[i].rung > rung &&
             snug_config_equal(&r->space, &r->strategy->told[i].config, config))
-            return true;
-    return false;
+            rung = r->strategy->told[i].rung;
+    return rung;
 }
 
 /* Climb the ladder with a config while it is worth it; *out is what is not told yet: of the full
@@ -279,16 +281,17 @@ static bool was_low(const struct run *r, const struct snug_config *config)
 static snug_status climb(struct run *r, const struct snug_config *config,
                          struct snug_observation *out, bool *out_is_told, struct snug_error *err)
 {
-    bool goes_on = true;
+    const struct snug_workload *workload = &r->table->table->workloads[0];
+    const bool has_ladder = r->options->method->has_ladder;
+    int rung = has_ladder ? snug__ladder_next(workload, rung_reached(r, config)) : 0;
     *out_is_told = false;
-    for (int rung = 1; rung <= SNUG__LADDER_RUNGS && r->options->method->has_ladder; rung++) {
-        if (was_low(r, config))
-            break;
+    while (rung > 0) {
+        const int next = snug__ladder_next(workload, rung);
         *out = measure_at(r, config, rung);
         snug_status status = snug_strategy_tell(r->strategy, out, err);
         if (status == SNUG_OK)
-            status = snug__strategy_promotes(r->strategy, &goes_on, err);
-        if (status != SNUG_OK || !goes_on) {
+            status = snug__strategy_climb(r->strategy, next, &rung, err);
+        if (status != SNUG_OK || rung == SNUG__CLIMB_ENDS) {
             *out_is_told = true;
             return status;
         }

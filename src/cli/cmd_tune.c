@@ -87,11 +87,11 @@ static void on_event(const struct snug_tune_event *event, void *data)
     snug_config_text(s->space, event->config, true, config, sizeof config);
     const bool is_invalid = snug_verdict_of(trial->measurement.warnings) == SNUG_INVALID;
     if (trial->rung > 0 && trial->measurement.outcome == SNUG_TRIAL_OK)
-        cli_say("%-7s %-22s %9s  %s  (begun)", label,
+        cli_say("%-7s %-22s %9s  %s  (begun%s)", label,
                 cli_speed_text(
                     s->objective,
                     snug_measurement_speed(&trial->measurement, s->workload, s->objective), speed),
-                "", config);
+                "", config, trial->rung > 1 ? " further" : "");
     else if (trial->measurement.outcome == SNUG_TRIAL_OK && !snug_goal_is_plain(&s->goal))
         cli_say("%-7s %s  %s%s%s", label,
                 cli_axes_text(&s->goal, s->workload, trial, axes, sizeof axes), config,

@@ -20,8 +20,8 @@ const struct cli_option cli_options[] = {
     {"drop-inert", 0, FLAG, AT(drop_inert), 0, NULL, TUNE, 0, 0,
      "stop varying knobs that were found to matter in no way, until they are seen to"},
     {"ladder", 0, FLAG, AT(ladder), 0, NULL, TUNE, 0, 0,
-     "begin trials with one block of at most 16 tokens; the full one only where it pays (for one "
-     "speed and memory, without limits of time)"},
+     "begin trials with one block of at most 16 tokens, go on with one of at most 64 and then in "
+     "full only where it pays (for one speed and memory, without limits of time)"},
     {"objective", 0, GOAL, AT(objective), 0, "A[,B[,C]]", TUNE | FRONT | PICK | RUN | REPORT, 0, 0,
      "what counts, the first speed most: decode (tokens out), prefill (tokens in), request (a "
      "whole one), energy (per token), memory, kld (quality price of the cache); one alone has "

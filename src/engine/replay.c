@@ -4,6 +4,7 @@
  * answers alike on every machine: tuners can be compared on it, and tests need no model. */
 #include "engine/replay.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -78,22 +79,47 @@ static double keep_blocks(const double *tps, int *n_had, int n)
     return *n_had > 0 ? snug_stats_median(tps, (size_t)*n_had) : 0;
 }
 
+/* Seconds of n_blocks of both phases. */
+static double blocks_s(const struct snug_workload *w, const struct snug_measurement *m,
+                       double n_blocks, double n_gen)
+{
+    const double prompt_s = m->prefill_tps > 0 ? (double)w->n_prompt / m->prefill_tps : 0;
+    return n_blocks * (prompt_s + (m->decode_tps > 0 ? n_gen / m->decode_tps : 0));
+}
+
+/* Blocks of n_gen tokens, as noisy as so few are. */
+static void shorten_blocks(struct snug_measurement *m, double share)
+{
+    for (int i = 0; i < m->n_decode_blocks; i++)
+        m->decode_block_tps[i] =
+            m->decode_tps * pow(m->decode_block_tps[i] / m->decode_tps, 1 / sqrt(share));
+}
+
 /* Cut a measurement to its first blocks; returns their share of the recorded seconds. */
-static double shorten(const struct snug__replay_effort *effort, struct snug_measurement *m)
+static double shorten(const struct snug_workload *w, const struct snug__replay_effort *effort,
+                      struct snug_measurement *m)
 {
     const int n_had =
         m->n_prefill_blocks > m->n_decode_blocks ? m->n_prefill_blocks : m->n_decode_blocks;
     if (m->outcome != SNUG_TRIAL_OK || effort->n_blocks <= 0 || effort->n_blocks >= n_had)
         return 1;
+    const bool is_shorter = effort->n_gen_max > 0 && effort->n_gen_max < w->n_gen;
+    const double n_all = (double)w->n_gen, n_gen = is_shorter ? (double)effort->n_gen_max : n_all;
+    const double n_blocks = effort->n_blocks + (effort->is_cold ? 0.0 : 1.0);
+    const double all_s = blocks_s(w, m, n_had + 1.0, n_all);
+    const double kept_s = blocks_s(w, m, n_blocks, n_gen);
+    if (is_shorter && m->decode_tps > 0)
+        shorten_blocks(m, n_gen / n_all);
     m->prefill_tps = keep_blocks(m->prefill_block_tps, &m->n_prefill_blocks, effort->n_blocks);
     m->decode_tps = keep_blocks(m->decode_block_tps, &m->n_decode_blocks, effort->n_blocks);
-    return (effort->n_blocks + (effort->is_cold ? 0.0 : 1.0)) / (n_had + 1.0);
+    return all_s > 0 ? kept_s / all_s : n_blocks / (n_had + 1.0);
 }
 
-static void charge(struct snug__replay *replay, const struct snug__table_rep *rep,
-                   const struct snug__replay_effort *effort, struct snug_measurement *out)
+static void charge(struct snug__replay *replay, const struct snug_workload *workload,
+                   const struct snug__table_rep *rep, const struct snug__replay_effort *effort,
+                   struct snug_measurement *out)
 {
-    const double deadline_s = effort->deadline_s, share = shorten(effort, out);
+    const double deadline_s = effort->deadline_s, share = shorten(workload, effort, out);
     out->load_s = needs_load(replay, &out->effective) ? rep->setup_s : 0;
     out->wall_s = share * rep->wall_s + out->load_s;
     if (deadline_s > 0 && out->wall_s > deadline_s) {
@@ -127,7 +153,7 @@ void snug__replay_run(struct snug__replay *replay, const struct snug_config *con
     const struct snug__table_rep *rep = first + permuted(replay, cell, fidelity, n, *n_asked);
     snug__table_measurement(cell, rep, out);
     *n_asked += !effort->is_cold; /* what is only begun goes on with the same repetition */
-    charge(replay, rep, effort, out);
+    charge(replay, &t->workloads[fidelity], rep, effort, out);
 }
 
 /* ---- the engine ---- */
@@ -232,6 +258,7 @@ static snug_status run(void *state, const struct snug_config *config,
     (void)err; /* every trial ends in a measurement */
     const struct snug__replay_effort wanted = {
         .n_blocks = effort->blocks_max,
+        .n_gen_max = effort->n_gen_max,
         .is_cold = effort->warmup_max == 0,
         .deadline_s = effort->deadline_s,
     };

@@ -24,6 +24,10 @@ const struct snug__table_cell *snug__replay_estimate(struct snug__replay *replay
 /* What of a recorded repetition is wanted: zero for all of it. */
 struct snug__replay_effort {
     int n_blocks; /* the first so many of each phase, where more were recorded; 0: all */
+    /* Generate so many tokens per block at most, where more were recorded; 0: all. A shorter block
+     * costs its share, and is noisier: off the median by the square root of what it lacks, as gaps
+     * between tokens that know nothing of each other would have it. */
+    int64_t n_gen_max;
     /* The beginning of a trial, without the block of warm-up that recordings are charged with: the
      * repetition that answers is the one that answers next. */
     bool is_cold;

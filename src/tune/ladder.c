@@ -12,7 +12,14 @@ static const struct {
     const char *role;
     int64_t n_gen_max;
     int n_blocks, n_warmups;
-} RUNGS[SNUG__LADDER_RUNGS] = {{"probe", 16, 1, 0}};
+} RUNGS[SNUG__LADDER_RUNGS] = {{"probe", 16, 1, 0}, {"probe64", 64, 1, 0}};
+
+int snug__ladder_next(const struct snug_workload *workload, int rung)
+{
+    if (rung == SNUG__LADDER_RUNGS || (rung > 0 && workload->n_gen <= RUNGS[rung].n_gen_max))
+        return 0;
+    return rung + 1;
+}
 
 const char *snug__ladder_role(int rung)
 {
@@ -49,11 +56,21 @@ static size_t find_full(const struct snug_space *space, const struct snug_observ
 bool snug__ladder_is_past(const struct snug_space *space, const struct snug_observation *told,
                           size_t n, size_t i)
 {
-    return find_full(space, told, n, i) < n;
+    for (size_t k = i + 1; k < n; k++)
+        if ((told[k].rung == 0 || told[k].rung > told[i].rung) &&
+            told[k].outcome == SNUG_TRIAL_OK &&
+            snug_config_equal(space, &told[i].config, &told[k].config))
+            return true;
+    return false;
 }
 
-void snug__ladder_learn(const struct snug_space *space, const struct snug_observation *told,
-                        size_t n, int rung, struct snug__ladder_bias *out)
+struct belief {
+    double mean, mean_var; /* of the bias of all configs */
+    double spread_var;     /* of one config about it */
+};
+
+static struct belief update(const struct belief *prior, const struct snug_space *space,
+                            const struct snug_observation *told, size_t n, int rung)
 {
     double sum = 0, squares = 0, n_pairs = 0;
     for (size_t i = 0; i < n; i++) {
@@ -68,9 +85,27 @@ void snug__ladder_learn(const struct snug_space *space, const struct snug_observ
         n_pairs++;
     }
     const double mean = n_pairs > 0 ? sum / n_pairs : 0;
-    const double spread_var =
-        (SPREAD_N * SPREAD_SD * SPREAD_SD + squares - n_pairs * mean * mean) / (SPREAD_N + n_pairs);
-    const double precision = n_pairs / spread_var + 1 / (BIAS_SD * BIAS_SD);
-    out->mean = sum / spread_var / precision;
-    out->sd = sqrt(spread_var + 1 / precision);
+    struct belief out;
+    out.spread_var =
+        (SPREAD_N * prior->spread_var + squares - n_pairs * mean * mean) / (SPREAD_N + n_pairs);
+    const double precision = n_pairs / out.spread_var + 1 / prior->mean_var;
+    out.mean = (sum / out.spread_var + prior->mean / prior->mean_var) / precision;
+    out.mean_var = 1 / precision;
+    return out;
+}
+
+void snug__ladder_learn(const struct snug_space *space, const struct snug_observation *told,
+                        size_t n, int rung, struct snug__ladder_bias *out)
+{
+    struct belief belief = {0, BIAS_SD * BIAS_SD, SPREAD_SD * SPREAD_SD};
+    for (int k = 1; k <= rung; k++) {
+        if (k > 1) { /* four times the tokens: about half as far off, and not on the other side */
+            belief.mean /= 2;
+            belief.mean_var += belief.mean * belief.mean;
+            belief.spread_var /= 4;
+        }
+        belief = update(&belief, space, told, n, k);
+    }
+    out->mean = belief.mean;
+    out->sd = sqrt(belief.spread_var + belief.mean_var);
 }

@@ -38,12 +38,12 @@ static bool is_stopped(const struct loop *l)
     return l->options->stop && *l->options->stop;
 }
 
-/* Did the trial at a low rung go on, or was its config measured in full later? */
+/* Did the trial at a low rung go on, or was its config measured with more effort later? */
 static bool went_on(const struct loop *l, int i)
 {
     const struct snug_tune_result *r = l->result;
     for (int k = i + 1; k < r->n_trials; k++)
-        if (r->trials[k].rung == 0 &&
+        if ((r->trials[k].rung == 0 || r->trials[k].rung > r->trials[i].rung) &&
             snug_config_equal(l->space, &r->trials[i].config, &r->trials[k].config))
             return true;
     return false;
@@ -194,28 +194,30 @@ static snug_status run_trial(struct loop *l, const char *role, const char *strat
     return status;
 }
 
-static bool was_low(const struct loop *l, const struct snug_config *config)
+/* The highest low rung at which a config was measured; 0: none. */
+static int rung_reached(const struct loop *l, const struct snug_config *config)
 {
     const struct snug_tune_result *r = l->result;
+    int rung = 0;
     for (int i = 0; i < r->n_trials; i++)
-        if (r->trials[i].rung > 0 && snug_config_equal(l->space, &r->trials[i].config, config))
-            return true;
-    return false;
+        if (r->trials[i].rung > rung && snug_config_equal(l->space, &r->trials[i].config, config))
+            rung = r->trials[i].rung;
+    return rung;
 }
 
 /* Up the ladder while it is worth it; the worker keeps the model. A config that ended at a low rung
- * before goes on at full effort. */
+ * before goes on with the next. */
 static snug_status climb(struct loop *l, const struct snug_config *config,
                          const struct snug_ask_info *ask, struct snug_error *err)
 {
     const struct snug_tune_options *o = l->options;
-    const bool is_new = o->has_ladder && !was_low(l, config);
-    for (int rung = 1; is_new && rung <= SNUG__LADDER_RUNGS; rung++) {
-        bool goes_on = false;
+    int rung = o->has_ladder ? snug__ladder_next(&o->workload, rung_reached(l, config)) : 0;
+    while (rung > 0) {
+        const int next = snug__ladder_next(&o->workload, rung);
         snug_status status = run_trial(l, snug__ladder_role(rung), o->strategy, config, ask, err);
         if (status == SNUG_OK)
-            status = snug__strategy_promotes(l->strategy, &goes_on, err);
-        if (status != SNUG_OK || !goes_on || is_stopped(l))
+            status = snug__strategy_climb(l->strategy, next, &rung, err);
+        if (status != SNUG_OK || rung == SNUG__CLIMB_ENDS || is_stopped(l))
             return status;
     }
     return run_trial(l, "search", o->strategy, config, ask, err);

@@ -190,11 +190,13 @@ snug_status snug_strategy_tell(struct snug_strategy *s, const struct snug_observ
     return status;
 }
 
-snug_status snug__strategy_promotes(struct snug_strategy *s, bool *out, struct snug_error *err)
+snug_status snug__strategy_climb(struct snug_strategy *s, int next, int *out_rung,
+                                 struct snug_error *err)
 {
     const struct snug_observation *last = s->n_told ? &s->told[s->n_told - 1] : NULL;
-    *out = last && last->rung > 0 && last->outcome == SNUG_TRIAL_OK;
-    return *out && s->kind->promotes ? s->kind->promotes(s, out, err) : SNUG_OK;
+    const bool goes_on = last && last->rung > 0 && last->outcome == SNUG_TRIAL_OK;
+    *out_rung = goes_on ? 0 : SNUG__CLIMB_ENDS;
+    return goes_on && s->kind->climb ? s->kind->climb(s, next, out_rung, err) : SNUG_OK;
 }
 
 /* The geometric mean of measured speeds over the trials of each config. */

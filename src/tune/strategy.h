@@ -27,9 +27,8 @@ struct snug__strategy_kind {
     /* The speed believed of every trial told that ran, to out_speed[n_told]; what it puts for
      * failed ones does not count. NULL: the geometric mean over the trials of its config. */
     snug_status (*believe)(struct snug_strategy *s, double *out_speed, struct snug_error *err);
-    /* Of the config told last, at a low rung: is its full trial worth more per second than
-     * going on elsewhere? NULL: always. */
-    snug_status (*promotes)(struct snug_strategy *s, bool *out, struct snug_error *err);
+    /* As snug__strategy_climb, of a trial that ran. NULL: all go on in full. */
+    snug_status (*climb)(struct snug_strategy *s, int next, int *out_rung, struct snug_error *err);
     bool may_repeat; /* ask may give a config that was told already */
 };
 
@@ -74,10 +73,12 @@ double snug__strategy_axis_ref(double value);
  * where it is no point: it failed, or one trial of its config broke a limit. */
 void snug__strategy_gain(const struct snug_strategy *s, size_t i, double speed,
                          double out[SNUG_AXES_MAX]);
-/* Whether the trial told last, at a low rung of the effort ladder, is worth its full effort. One
- * that failed is not: it would fail again. */
-snug_status snug__strategy_promotes(struct snug_strategy *s, bool *out,
-                                    struct snug_error *err) SNUG_CHECKED;
+#define SNUG__CLIMB_ENDS (-1)
+/* How the trial told last, at a low rung of the effort ladder, goes on: at `next`, the rung after
+ * it (0: there is none), at 0, the full workload, or SNUG__CLIMB_ENDS where other configs gain more
+ * per second. One that failed ends: it would fail again. */
+snug_status snug__strategy_climb(struct snug_strategy *s, int next, int *out_rung,
+                                 struct snug_error *err) SNUG_CHECKED;
 /* At full effort, or failed. */
 bool snug__strategy_was_told(const struct snug_strategy *s, const struct snug_config *config);
 /* Do the stated bytes fit the limit, and does the known quality price? out_bytes may be NULL. */

@@ -9,11 +9,33 @@
 #define SLOPE_SD 0.5
 /* A load cheaper than this part of a trial's work is not worth another config. */
 #define LOAD_FRAC_MIN 0.1
+/* Work of the first rung by that of the full trial, and of the next by the one before (four times
+ * the tokens, the same prompt), before any were timed. */
+#define FIRST_RUNG_FRAC 0.15
+#define NEXT_RUNG_FACTOR 3.0
 #define WORK_LOG_SD 0.3 /* trials of one speed differ by about so much: warm-up, blocks, phases */
 
 static bool has_seconds(const struct snug_observation *o)
 {
     return o->outcome == SNUG_TRIAL_OK && o->rung == 0 && o->work_s > 0;
+}
+
+/* The share of a full trial's work that low rungs were, from theirs so far and a guess that counts
+ * as one. */
+static void learn_rungs(struct snug__trial_cost *out, const struct snug_observation *told, size_t n)
+{
+    double guess = FIRST_RUNG_FRAC;
+    for (int rung = 1; rung <= SNUG__LADDER_RUNGS; rung++, guess *= NEXT_RUNG_FACTOR) {
+        double sum = log(guess), count = 1;
+        for (size_t i = 0; i < n && out->is_known; i++) {
+            const struct snug_observation *o = &told[i];
+            if (o->outcome != SNUG_TRIAL_OK || o->rung != rung || !(o->work_s > 0))
+                continue;
+            sum += log(o->work_s / snug__trial_cost_seconds(out, log(o->speed), false));
+            count++;
+        }
+        out->rung_frac[rung] = guess = exp(sum / count);
+    }
 }
 
 void snug__trial_cost_learn(struct snug__trial_cost *out, const struct snug_observation *told,
@@ -32,6 +54,7 @@ void snug__trial_cost_learn(struct snug__trial_cost *out, const struct snug_obse
         }
     }
     *out = (struct snug__trial_cost){.is_known = n_work > 0, .slope = SLOPE_MEAN};
+    learn_rungs(out, told, 0);
     if (!out->is_known)
         return;
     out->setup_s = n_setup > 0 ? exp(sum_setup / n_setup) : 0;
@@ -47,6 +70,7 @@ void snug__trial_cost_learn(struct snug__trial_cost *out, const struct snug_obse
         product += x * (log(told[i].work_s) - out->work_log);
     }
     out->slope = product / square;
+    learn_rungs(out, told, n);
 }
 
 bool snug__trial_cost_must_load(const struct snug_space *space, const struct snug_observation *told,

@@ -3,6 +3,7 @@
 #ifndef SNUG_TUNE_TRIAL_COST_H
 #define SNUG_TUNE_TRIAL_COST_H
 
+#include "tune/ladder.h"
 #include "tune/pool.h"
 
 struct snug__trial_cost {
@@ -11,6 +12,7 @@ struct snug__trial_cost {
     /* log work seconds = work_log + slope * (log speed - speed_log). A trial of a fixed amount of
      * work has slope -1, one of fixed time 0. */
     double work_log, speed_log, slope;
+    double rung_frac[SNUG__LADDER_RUNGS + 1]; /* work of a low rung by that of a trial in full */
 };
 
 /* From n trials in the order of telling; failed ones say nothing of what runs. O(n). */

@@ -12,10 +12,10 @@ struct table_session {
     struct snug_tune_options tune; /* of "snug", seed 1, 8 trials; a test adds what it is about */
 };
 
-/* The table is what table_text makes of these. The store stays where it is from one session to the
- * next of a test, so that they can be resumed. */
-static inline void table_session_open(void **state, const char *store_name, char *text,
-                                      struct table_session *out)
+/* The table is what table_text makes, of this workload. The store stays where it is from one
+ * session to the next of a test, so that they can be resumed. */
+static inline void table_session_open_of(void **state, const char *store_name, char *text,
+                                         struct snug_workload workload, struct table_session *out)
 {
     struct snug_error err = {0};
     struct snug_engine *engine = NULL;
@@ -24,9 +24,7 @@ static inline void table_session_open(void **state, const char *store_name, char
     snprintf(out->path, sizeof out->path, "%s", test_path(state, "t.jsonl"));
     assert_ok(snug_file_write(out->path, text, strlen(text), &err));
     free(text);
-    const struct snug_engine_options options = {
-        .model_path = out->path,
-        .workload = {.n_prompt = 64, .n_gen = 16, .n_parallel = 1, .n_ctx = 128}};
+    const struct snug_engine_options options = {.model_path = out->path, .workload = workload};
     assert_ok(snug_engine_open("replay", &options, &engine, &err));
     assert_ok(snug_store_open(test_path(state, store_name), &store, &err));
     assert_ok(snug_store_machine(store, "f", "a machine", "{}", &machine, &err));
@@ -42,6 +40,13 @@ static inline void table_session_open(void **state, const char *store_name, char
                                            .strategy = "snug",
                                            .seed = 1};
     snug_effort_default(&out->tune.effort);
+}
+
+static inline void table_session_open(void **state, const char *store_name, char *text,
+                                      struct table_session *out)
+{
+    const struct snug_workload w = {.n_prompt = 64, .n_gen = 16, .n_parallel = 1, .n_ctx = 128};
+    table_session_open_of(state, store_name, text, w, out);
 }
 
 static inline void table_session_close(struct table_session *s)

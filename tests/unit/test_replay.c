@@ -89,6 +89,11 @@ static void replay_of_fewer_blocks_is_their_beginning_and_their_share(void **sta
     snug__replay_run(&r, &config, 0, &more, &m);
     assert_true(m.prefill_tps == 110 && fabs(m.wall_s - 3) < 1e-9);
     assert_true(fabs(r.clock_s - (2 + 3 * 2)) < 1e-9);
+    /* 4 of 16 tokens: of a block of 64 / 110 + 16 / 20 s, the prompt and a quarter of the rest */
+    const struct snug__replay_effort few = {.n_blocks = 1, .n_gen_max = 4, .is_cold = true};
+    const double prompt_s = 64.0 / 110, gen_s = 16.0 / 20;
+    snug__replay_run(&r, &config, 0, &few, &m);
+    assert_true(fabs(m.wall_s - 3 * 0.25 * (prompt_s + gen_s / 4) / (prompt_s + gen_s)) < 1e-9);
     const uint32_t n_before = r.n_asked[0] + r.n_asked[1] + r.n_asked[2];
     snug__replay_run(&r, &config, 0, &cold, &m);
     assert_int_equal(r.n_asked[0] + r.n_asked[1] + r.n_asked[2], n_before);

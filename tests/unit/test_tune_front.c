@@ -194,6 +194,80 @@ static void trials_on_a_ladder_begin_low_and_only_full_ones_are_results(void **s
     snug_tune_result_clear(&r);
 }
 
+struct rungs {
+    int n_low[3], n_full, n_told; /* n_low by rung */
+    bool is_in_order;             /* each config: rung 1 first, and no rung twice */
+};
+
+static bool count_rungs(const struct snug_trial_view *view, void *data)
+{
+    struct rungs *rungs = data;
+    rungs->n_low[1] += strcmp(view->role, "probe") == 0;
+    rungs->n_low[2] += strcmp(view->role, "probe64") == 0;
+    rungs->n_full += strcmp(view->role, "search") == 0;
+    rungs->is_in_order &= rungs->n_low[2] <= rungs->n_low[1] && rungs->n_full <= rungs->n_low[1];
+    rungs->n_told++;
+    return true;
+}
+
+/* Many configs of a workload of 256 tokens: some end at 16, some are looked at with 64 too, and a
+ * stopped session goes on with what it has begun, once at each rung. */
+static void ladder_of_a_long_workload_has_two_low_rungs(void **state)
+{
+    enum { N_CONFIGS = 64 };
+    struct snug_error err = {0};
+    struct snug_buffer body = {0};
+    const struct snug_workload workload = {
+        .n_prompt = 64, .n_gen = 256, .n_parallel = 1, .n_ctx = 512};
+    struct rungs rungs[2] = {{.is_in_order = true}, {.is_in_order = true}};
+    for (int i = 1; i <= N_CONFIGS; i++)
+        for (int rep = 0; rep < 3; rep++) {
+            const double top = 20 - 0.01 * (i - 40) * (i - 40) + 0.4 * ((i * 7 + rep * 3) % 5);
+            snug_buffer_printf(&body,
+                               "{\"config\":{\"threads\":%d},\"rep\":%d,\"outcome\":\"ok\","
+                               "\"prefill_block_tps\":[900,910,905],"
+                               "\"decode_block_tps\":[%.2f,%.2f,%.2f],"
+                               "\"bytes\":{\"weights\":1000},\"wall_s\":30,\"setup_s\":0.1}\n",
+                               i, rep, top, top + 0.2, top - 0.1);
+        }
+    for (int resumed = 0; resumed < 2; resumed++) {
+        struct table_session s;
+        struct snug_tune_result r;
+        table_session_open_of(state, "r.db",
+                              table_text("\"snug_table\":1,\"name\":\"long\",\"space\":[{"
+                                         "\"name\":\"threads\",\"kind\":\"int\",\"min\":1,"
+                                         "\"max\":64,\"step\":1,\"default\":1}],\"workloads\":[{"
+                                         "\"n_prompt\":64,\"n_gen\":256,\"n_ctx\":512}],"
+                                         "\"estimate_s\":0.5",
+                                         snug_buffer_text(&body), 3 * N_CONFIGS),
+                              workload, &s);
+        struct watch watch = {.stop_at_probe = resumed ? 0 : 4};
+        s.tune.has_ladder = true;
+        s.tune.n_trials = 24;
+        s.tune.is_resumed = resumed;
+        s.tune.stop = &watch.stop;
+        s.tune.on_event = on_event;
+        s.tune.event_data = &watch;
+        assert_ok(snug_tune_run(&s.tune, &r, &err));
+        assert_int_equal(r.is_stopped, !resumed);
+        const struct snug_trial_filter filter = {.session_id = r.session_id};
+        assert_ok(snug_store_trials(s.tune.store, &filter, count_rungs, &rungs[resumed], &err));
+        assert_true(rungs[resumed].is_in_order);
+        for (int i = 0; i < r.n_trials; i++)
+            for (int k = 0; k < i; k++)
+                assert_true(r.trials[i].rung != r.trials[k].rung ||
+                            r.trials[i].config.value[0] != r.trials[k].config.value[0]);
+        assert_int_equal(r.trials[r.i_best].rung, 0);
+        snug_tune_result_clear(&r);
+        table_session_close(&s);
+    }
+    snug_buffer_clear(&body);
+    assert_int_equal(rungs[0].n_low[1], 4);
+    assert_true(rungs[1].n_low[2] > 0);
+    assert_true(rungs[1].n_full > 0 && rungs[1].n_full < rungs[1].n_low[1]);
+    assert_true(rungs[1].n_told > rungs[0].n_told);
+}
+
 static void probe_of_a_stopped_session_is_not_made_again(void **state)
 {
     struct snug_tune_result r;
@@ -255,6 +329,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(stopped_front_goes_on_where_it_was, test_folder_open,
                                         test_folder_close),
         cmocka_unit_test_setup_teardown(trials_on_a_ladder_begin_low_and_only_full_ones_are_results,
+                                        test_folder_open, test_folder_close),
+        cmocka_unit_test_setup_teardown(ladder_of_a_long_workload_has_two_low_rungs,
                                         test_folder_open, test_folder_close),
         cmocka_unit_test_setup_teardown(trials_end_where_no_more_are_learned_from, test_folder_open,
                                         test_folder_close),

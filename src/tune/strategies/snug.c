@@ -33,13 +33,15 @@
  *    four; it is decided anew every four tells, from the twelfth trial on. The kernel's lengths do
  *    the same more softly, and as well on all tables: so not by default.
  * 11. Low rungs of the effort ladder (ladder.h) are points with a learned bias and more noise,
- *    until the full trial of the config is told. One is promoted when it gains as much per second
- *    as the best of the others would. */
+ *    until more of the config is told. One goes on in full when it gains as much per second as the
+ *    best of the others would, and by the next rung first where knowing that much more before the
+ *    full trial is worth the rung's seconds. */
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tune/ladder.h"
 #include "tune/strategies/snug_model.h"
 #include "tune/trial_cost.h"
 
@@ -444,8 +446,35 @@ static void set_last_aside(struct snug_strategy *s)
             pool->items[i].score = -1;
 }
 
-/* Gain per second of the last trial, were it measured in full, against that of the best other. */
-static snug_status promotes(struct snug_strategy *s, bool *out, struct snug_error *err)
+/* What the speed of a config would be worth, were it measured in full. */
+struct offer {
+    double mean, sd, bytes_frac;
+    double full_s;    /* seconds of that trial */
+    double elsewhere; /* gain per second of the best other config */
+};
+
+/* Of gain over what the seconds are worth elsewhere, the expectation after a rung that measures
+ * within noise_sd: it will go on in full only where that pays (Gauss-Hermite, five points). */
+static double worth_of_rung(const struct snug__model_state *st, const struct offer *o,
+                            double noise_sd, double rung_s)
+{
+    static const double z[] = {-2.8569700138728056, -1.3556261799742659, 0, 1.3556261799742659,
+                               2.8569700138728056};
+    static const double weight[] = {0.011257411327720693, 0.2220759220056126, 0.5333333333333333,
+                                    0.2220759220056126, 0.011257411327720693};
+    const double told = o->sd / hypot(o->sd, noise_sd), left = noise_sd / hypot(o->sd, noise_sd);
+    double sum = 0;
+    for (size_t k = 0; k < sizeof z / sizeof *z; k++) {
+        const double mean = o->mean + z[k] * told * o->sd;
+        const double gain = snug_ehvi(&st->front, mean, left * o->sd, o->bytes_frac);
+        sum += weight[k] * fmax(gain - o->elsewhere * o->full_s, 0);
+    }
+    return sum - o->elsewhere * rung_s;
+}
+
+/* Whatever gains most over what its seconds would gain with the best other config. */
+static snug_status climb_ladder(struct snug_strategy *s, int next, int *out_rung,
+                                struct snug_error *err)
 {
     struct snug__model_state *st = s->state;
     const int last = snug_gp_n(st->gp) - 1, at = (int)s->n_told - 1;
@@ -461,21 +490,32 @@ static snug_status promotes(struct snug_strategy *s, bool *out, struct snug_erro
     if (status != SNUG_OK || best < 0)
         return status;
     const struct snug__candidate *item = &st->pool.items[best];
-    const double mean = st->mean[last] + snug__model_expected(st, last);
-    const double frac = (double)s->told[at].bytes / (double)s->problem.bounds.bytes_ref;
     struct snug__trial_cost cost;
     snug__trial_cost_learn(&cost, s->told, s->n_told);
     const bool must_load =
         snug__trial_cost_must_load(s->problem.space, s->told, s->n_told, &item->config);
-    *out = snug_ehvi(&st->front, mean, st->sd[last], frac) /
-               snug__trial_cost_seconds(&cost, mean, false) >=
-           item->score / snug__trial_cost_seconds(&cost, item->mean, must_load);
+    struct offer offer = {
+        .mean = st->mean[last] + snug__model_expected(st, last),
+        .sd = st->sd[last],
+        .bytes_frac = (double)s->told[at].bytes / (double)s->problem.bounds.bytes_ref,
+        .elsewhere = item->score / snug__trial_cost_seconds(&cost, item->mean, must_load),
+    };
+    offer.full_s = snug__trial_cost_seconds(&cost, offer.mean, false);
+    const double full = snug_ehvi(&st->front, offer.mean, offer.sd, offer.bytes_frac) -
+                        offer.elsewhere * offer.full_s;
+    double more = -1;
+    if (next > 0) {
+        struct snug__ladder_bias bias;
+        snug__ladder_learn(s->problem.space, s->told, s->n_told, next, &bias);
+        more = worth_of_rung(st, &offer, bias.sd, cost.rung_frac[next] * offer.full_s);
+    }
+    *out_rung = full >= fmax(more, 0) ? 0 : more >= 0 ? next : SNUG__CLIMB_ENDS;
     return SNUG_OK;
 }
 
 const struct snug__strategy_kind snug__strategy_snug = {
     .open = open_state,
-    .promotes = promotes,
+    .climb = climb_ladder,
     .close = close_state,
     .ask = ask,
     .tell = snug__model_tell,
