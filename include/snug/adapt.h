@@ -46,14 +46,16 @@ struct snug_adapt_member {
 struct snug_adapt_rules {
     double margin_frac;  /* a new member must leave so much of its need free besides */
     double gain_frac;    /* ... and be so much faster, unless the present one does not fit */
-    double hold_s;       /* ... all the time for so long; for less where it is much faster, but for
-                            0.5 s or what a start takes */
-    double hold_more_s;  /* the same for a member with more threads; grows while that is undone */
-    double dwell_s;      /* least time between changes for speed; less where it is much faster */
+    double hold_s;       /* ... all the time for so long; for less where waiting loses what a start
+                            costs sooner, but for 0.5 s */
+    double hold_more_s;  /* at least so long for a member with more threads; doubles each time these
+                            are given up again within 4 s */
+    double dwell_s;      /* least time between changes for speed; less where it is much faster, none
+                            after one that memory forced */
     double dwell_starts; /* and that many times what the last change took to start */
     double ttft_s, tpot_s; /* hard limits, 0: none */
 };
-/* 5 %, 10 %, 1.5 s, 1.5 s, 3 s, 5, none. */
+/* 5 %, 10 %, 1.5 s, 0.75 s, 3 s, 5, none. */
 void snug_adapt_rules_default(struct snug_adapt_rules *out);
 
 /* The budget of this moment. */
@@ -93,6 +95,7 @@ struct snug_adapt_state {
     int wanted;         /* a better one, or -1, and since when it is better all the time */
     double wanted_since_s;
     double hold_more_s;  /* as it stands now */
+    bool was_forced;     /* the last change was for memory, not for speed */
     double more_since_s; /* last change to more threads; -INFINITY: none */
     struct snug_adapt_record {
         int n_failures;  /* starts and runs in a row */

@@ -26,15 +26,17 @@ static const double HOLD_LEAST_S = 0.5;      /* two looks or three that agree */
 static const double HOLD_GAIN_FRAC = 0.5;    /* from here on a gain is waited for less long */
 static const double HOLD_MORE_MAX_S = 60;
 static const double SEEN_LOG = 0.05; /* a smaller correction is not worth a word */
-static const double UNDONE_S = 30;   /* more threads given up so soon were a mistake */
-static const double CALM_S = 300;    /* after so long that counts no more */
+/* More threads given up so soon were a mistake: they gain at most their share for that time, and
+ * cost several times the speed for about a second, until it is seen. */
+static const double UNDONE_S = 4;
+static const double CALM_S = 300; /* after so long that counts no more */
 
 void snug_adapt_rules_default(struct snug_adapt_rules *out)
 {
     *out = (struct snug_adapt_rules){.margin_frac = 0.05,
                                      .gain_frac = 0.10,
                                      .hold_s = 1.5,
-                                     .hold_more_s = 1.5,
+                                     .hold_more_s = 0.75,
                                      .dwell_s = 3,
                                      .dwell_starts = 5};
 }
@@ -239,11 +241,12 @@ static double shorter(double wait_s, double gain)
     return gain > HOLD_GAIN_FRAC ? wait_s * HOLD_GAIN_FRAC / gain : wait_s;
 }
 
-/* What is over before another server has started is not worth one. */
+/* Until what waiting has lost is what a change costs, about a start: never more than twice the loss
+ * of who knew how long it lasts. */
 static double hold_of(const struct field *f, double gain)
 {
-    const double least_s = fmax(HOLD_LEAST_S, f->state->start_s);
-    return fmax(shorter(f->rules->hold_s, gain), fmin(f->rules->hold_s, least_s));
+    const double even_s = fmax(HOLD_LEAST_S, f->state->start_s * (1 + gain) / gain);
+    return fmin(f->rules->hold_s, even_s);
 }
 
 /* What serves fits: change for a gain that lasts. */
@@ -258,9 +261,11 @@ static void decide_for_gain(struct snug_adapt_state *state, const struct field *
         return;
     }
     const double gain = gain_of(f, best);
-    const double hold_s = is_more(f, best) ? state->hold_more_s : hold_of(f, gain);
+    const double least_s = hold_of(f, gain);
+    const double hold_s = is_more(f, best) ? fmax(least_s, state->hold_more_s) : least_s;
+    const double paid_s = f->rules->dwell_starts * state->start_s;
     const double dwell_s =
-        shorter(fmax(f->rules->dwell_s, f->rules->dwell_starts * state->start_s), gain);
+        shorter(state->was_forced ? paid_s : fmax(f->rules->dwell_s, paid_s), gain);
     const double held_s = elapsed_s(state->wanted_since_s, f->now_s);
     const bool is_due = held_s >= hold_s && elapsed_s(state->since_s, f->now_s) >= dwell_s;
     const bool is_over = excess_of(f->rules, &f->points[state->present]) > 0;
@@ -274,6 +279,7 @@ static void decide_for_gain(struct snug_adapt_state *state, const struct field *
              is_due ? "" : ": if that lasts");
     if (!is_due)
         return;
+    state->was_forced = false;
     out->action = SNUG_ADAPT_SWITCH;
     out->member = best;
     out->gain = gain;
@@ -296,6 +302,7 @@ void snug_adapt_decide(struct snug_adapt_state *state, const struct snug_adapt_r
     *out = (struct snug_adapt_decision){.member = state->present, .is_fitting = true};
     if (state->present < 0 || !fits(&f, state->present, 0)) {
         state->wanted = -1;
+        state->was_forced |= state->present >= 0;
         decide_at_once(&f, out);
     } else {
         decide_for_gain(state, &f, out);

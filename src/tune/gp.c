@@ -7,6 +7,7 @@
  * n points, m candidates, L lower factor of K + noise, v = L^-1 k(X, x), u = L^-1 1. */
 #include "tune/gp_internal.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include <lapacke.h>
 
 #define BATCH 64 /* candidates per triangular solve: n * 64 doubles stay in L2 */
+static_assert(BATCH <= SNUG_GP_POINTS_MAX, "work.k holds a batch");
 #define JITTER_TRIES 8
 
 /* openblas's header lies outside the include path of an unpacked sysroot. */
@@ -111,6 +113,7 @@ void snug_gp_free(struct snug_gp *gp)
 {
     if (!gp)
         return;
+    snug__gp_rows_free(gp->rows);
     free(gp->x);
     free(gp->y);
     free(gp->noise_var);
@@ -186,13 +189,13 @@ void snug_gp_get_params(const struct snug_gp *gp, struct snug_gp_params *out)
 }
 
 /* Factorise all points at the current theta: what predictions need. */
-static bool factorise(struct snug_gp *gp, struct snug__gp_rows *rows)
+static bool factorise(struct snug_gp *gp)
 {
     size_t n = (size_t)gp->n;
     double *k = gp->work.k, noise = exp(2 * gp->theta[gp->n_dims + 1]);
     gp->n_factored = 0;
     for (size_t a = 0; a < n; a++) {
-        snug__gp_kernel_column(gp, rows, gp->x + a, SNUG_GP_POINTS_MAX, (int)a, k + a * n);
+        snug__gp_kernel_column(gp, gp->rows, gp->x + a, SNUG_GP_POINTS_MAX, (int)a, k + a * n);
         k[a * n + a] += gp->noise_var[a] + noise;
     }
     if (!snug__gp_cholesky(k, gp->n, gp->factor))
@@ -229,26 +232,27 @@ snug_status snug_gp_fit(struct snug_gp *gp, int n_evaluations, struct snug_error
         snug__gp_prior_centre(gp, gp->theta);
     if (n_evaluations > 0 && !snug__gp_learn(gp, n_evaluations))
         return snug_fail(err, SNUG_NO_MEMORY, "gp: optimiser of %d parameters", gp->n_dims + 2);
-    struct snug__gp_rows *rows = snug__gp_rows_new(gp);
-    if (!rows)
+    snug__gp_rows_free(gp->rows);
+    gp->rows = snug__gp_rows_new(gp);
+    gp->n_factored = 0;
+    if (!gp->rows)
         return snug_fail(err, SNUG_NO_MEMORY, "gp: kernel of %d points", gp->n);
-    bool is_definite = factorise(gp, rows);
-    snug__gp_rows_free(rows);
-    if (!is_definite)
+    if (!factorise(gp))
         return snug_fail(err, SNUG_UNSUPPORTED, "gp: kernel of %d points is not positive definite",
                          gp->n);
     return SNUG_OK;
 }
 
-/* Predict up to BATCH candidates. v is scratch, [n][BATCH] column per candidate. */
-static void predict_batch(const struct snug_gp *gp, struct snug__gp_rows *rows, const double *x,
-                          int m, double *v, double *out_mean, double *out_sd)
+/* Predict up to BATCH candidates. */
+static void predict_batch(const struct snug_gp *gp, const double *x, int m, double *out_mean,
+                          double *out_sd)
 {
     size_t n = (size_t)gp->n;
     double variance = exp(2 * gp->theta[gp->n_dims]);
+    double *v = gp->work.k; /* a column of n per candidate */
     for (int c = 0; c < m; c++) {
         double *column = v + (size_t)c * n;
-        snug__gp_kernel_column(gp, rows, x + (size_t)c * (size_t)gp->n_dims, 1, 0, column);
+        snug__gp_kernel_column(gp, gp->rows, x + (size_t)c * (size_t)gp->n_dims, 1, 0, column);
         double sum = gp->mean;
         for (size_t i = 0; i < n; i++)
             sum += column[i] * gp->alpha[i];
@@ -276,21 +280,11 @@ snug_status snug_gp_predict(struct snug_gp *gp, const double *x, size_t m, doubl
     snug_status status = gp->n_factored == gp->n && gp->n ? SNUG_OK : snug_gp_fit(gp, 0, err);
     if (status != SNUG_OK)
         return status;
-    size_t n = (size_t)gp->n;
-    struct snug__gp_rows *rows = snug__gp_rows_new(gp);
-    double *v = calloc(n * BATCH, sizeof *v);
-    if (!v || !rows) {
-        free(v);
-        snug__gp_rows_free(rows);
-        return snug_fail(err, SNUG_NO_MEMORY, "gp: prediction at %zu points", m);
-    }
     for (size_t at = 0; at < m; at += BATCH) {
         int count = (int)(m - at < BATCH ? m - at : BATCH);
-        predict_batch(gp, rows, x + at * (size_t)gp->n_dims, count, v, out_mean + at,
+        predict_batch(gp, x + at * (size_t)gp->n_dims, count, out_mean + at,
                       out_sd ? out_sd + at : NULL);
     }
-    free(v);
-    snug__gp_rows_free(rows);
     return SNUG_OK;
 }
 

@@ -18,7 +18,7 @@ struct snug_gp_work {
     double *exponent; /* [pairs] of named dims, later a weight of gradients */
     double *sum;      /* [pairs] sum of own kernels, later a weight of gradients */
     double *product;  /* [pairs] the joint kernel with its variance */
-    double *k;        /* [n][n] column-major, lower: kernel of the points looked at */
+    double *k;        /* [n][n] column-major, lower: kernel of the points looked at; or scratch */
     double *factor;   /* its Cholesky factor, later its inverse */
     double *slope;    /* [pairs] -2 signal^2 * d matern52 / d r2 * named factor */
 };
@@ -39,6 +39,7 @@ struct snug_gp {
     double *alpha;               /* [n] K^-1 (y - mean) */
     double *ones;                /* [n] L^-1 1 */
     double mean, mean_precision; /* constant mean and 1 / its variance */
+    struct snug__gp_rows *rows;  /* of these points and this theta */
     struct snug_gp_work work;
 };
 

@@ -7,7 +7,7 @@
 #include "tune/strategy.h"
 
 #define SNUG__POOL_WHOLE_MAX 4096 /* a lattice up to this size is listed whole */
-#define SNUG__POOL_SAMPLE 1024    /* else so many Sobol points of it */
+#define SNUG__POOL_SAMPLE 512     /* else so many Sobol points of it */
 #define SNUG__POOL_ADDED_MAX 1024 /* and so many added per ask */
 
 enum snug__bytes_state { SNUG__BYTES_GUESSED, SNUG__BYTES_STATED, SNUG__BYTES_IMPOSSIBLE };

@@ -148,7 +148,29 @@ static void cpu_steps_are_answered_within_5_s(void **state)
     assert_int_equal(s.decision.action, SNUG_ADAPT_SWITCH);
     assert_true(s.decision.is_together);
     sim_run(&s, view_of(20, 1), 60);
-    assert_int_equal(steps_to(&s, view_of(20, 2), FAST, 5), 3);
+    assert_int_equal(steps_to(&s, view_of(20, 2), FAST, 5), 2);
+}
+
+/* Two thirds more speed make up for a start of half a second after one and a quarter. */
+static void wait_is_what_a_start_costs(void **state)
+{
+    (void)state;
+    struct sim s;
+    sim_open(&s);
+    s.step_s = 0.25;
+    s.start_s = 0.5;
+    sim_run(&s, view_of(20, 1), 40);
+    assert_int_equal(s.state.present, ONE);
+    assert_int_equal(steps_to(&s, view_of(20, 2), FAST, 20), 6);
+    s.members[ONE].points[0].speed = 8; /* a quarter more is waited for longest */
+    s.start_s = 10;
+    sim_run(&s, view_of(20, 1), 40);
+    sim_run(&s, view_of(20, 1), 400);
+    s.start_s = 0.5;
+    assert_int_equal(s.state.present, ONE);
+    s.state.start_s = 10;
+    s.rules.dwell_starts = 0;
+    assert_int_equal(steps_to(&s, view_of(20, 2), FAST, 20), 7); /* 1.5 s at most */
 }
 
 /* Half a second of somebody's work is waited out where a start takes longer. */
@@ -169,6 +191,26 @@ static void short_bursts_start_no_slow_server(void **state)
     sim_run(&s, view_of(20, 2), 160);
     assert_int_equal(s.state.present, FAST);
     assert_int_equal(steps_to(&s, view_of(20, 1), ONE, 20), 3); /* 0.5 s */
+}
+
+/* What memory forced was not chosen for its speed: the first to serve better may follow at once. */
+static void speed_follows_a_forced_change_without_a_dwell(void **state)
+{
+    (void)state;
+    for (int is_forced = 0; is_forced < 2; is_forced++) {
+        struct sim s;
+        sim_open(&s);
+        s.step_s = 0.25;
+        s.rules.dwell_s = 20;
+        sim_run(&s, view_of(20, 2), 400);
+        assert_int_equal(steps_to(&s, is_forced ? view_of(7.5, 1) : view_of(20, 1), ONE, 100),
+                         is_forced ? 1 : 3);
+        const int n = steps_to(&s, view_of(20, 2), FAST, 100);
+        if (is_forced)
+            assert_int_in_range(n, 2, 8);
+        else
+            assert_int_in_range(n, 40, 80);
+    }
 }
 
 static void memory_that_comes_back_is_used_within_5_s(void **state)
@@ -266,7 +308,26 @@ static void returning_too_soon_makes_more_threads_wait(void **state)
     steps_to(&s, view_of(20, 2), FAST, 100);
     sim_run(&s, view_of(20, 2), 400);
     steps_to(&s, view_of(20, 1), ONE, 10);
+    sim_run(&s, view_of(20, 1), 10);
     assert_int_equal(steps_to(&s, view_of(20, 2), FAST, 100), before);
+}
+
+/* Ten seconds of a free CPU are worth a second of too many threads at their end. */
+static void more_threads_that_paid_are_taken_as_soon_again(void **state)
+{
+    (void)state;
+    struct sim s;
+    sim_open(&s);
+    sim_run(&s, view_of(20, 1), 10);
+    int before = 0;
+    for (int i = 0; i < 4; i++) {
+        const int after = steps_to(&s, view_of(20, 2), FAST, 100);
+        before = before ? before : after;
+        assert_int_equal(after, before);
+        sim_run(&s, view_of(20, 2), 10);
+        steps_to(&s, view_of(20, 1), ONE, 10);
+        sim_run(&s, view_of(20, 1), 10);
+    }
 }
 
 /* ---- failures ---- */
@@ -383,13 +444,16 @@ int main(void)
         cmocka_unit_test(limits_come_before_speed),
         cmocka_unit_test(memory_step_is_answered_at_once),
         cmocka_unit_test(cpu_steps_are_answered_within_5_s),
+        cmocka_unit_test(wait_is_what_a_start_costs),
         cmocka_unit_test(short_bursts_start_no_slow_server),
+        cmocka_unit_test(speed_follows_a_forced_change_without_a_dwell),
         cmocka_unit_test(memory_that_comes_back_is_used_within_5_s),
         cmocka_unit_test(small_or_short_gains_change_nothing),
         cmocka_unit_test(slow_starts_are_paid_off_first),
         cmocka_unit_test(noisy_memory_does_not_thrash),
         cmocka_unit_test(noisy_cpus_do_not_thrash),
         cmocka_unit_test(returning_too_soon_makes_more_threads_wait),
+        cmocka_unit_test(more_threads_that_paid_are_taken_as_soon_again),
         cmocka_unit_test(failed_member_rests_longer_each_time),
         cmocka_unit_test(death_is_followed_by_another_member),
         cmocka_unit_test(when_all_failed_it_waits_and_tries_again),

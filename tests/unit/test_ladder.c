@@ -126,8 +126,8 @@ static void low_rung_informs_and_is_not_declared(void **state)
     snug_strategy_free(s);
 }
 
-/* Where it is nearly free, the middle rung is worth its seconds unless the full trial is sure to be
- * worth its own; one that is dearer than the full trial never is. */
+/* Where it is nearly free, the middle rung is worth its seconds; one that is dearer than the full
+ * trial never is. */
 static void middle_rung_is_taken_where_it_may_save_the_full_trial(void **state)
 {
     (void)state;
@@ -139,13 +139,14 @@ static void middle_rung_is_taken_where_it_may_save_the_full_trial(void **state)
     cpu_task_init(&task, 5);
     struct snug_problem p = cpu_task_problem(&task, 1, 16);
     for (int dear = 0; dear < 2; dear++) {
-        for (int step = 0; step < 24; step++) {
+        for (int step = 0; step < 48; step++) {
             struct snug_strategy *s = NULL;
             struct snug_config config = p.base;
-            snug_rng_init(&rng, 1);
+            p.seed = 1 + (uint64_t)step / 8;
+            snug_rng_init(&rng, p.seed);
             assert_ok(snug_strategy_new("snug", &p, &s, &err));
             double best = 0;
-            for (int i = 0; i < 14; i++) {
+            for (int i = 0; i < 8 + step / 8; i++) {
                 struct snug_observation o = cpu_task_run(&task, &config, &rng);
                 best = fmax(best, o.speed);
                 o.rung = 2;
@@ -157,7 +158,7 @@ static void middle_rung_is_taken_where_it_may_save_the_full_trial(void **state)
                 assert_ok(snug_strategy_ask(s, &config, NULL, &err));
             }
             struct snug_observation low = cpu_task_run(&task, &config, &rng);
-            low.speed = best * (0.94 + 0.02 * step);
+            low.speed = best * (0.94 + 0.06 * (step % 8));
             low.rung = 1;
             low.work_s = 0.01;
             int rung = 0;
@@ -170,7 +171,7 @@ static void middle_rung_is_taken_where_it_may_save_the_full_trial(void **state)
         }
     }
     assert_true(was_middle[0] && !was_middle[1]);
-    assert_true(was_full[0] && was_full[1]);
+    assert_true(was_full[1]);
     assert_true(was_left);
 }
 

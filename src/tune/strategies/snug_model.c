@@ -16,9 +16,10 @@
 #define FIT_WORK 2000
 #define FIT_EVALUATIONS_MIN 20
 #define FIT_EVALUATIONS_MAX 60
-/* One more point among many moves hyper-parameters little: past so many it is learned every 4th. */
+/* One more point among many moves hyper-parameters little: past so many they are learned each time
+ * there are a twelfth more. */
 #define LEARN_EACH_MAX 48
-#define LEARN_EVERY 4
+#define LEARN_GROWTH 12
 
 /* How sure it is that the weight of the prior is near 1. */
 #define WEIGHT_SD 1.5
@@ -32,7 +33,7 @@ static int learn_evaluations(int n)
 
 static int fit_evaluations(int n)
 {
-    return n <= LEARN_EACH_MAX || n % LEARN_EVERY == 0 ? learn_evaluations(n) : 0;
+    return n <= LEARN_EACH_MAX || n % (n / LEARN_GROWTH) == 0 ? learn_evaluations(n) : 0;
 }
 
 double snug__model_prior_or_level(const struct snug__model_state *st, double prior)
