@@ -4,10 +4,10 @@
  * 1. Start: the first max(4, min(n_dims / 2 + 1, n_trials / 4)) trials, the default and --fit's
  *    among them, are points of the scrambled Sobol sequence; 2 with a prior or a past.
  * 2. Then one at a time: hyper-parameters are learned at every tell, past 48 points seldom; ask
- * scores candidates by exact expected hypervolume improvement (ehvi.c) times the chance that they
- * run at all, and takes the best. Bytes are known, not learned. The front stands on the model's
- * mean at the measured configs, not on their measured speeds: the luckiest of noisy maxima would
- * raise the bar.
+ *    scores candidates by exact expected hypervolume improvement (ehvi.c) times the chance that
+ *    they run at all, and takes the best. Bytes are known, not learned. The front stands on the
+ *    model's mean at the measured configs, not on their measured speeds: the luckiest of noisy
+ *    maxima would raise the bar.
  * 3. Candidates: pool.c; for a lattice too large to list, hill climbs by single knobs start from
  *    the best candidates and from the front.
  * 4. Failures: a second process of the same kind learns 0 for what ran and 1 for what failed (least
