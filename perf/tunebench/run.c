@@ -265,25 +265,15 @@ static snug_status begin(struct run *r, struct snug_error *err)
     return status;
 }
 
-/* The highest low rung at which a config was told; 0: none. Its trial goes on from there. */
-static int rung_reached(const struct run *r, const struct snug_config *config)
-{
-    int rung = 0;
-    for (size_t i = 0; i < r->strategy->n_told; i++)
-        if (r->strategy->told[i].rung > rung &&
-            snug_config_equal(&r->space, &r->strategy->told[i].config, config))
-            rung = r->strategy->told[i].rung;
-    return rung;
-}
-
 /* Climb the ladder with a config while it is worth it; *out is what is not told yet: of the full
  * workload, or of the rung where it ended. The method's own CPU is counted. */
 static snug_status climb(struct run *r, const struct snug_config *config,
                          struct snug_observation *out, bool *out_is_told, struct snug_error *err)
 {
     const struct snug_workload *workload = &r->table->table->workloads[0];
-    const bool has_ladder = r->options->method->has_ladder;
-    int rung = has_ladder ? snug__ladder_next(workload, rung_reached(r, config)) : 0;
+    const int reached =
+        snug__ladder_reached(&r->space, r->strategy->told, r->strategy->n_told, config);
+    int rung = r->options->method->has_ladder ? snug__ladder_next(workload, reached) : 0;
     *out_is_told = false;
     while (rung > 0) {
         const int next = snug__ladder_next(workload, rung);

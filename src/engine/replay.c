@@ -101,17 +101,19 @@ static double shorten(const struct snug_workload *w, const struct snug__replay_e
 {
     const int n_had =
         m->n_prefill_blocks > m->n_decode_blocks ? m->n_prefill_blocks : m->n_decode_blocks;
-    if (m->outcome != SNUG_TRIAL_OK || effort->n_blocks <= 0 || effort->n_blocks >= n_had)
-        return 1;
     const bool is_shorter = effort->n_gen_max > 0 && effort->n_gen_max < w->n_gen;
+    const bool is_fewer = effort->n_blocks > 0 && effort->n_blocks < n_had;
+    if (m->outcome != SNUG_TRIAL_OK || (!is_shorter && !is_fewer))
+        return 1;
+    const int n_kept = is_fewer ? effort->n_blocks : n_had;
     const double n_all = (double)w->n_gen, n_gen = is_shorter ? (double)effort->n_gen_max : n_all;
-    const double n_blocks = effort->n_blocks + (effort->is_cold ? 0.0 : 1.0);
+    const double n_blocks = n_kept + (effort->is_cold ? 0.0 : 1.0);
     const double all_s = blocks_s(w, m, n_had + 1.0, n_all);
     const double kept_s = blocks_s(w, m, n_blocks, n_gen);
     if (is_shorter && m->decode_tps > 0)
         shorten_blocks(m, n_gen / n_all);
-    m->prefill_tps = keep_blocks(m->prefill_block_tps, &m->n_prefill_blocks, effort->n_blocks);
-    m->decode_tps = keep_blocks(m->decode_block_tps, &m->n_decode_blocks, effort->n_blocks);
+    m->prefill_tps = keep_blocks(m->prefill_block_tps, &m->n_prefill_blocks, n_kept);
+    m->decode_tps = keep_blocks(m->decode_block_tps, &m->n_decode_blocks, n_kept);
     return all_s > 0 ? kept_s / all_s : n_blocks / (n_had + 1.0);
 }
 

@@ -302,8 +302,8 @@ void snug_adapt_decide(struct snug_adapt_state *state, const struct snug_adapt_r
     *out = (struct snug_adapt_decision){.member = state->present, .is_fitting = true};
     if (state->present < 0 || !fits(&f, state->present, 0)) {
         state->wanted = -1;
-        state->was_forced |= state->present >= 0;
         decide_at_once(&f, out);
+        state->was_forced |= state->present >= 0 && out->member != state->present;
     } else {
         decide_for_gain(state, &f, out);
     }

@@ -193,7 +193,6 @@ static bool factorise(struct snug_gp *gp)
 {
     size_t n = (size_t)gp->n;
     double *k = gp->work.k, noise = exp(2 * gp->theta[gp->n_dims + 1]);
-    gp->n_factored = 0;
     for (size_t a = 0; a < n; a++) {
         snug__gp_kernel_column(gp, gp->rows, gp->x + a, SNUG_GP_POINTS_MAX, (int)a, k + a * n);
         k[a * n + a] += gp->noise_var[a] + noise;

@@ -53,12 +53,26 @@ static size_t find_full(const struct snug_space *space, const struct snug_observ
     return n;
 }
 
+bool snug__ladder_is_more(int rung, int than)
+{
+    return rung == 0 || rung > than;
+}
+
+int snug__ladder_reached(const struct snug_space *space, const struct snug_observation *told,
+                         size_t n, const struct snug_config *config)
+{
+    int rung = 0;
+    for (size_t i = 0; i < n; i++)
+        if (told[i].rung > rung && snug_config_equal(space, &told[i].config, config))
+            rung = told[i].rung;
+    return rung;
+}
+
 bool snug__ladder_is_past(const struct snug_space *space, const struct snug_observation *told,
                           size_t n, size_t i)
 {
     for (size_t k = i + 1; k < n; k++)
-        if ((told[k].rung == 0 || told[k].rung > told[i].rung) &&
-            told[k].outcome == SNUG_TRIAL_OK &&
+        if (snug__ladder_is_more(told[k].rung, told[i].rung) && told[k].outcome == SNUG_TRIAL_OK &&
             snug_config_equal(space, &told[i].config, &told[k].config))
             return true;
     return false;

@@ -33,6 +33,11 @@ struct snug__ladder_bias {
  * prior: for the first rung 0, at 10 %; for another half of what the rung below shows. O(n^2). */
 void snug__ladder_learn(const struct snug_space *space, const struct snug_observation *told,
                         size_t n, int rung, struct snug__ladder_bias *out);
+/* Is an effort (0: in full) more than that of a low rung? */
+bool snug__ladder_is_more(int rung, int than);
+/* The highest low rung at which a config was told; 0: none. Its trial goes on from there. */
+int snug__ladder_reached(const struct snug_space *space, const struct snug_observation *told,
+                         size_t n, const struct snug_config *config);
 /* Was trial i of a low rung followed by one of the same config at more effort? */
 bool snug__ladder_is_past(const struct snug_space *space, const struct snug_observation *told,
                           size_t n, size_t i);

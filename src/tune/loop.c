@@ -43,7 +43,7 @@ static bool went_on(const struct loop *l, int i)
 {
     const struct snug_tune_result *r = l->result;
     for (int k = i + 1; k < r->n_trials; k++)
-        if ((r->trials[k].rung == 0 || r->trials[k].rung > r->trials[i].rung) &&
+        if (snug__ladder_is_more(r->trials[k].rung, r->trials[i].rung) &&
             snug_config_equal(l->space, &r->trials[i].config, &r->trials[k].config))
             return true;
     return false;
@@ -194,24 +194,15 @@ static snug_status run_trial(struct loop *l, const char *role, const char *strat
     return status;
 }
 
-/* The highest low rung at which a config was measured; 0: none. */
-static int rung_reached(const struct loop *l, const struct snug_config *config)
-{
-    const struct snug_tune_result *r = l->result;
-    int rung = 0;
-    for (int i = 0; i < r->n_trials; i++)
-        if (r->trials[i].rung > rung && snug_config_equal(l->space, &r->trials[i].config, config))
-            rung = r->trials[i].rung;
-    return rung;
-}
-
 /* Up the ladder while it is worth it; the worker keeps the model. A config that ended at a low rung
  * before goes on with the next. */
 static snug_status climb(struct loop *l, const struct snug_config *config,
                          const struct snug_ask_info *ask, struct snug_error *err)
 {
     const struct snug_tune_options *o = l->options;
-    int rung = o->has_ladder ? snug__ladder_next(&o->workload, rung_reached(l, config)) : 0;
+    const struct snug_strategy *s = l->strategy;
+    const int reached = snug__ladder_reached(l->space, s->told, s->n_told, config);
+    int rung = o->has_ladder ? snug__ladder_next(&o->workload, reached) : 0;
     while (rung > 0) {
         const int next = snug__ladder_next(&o->workload, rung);
         snug_status status = run_trial(l, snug__ladder_role(rung), o->strategy, config, ask, err);

@@ -38,8 +38,7 @@ static void learn_rungs(struct snug__trial_cost *out, const struct snug_observat
     }
 }
 
-void snug__trial_cost_learn(struct snug__trial_cost *out, const struct snug_observation *told,
-                            size_t n)
+static void learn_full(struct snug__trial_cost *out, const struct snug_observation *told, size_t n)
 {
     double sum_speed = 0, sum_work = 0, sum_setup = 0, n_work = 0, n_setup = 0;
     for (size_t i = 0; i < n; i++) {
@@ -54,7 +53,6 @@ void snug__trial_cost_learn(struct snug__trial_cost *out, const struct snug_obse
         }
     }
     *out = (struct snug__trial_cost){.is_known = n_work > 0, .slope = SLOPE_MEAN};
-    learn_rungs(out, told, 0);
     if (!out->is_known)
         return;
     out->setup_s = n_setup > 0 ? exp(sum_setup / n_setup) : 0;
@@ -70,6 +68,12 @@ void snug__trial_cost_learn(struct snug__trial_cost *out, const struct snug_obse
         product += x * (log(told[i].work_s) - out->work_log);
     }
     out->slope = product / square;
+}
+
+void snug__trial_cost_learn(struct snug__trial_cost *out, const struct snug_observation *told,
+                            size_t n)
+{
+    learn_full(out, told, n);
     learn_rungs(out, told, n);
 }
 

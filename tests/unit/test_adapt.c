@@ -163,10 +163,7 @@ static void wait_is_what_a_start_costs(void **state)
     assert_int_equal(s.state.present, ONE);
     assert_int_equal(steps_to(&s, view_of(20, 2), FAST, 20), 6);
     s.members[ONE].points[0].speed = 8; /* a quarter more is waited for longest */
-    s.start_s = 10;
-    sim_run(&s, view_of(20, 1), 40);
-    sim_run(&s, view_of(20, 1), 400);
-    s.start_s = 0.5;
+    sim_run(&s, view_of(20, 1), 200);
     assert_int_equal(s.state.present, ONE);
     s.state.start_s = 10;
     s.rules.dwell_starts = 0;
@@ -291,25 +288,34 @@ static void noisy_cpus_do_not_thrash(void **state)
     }
 }
 
+/* More threads are taken four times and given up after `quiet_s`; the steps that the first and the
+ * last of them took. */
+static void take_and_give_up(struct sim *s, int quiet_s, int *first, int *last)
+{
+    sim_open(s);
+    sim_run(s, view_of(20, 1), 10);
+    for (int i = 0; i < 4; i++) {
+        *last = steps_to(s, view_of(20, 2), FAST, 100);
+        *first = i ? *first : *last;
+        sim_run(s, view_of(20, 2), quiet_s);
+        steps_to(s, view_of(20, 1), ONE, 10);
+        sim_run(s, view_of(20, 1), quiet_s);
+    }
+}
+
 static void returning_too_soon_makes_more_threads_wait(void **state)
 {
     (void)state;
     struct sim s;
-    sim_open(&s);
-    sim_run(&s, view_of(20, 1), 10);
-    int before = 0, after = 0;
-    for (int i = 0; i < 4; i++) {
-        after = steps_to(&s, view_of(20, 2), FAST, 100);
-        before = before ? before : after;
-        steps_to(&s, view_of(20, 1), ONE, 10);
-    }
-    assert_true(after > 2 * before);
+    int first = 0, last = 0;
+    take_and_give_up(&s, 0, &first, &last);
+    assert_true(last > 2 * first);
     sim_run(&s, view_of(20, 1), 400); /* long calm: forgotten with the next change */
     steps_to(&s, view_of(20, 2), FAST, 100);
     sim_run(&s, view_of(20, 2), 400);
     steps_to(&s, view_of(20, 1), ONE, 10);
     sim_run(&s, view_of(20, 1), 10);
-    assert_int_equal(steps_to(&s, view_of(20, 2), FAST, 100), before);
+    assert_int_equal(steps_to(&s, view_of(20, 2), FAST, 100), first);
 }
 
 /* Ten seconds of a free CPU are worth a second of too many threads at their end. */
@@ -317,17 +323,9 @@ static void more_threads_that_paid_are_taken_as_soon_again(void **state)
 {
     (void)state;
     struct sim s;
-    sim_open(&s);
-    sim_run(&s, view_of(20, 1), 10);
-    int before = 0;
-    for (int i = 0; i < 4; i++) {
-        const int after = steps_to(&s, view_of(20, 2), FAST, 100);
-        before = before ? before : after;
-        assert_int_equal(after, before);
-        sim_run(&s, view_of(20, 2), 10);
-        steps_to(&s, view_of(20, 1), ONE, 10);
-        sim_run(&s, view_of(20, 1), 10);
-    }
+    int first = 0, last = 0;
+    take_and_give_up(&s, 10, &first, &last);
+    assert_int_equal(last, first);
 }
 
 /* ---- failures ---- */

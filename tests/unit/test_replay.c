@@ -94,6 +94,9 @@ static void replay_of_fewer_blocks_is_their_beginning_and_their_share(void **sta
     const double prompt_s = 64.0 / 110, gen_s = 16.0 / 20;
     snug__replay_run(&r, &config, 0, &few, &m);
     assert_true(fabs(m.wall_s - 3 * 0.25 * (prompt_s + gen_s / 4) / (prompt_s + gen_s)) < 1e-9);
+    const struct snug__replay_effort as_many = {.n_blocks = 3, .n_gen_max = 4, .is_cold = true};
+    snug__replay_run(&r, &config, 0, &as_many, &m);
+    assert_true(fabs(m.wall_s - 3 * 0.75 * (prompt_s + gen_s / 4) / (prompt_s + gen_s)) < 1e-9);
     const uint32_t n_before = r.n_asked[0] + r.n_asked[1] + r.n_asked[2];
     snug__replay_run(&r, &config, 0, &cold, &m);
     assert_int_equal(r.n_asked[0] + r.n_asked[1] + r.n_asked[2], n_before);
